@@ -1,0 +1,94 @@
+/* What a model is and how its images are prepared, as plain data.
+ *
+ * Symbols as in the literature: N patches of an image, T = N + 1 tokens (class token first), C
+ * embedding width, H heads, M MLP hidden width, K classes, S pruning stages, rho keep ratio. */
+#ifndef DVIT_CONFIG_H
+#define DVIT_CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "dvit/status.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Bounds of every model; dvit_config_check names the one that is exceeded. */
+enum {
+    DVIT_MAX_DEPTH = 256,
+    DVIT_MAX_STAGES = 16,
+    DVIT_MAX_DIM = 16384,
+    DVIT_MAX_CLASSES = 1000000,
+    DVIT_MAX_IMAGE_SIDE = 8192, /* pixels */
+    DVIT_MAX_PATCHES = 65536,
+};
+
+/* A vision transformer, dense (stages = 0) or dynamic (stages ≥ 1). */
+struct dvit_config {
+    char name[64];    /* preset name, or "vit" */
+    int image_width;  /* pixels; a multiple of patch */
+    int image_height; /* pixels; a multiple of patch */
+    int patch;        /* pixels, side of a square patch */
+    int dim;          /* C; divisible by heads, and by 4 where stages > 0 */
+    int depth;        /* blocks */
+    int heads;        /* H */
+    int mlp;          /* M */
+    int classes;      /* K */
+    float norm_eps;   /* layer norm epsilon of the backbone (1e-6) */
+    int stages;       /* S; 0 for a dense model */
+    int stage_block[DVIT_MAX_STAGES]; /* 0-based block before which stage s prunes, ascending */
+    double keep; /* rho, in (0, 1]: base keep ratio; stage s keeps (int)(N·pow(rho, s+1)) patches */
+};
+
+/* Fills `config` with a preset ("deit-s", …) as a dense model of 1000 classes, or from
+ * "vit:dim=192,depth=6,heads=3,patch=4,image=32,classes=10[,mlp=768]". An unknown preset's error
+ * names the nearest one. */
+DVIT_API enum dvit_status dvit_config_parse(const char *text, struct dvit_config *config,
+                                            struct dvit_error *error);
+
+/* Name of preset `index`, or NULL past the last. */
+DVIT_API const char *dvit_config_preset_name(size_t index);
+
+/* Adds `stages` pruning stages at the standard blocks floor(depth·s/(S+1)), s = 1 … S. */
+DVIT_API void dvit_config_add_stages(struct dvit_config *config, int stages, double keep);
+
+/* DVIT_OK, or which field is out of range, with the bound. */
+DVIT_API enum dvit_status dvit_config_check(const struct dvit_config *config,
+                                            struct dvit_error *error);
+
+/* Number of patches N = (image_width/patch)·(image_height/patch). */
+DVIT_API int dvit_config_patches(const struct dvit_config *config);
+
+/* Patches kept at stage s (0-based) at base ratio `keep`: max(1, (int)(N·pow(keep, s+1))), in C
+ * double arithmetic, relative to the initial N. */
+DVIT_API int dvit_config_kept(const struct dvit_config *config, double keep, int stage);
+
+/* How an evaluation image becomes the network's input. */
+enum dvit_fit {
+    DVIT_FIT_CROP,   /* resize the short side to resize_side, centre crop */
+    DVIT_FIT_SQUASH, /* resize both sides to the crop's, ignoring the aspect ratio */
+    DVIT_FIT_NONE,   /* the image must already have the crop's size */
+};
+
+struct dvit_preprocess {
+    char name[32]; /* "dynamicvit", "timm", "none", or "custom" */
+    enum dvit_fit fit;
+    int resize_side; /* pixels; short side before the crop; 0 where unused */
+    int crop_width;  /* pixels: the network's input */
+    int crop_height;
+    float mean[3]; /* of RGB in 0 … 1 */
+    float std[3];
+};
+
+/* Preset preprocessing for a network input of width × height pixels: "dynamicvit" (short side
+ * (int)(side/0.875), bicubic, centre crop; squash at 384 and above; no resize and no crop at 32 and
+ * below), "timm" (crop_pct 0.9, at 384 and above 1.0), "none". */
+DVIT_API enum dvit_status dvit_preprocess_preset(const char *name, int width, int height,
+                                                 struct dvit_preprocess *out,
+                                                 struct dvit_error *error);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,49 @@
+/* Status codes and the caller-owned error record every fallible dvit function fills.
+ *
+ * Contract: a function that can fail returns `enum dvit_status` and takes a `struct dvit_error *`
+ * as its last argument, which may be NULL. On failure the record holds one sentence that says what
+ * failed, which object, what was expected and what was found; out-parameters are NULL or untouched.
+ * The library never prints, exits, or reads the environment. */
+#ifndef DVIT_STATUS_H
+#define DVIT_STATUS_H
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(__GNUC__)
+#define DVIT_API __attribute__((visibility("default")))
+#else
+#define DVIT_API
+#endif
+
+enum dvit_status {
+    DVIT_OK = 0,
+    DVIT_ERROR_ARGUMENT,    /* an option or argument out of its documented range */
+    DVIT_ERROR_MEMORY,      /* an allocation failed */
+    DVIT_ERROR_IO,          /* the operating system refused a read, write or rename */
+    DVIT_ERROR_NOT_FOUND,   /* a file, folder, tensor or preset does not exist */
+    DVIT_ERROR_FORMAT,      /* a file's content is damaged or not what its format demands */
+    DVIT_ERROR_LIMIT,       /* valid perhaps, but beyond a documented limit */
+    DVIT_ERROR_MISMATCH,    /* two valid things that do not fit together (shapes, class counts) */
+    DVIT_ERROR_UNSUPPORTED, /* understood, and not offered on this machine or in this build */
+    DVIT_ERROR_NUMERIC,     /* a non-finite loss or gradient that could not be skipped */
+    DVIT_ERROR_INTERRUPTED, /* stopped on request; state was saved */
+    DVIT_STATUS_COUNT
+};
+
+struct dvit_error {
+    enum dvit_status status;
+    char message[1000]; /* UTF-8, always terminated, no trailing newline */
+};
+
+/* A short constant English name ("argument", "io", …); never NULL, also for unknown codes. */
+DVIT_API const char *dvit_status_name(enum dvit_status status);
+
+/* The library's version, "MAJOR.MINOR.PATCH". */
+DVIT_API const char *dvit_version(void);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,47 @@
+/* Arena: measure, allocate once, hand out. No freeing of parts, no growth. */
+#include "base/arena.h"
+
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+size_t dvit_align_up(size_t bytes)
+{
+    return (bytes + DVIT_ALIGNMENT - 1) & ~(size_t)(DVIT_ALIGNMENT - 1);
+}
+
+void *dvit_arena_take(struct dvit_arena *arena, size_t count, size_t element_bytes)
+{
+    size_t limit = SIZE_MAX - DVIT_ALIGNMENT - arena->used_bytes;
+    if (element_bytes && count > limit / element_bytes) {
+        arena->overflow = true;
+        return NULL;
+    }
+    size_t offset = arena->used_bytes;
+    arena->used_bytes = offset + dvit_align_up(count * element_bytes);
+    if (!arena->base || arena->used_bytes > arena->size_bytes)
+        return NULL;
+    return arena->base + offset;
+}
+
+enum dvit_status dvit_arena_commit(struct dvit_arena *arena, const char *what,
+                                   struct dvit_error *error)
+{
+    if (arena->overflow)
+        return dvit_error_set(error, DVIT_ERROR_LIMIT, "%s: size exceeds the address space", what);
+    size_t size = arena->used_bytes ? arena->used_bytes : DVIT_ALIGNMENT;
+    arena->base = aligned_alloc(DVIT_ALIGNMENT, size);
+    if (!arena->base)
+        return dvit_error_set(error, DVIT_ERROR_MEMORY, "%s: out of memory for %zu bytes", what,
+                              size);
+    memset(arena->base, 0, size);
+    arena->size_bytes = size;
+    arena->used_bytes = 0;
+    return DVIT_OK;
+}
+
+void dvit_arena_free(struct dvit_arena *arena)
+{
+    free(arena->base);
+    *arena = (struct dvit_arena){0};
+}

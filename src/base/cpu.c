@@ -1,0 +1,70 @@
+/* Processor detection: what the compiler's builtins report, which include the operating system's
+ * consent to save the wide registers. */
+#include "base/cpu.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const char *const cpu_names[] = {
+    [DVIT_CPU_REFERENCE] = "reference",
+    [DVIT_CPU_AVX2] = "avx2",
+    [DVIT_CPU_AVX512] = "avx512",
+};
+_Static_assert(sizeof cpu_names / sizeof *cpu_names == DVIT_CPU_COUNT, "every level has a name");
+
+enum dvit_cpu dvit_cpu_best(void)
+{
+#if defined(__x86_64__)
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
+        return DVIT_CPU_AVX512;
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+        return DVIT_CPU_AVX2;
+#endif
+    return DVIT_CPU_REFERENCE;
+}
+
+const char *dvit_cpu_name(enum dvit_cpu cpu)
+{
+    return (unsigned)cpu < DVIT_CPU_COUNT ? cpu_names[cpu] : "unknown";
+}
+
+enum dvit_status dvit_cpu_parse(const char *name, enum dvit_cpu *out, struct dvit_error *error)
+{
+    enum dvit_cpu best = dvit_cpu_best();
+    if (strcmp(name, "auto") == 0) {
+        *out = best;
+        return DVIT_OK;
+    }
+    for (int i = 0; i < DVIT_CPU_COUNT; i++) {
+        if (strcmp(name, cpu_names[i]) != 0)
+            continue;
+        if (i > (int)best)
+            return dvit_error_set(error, DVIT_ERROR_UNSUPPORTED,
+                                  "cpu level \"%s\" is above what this machine has (%s)", name,
+                                  cpu_names[best]);
+        *out = (enum dvit_cpu)i;
+        return DVIT_OK;
+    }
+    return dvit_error_set(error, DVIT_ERROR_ARGUMENT,
+                          "unknown cpu level \"%s\", expected auto, reference, avx2 or avx512",
+                          name);
+}
+
+void dvit_cpu_describe(char *text, size_t capacity)
+{
+    snprintf(text, capacity, "unknown");
+    FILE *info = fopen("/proc/cpuinfo", "r");
+    if (!info)
+        return;
+    char line[256];
+    while (fgets(line, sizeof line, info)) {
+        char *colon = strchr(line, ':');
+        if (strncmp(line, "model name", 10) != 0 || !colon)
+            continue;
+        colon[strcspn(colon, "\n")] = 0;
+        snprintf(text, capacity, "%s", colon[1] == ' ' ? colon + 2 : colon + 1);
+        break;
+    }
+    fclose(info);
+}

@@ -1,0 +1,24 @@
+/* Which vector instructions this processor has, as levels that include the ones below. */
+#ifndef DVIT_BASE_CPU_H
+#define DVIT_BASE_CPU_H
+
+#include <stddef.h>
+
+#include "base/error.h"
+
+enum dvit_cpu {
+    DVIT_CPU_REFERENCE, /* plain C: the definition every other level is tested against */
+    DVIT_CPU_AVX2,      /* AVX2 + FMA */
+    DVIT_CPU_AVX512,    /* AVX-512 F, BW, DQ, VL */
+    DVIT_CPU_COUNT
+};
+
+/* The best level of this machine; constant for the life of the process. */
+enum dvit_cpu dvit_cpu_best(void);
+const char *dvit_cpu_name(enum dvit_cpu cpu); /* "reference", "avx2", "avx512" */
+/* Parses a name, or "auto" for the best; an error if unknown or above what the machine has. */
+enum dvit_status dvit_cpu_parse(const char *name, enum dvit_cpu *out, struct dvit_error *error);
+/* The processor's own description ("AMD EPYC …"), or "unknown"; writes at most capacity bytes. */
+void dvit_cpu_describe(char *text, size_t capacity);
+
+#endif
