@@ -1,0 +1,105 @@
+/* The contract of every kernel: loops over arrays that know no operator, no model and no thread.
+ *
+ * A kernel is single-threaded, allocates nothing and cannot fail. It works on the range it is given,
+ * so that an executor may split rows, images or channels among threads. Arrays are dense row-major
+ * float32 unless a stride is given; outputs come first, then inputs, weights, sizes; outputs do not
+ * overlap inputs unless said so. Pointers need no alignment beyond that of float.
+ *
+ * The functions of a table belong to one instruction-set level. `reference` is plain C with double
+ * accumulators: it is the definition, the oracle of the tests, and the fallback everywhere. A table
+ * is a value that a session or trainer owns; two levels can stand side by side.
+ *
+ * Gradients: those of activations overwrite unless `accumulate` is given and true; those of
+ * parameters always accumulate. Formulas: docs/MATH.md. */
+#ifndef DVIT_KERNELS_KERNELS_H
+#define DVIT_KERNELS_KERNELS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/cpu.h"
+
+/* eps of the masked softmax (SPEC section 3). */
+#define DVIT_MASK_EPS 1e-6f
+
+/* One image's attention: T tokens, H heads of width D, C = H·D. */
+struct dvit_attention_shape {
+    int tokens;   /* T ≥ 1 */
+    int heads;    /* H ≥ 1 */
+    int head_dim; /* D ≥ 1, any */
+    float scale;  /* D^-0.5 */
+};
+
+struct dvit_adamw_step {
+    float learning_rate;
+    float beta1, beta2, eps;
+    float weight_decay;  /* decoupled: w ← w·(1 − lr·wd) */
+    float bias1, bias2;  /* 1 − beta^t */
+    float gradient_scale; /* every gradient is multiplied by this first (clipping, accumulation) */
+};
+
+struct dvit_kernels {
+    enum dvit_cpu cpu;
+
+    /* y[r] = (x[r] − mean_r)·rstd_r·weight + bias, rstd = 1/√(var + eps), population variance.
+     * x, y: [rows][width]; mean, rstd: [rows] or both NULL. y may be x. */
+    void (*layer_norm)(float *y, float *mean, float *rstd, const float *x, const float *weight,
+                       const float *bias, size_t rows, size_t width, float eps);
+    /* dx (+)= gradient of layer_norm for the given rows. dx may be dy when not accumulating. */
+    void (*layer_norm_backward_data)(float *dx, const float *dy, const float *x, const float *mean,
+                                     const float *rstd, const float *weight, size_t rows,
+                                     size_t width, bool accumulate);
+    /* dweight[c] += Σ_r dy·x̂, dbias[c] += Σ_r dy for columns first ≤ c < last, over all rows. */
+    void (*layer_norm_backward_weights)(float *dweight, float *dbias, const float *dy,
+                                        const float *x, const float *mean, const float *rstd,
+                                        size_t rows, size_t width, size_t first, size_t last);
+
+    /* y = x·Φ(x), exact (erf) within 2e-6 absolute; y may be x. NaN in, NaN out. */
+    void (*gelu)(float *y, const float *x, size_t count);
+    /* dx = dy·(Φ(x) + x·φ(x)); dx may be dy. */
+    void (*gelu_backward)(float *dx, const float *dy, const float *x, size_t count);
+
+    /* y = a + scale·b; y may be a or b. */
+    void (*add_scaled)(float *y, const float *a, const float *b, float scale, size_t count);
+    /* sums[c] += Σ_r x[r][c] for first ≤ c < last; x: [rows][width]. */
+    void (*column_sums)(float *sums, const float *x, size_t rows, size_t width, size_t first,
+                        size_t last);
+
+    /* Floats of scratch that the three attention functions need for this shape. */
+    size_t (*attention_scratch)(const struct dvit_attention_shape *shape);
+    /* Plain softmax attention of one image for query rows first ≤ i < last.
+     * qkv: [T][3C], a row is [q of all heads; k; v]; out: [T][C], only the query rows are written.
+     * No T×T tensor: scores live in scratch, a few query rows at a time. */
+    void (*attention)(float *out, const float *qkv, int first, int last,
+                      const struct dvit_attention_shape *shape, float *scratch);
+    /* Masked softmax attention (training): policy: [T], 1 kept, 0 dropped (NULL: all kept).
+     *   G_ij = policy_j, but 1 for i = j;  m_i = max over j with policy_j > 0, and i, of a_ij;
+     *   e_ij = exp(a_ij − m_i)·G_ij (0 where G_ij = 0, whatever a_ij);
+     *   A_ij = (e_ij + eps/T) / (Σ_j e_ij + eps);  out_i = Σ_j A_ij v_j. */
+    void (*attention_masked)(float *out, const float *qkv, const float *policy, int first, int last,
+                             const struct dvit_attention_shape *shape, float *scratch);
+    /* Backward of attention_masked for one whole image: dqkv [T][3C] overwritten, dpolicy[T]
+     * (NULL: not wanted) += Σ over heads and i ≠ j of de_ij·exp(min(a_ij − m_i, ln(1/eps))).
+     *   D_i = dout_i·out_i;  de_ij = (dout_i·v_j − D_i)/(S_i + eps);  da_ij = de_ij·e_ij;
+     *   dv_j = Σ_i A_ij dout_i;  dq_i = scale·Σ_j da_ij k_j;  dk_j = scale·Σ_i da_ij q_i. */
+    void (*attention_masked_backward)(float *dqkv, float *dpolicy, const float *dout,
+                                      const float *out, const float *qkv, const float *policy,
+                                      const struct dvit_attention_shape *shape, float *scratch);
+
+    /* One decoupled-weight-decay Adam step on `count` parameters (Loshchilov & Hutter 2019):
+     *   g = gradient·gradient_scale; m = β1 m + (1−β1) g; v = β2 v + (1−β2) g²;
+     *   w = w − lr·wd·w − lr·(m/bias1)/(√(v/bias2) + eps).
+     * A learning rate of 0 leaves w as it is and still moves m and v. */
+    void (*adamw)(float *weight, float *moment1, float *moment2, const float *gradient,
+                  size_t count, const struct dvit_adamw_step *step);
+    /* average = decay·average + (1 − decay)·value */
+    void (*ema)(float *average, const float *value, float decay, size_t count);
+    /* Σ x², accumulated in double; inf or NaN if any element is not finite. */
+    double (*sum_squares)(const float *x, size_t count);
+};
+
+/* Fills the table with the fastest functions of `cpu` and the levels below it. `cpu` must not be
+ * above dvit_cpu_best(). */
+void dvit_kernels_select(struct dvit_kernels *table, enum dvit_cpu cpu);
+
+#endif

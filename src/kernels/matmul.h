@@ -1,0 +1,75 @@
+/* Matrix products of linear layers, behind one contract.
+ *
+ * A `dvit_matmul` is one product's shape with the number of rows left open. Row counts are prepared
+ * when a plan is made (creating a product costs up to milliseconds and allocates); running one then
+ * allocates nothing, takes no lock and is single-threaded: the executor gives each thread its rows
+ * or its output channels. Running is thread-safe: one object may serve all threads at once.
+ *
+ * A row count that was not prepared is served by the largest prepared ones that fit; 1, 8, 64 and
+ * 512 are always prepared on first use of dvit_matmul_prepare. */
+#ifndef DVIT_KERNELS_MATMUL_H
+#define DVIT_KERNELS_MATMUL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/cpu.h"
+#include "base/error.h"
+
+enum dvit_matmul_kind {
+    /* y[rows][outputs] = x[rows][inputs] · weightᵀ (+ bias[outputs]); weight: [outputs][inputs] */
+    DVIT_MATMUL_FORWARD,
+    /* x[rows][inputs] (+)= y[rows][outputs] · weight */
+    DVIT_MATMUL_DATA,
+    /* weight[outputs][inputs] += y[rows][outputs]ᵀ · x[rows][inputs] */
+    DVIT_MATMUL_WEIGHT,
+};
+
+struct dvit_matmul_shape {
+    enum dvit_matmul_kind kind;
+    size_t outputs;
+    size_t inputs;
+    size_t x_stride; /* floats from one row of x to the next, ≥ inputs */
+    size_t y_stride; /* floats from one row of y to the next, ≥ outputs */
+    bool bias;       /* FORWARD only */
+    bool accumulate; /* DATA only: add to x instead of overwriting; WEIGHT always adds */
+};
+
+struct dvit_matmul;
+
+/* `cpu` = DVIT_CPU_REFERENCE gives the plain C definition (double accumulators); other levels use
+ * oneDNN (its own dispatch is the machine's best; a lower `cpu` is honoured as far as oneDNN's
+ * per-process setting allows: it is not touched here). */
+enum dvit_status dvit_matmul_create(struct dvit_matmul **out, const struct dvit_matmul_shape *shape,
+                                    enum dvit_cpu cpu, struct dvit_error *error);
+void dvit_matmul_free(struct dvit_matmul *matmul);
+
+/* Makes `rows` run as one product. Call before running; not thread-safe. */
+enum dvit_status dvit_matmul_prepare(struct dvit_matmul *matmul, size_t rows,
+                                     struct dvit_error *error);
+
+/* Bytes of the weight in the backend's own layout, or 0 if it has none (then run takes the plain
+ * weight). FORWARD only, after the first prepare. */
+size_t dvit_matmul_packed_bytes(const struct dvit_matmul *matmul);
+/* packed: 64-byte aligned, packed_bytes long. Every prepared row count uses the same layout. */
+enum dvit_status dvit_matmul_pack(struct dvit_matmul *matmul, void *packed, const float *weight,
+                                  struct dvit_error *error);
+
+/* Bytes of scratch that one run needs at most (64-byte aligned), per thread. */
+size_t dvit_matmul_scratch_bytes(const struct dvit_matmul *matmul);
+
+/* Runs the product on `rows` rows. `weight` is the plain matrix; `packed`, if not NULL, is used
+ * instead of it (FORWARD). For WEIGHT kind `weight` is the output. A backend's refusal at this
+ * point is reported, not ignored. rows = 0 does nothing. */
+enum dvit_status dvit_matmul_run(const struct dvit_matmul *matmul, size_t rows, float *x, float *y,
+                                 float *weight, const void *packed, const float *bias,
+                                 void *scratch);
+
+/* Per-thread setting of the backend; every thread that runs products calls it once (pass it to
+ * dvit_threads_create). */
+void dvit_matmul_thread_start(void);
+
+/* "oneDNN 2.6.3" or "none". */
+const char *dvit_matmul_backend(void);
+
+#endif
