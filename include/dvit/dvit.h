@@ -1,0 +1,15 @@
+/* Everything: include this, or only the parts you use. */
+#ifndef DVIT_H
+#define DVIT_H
+
+#include "dvit/config.h"
+#include "dvit/data.h"
+#include "dvit/eval.h"
+#include "dvit/image.h"
+#include "dvit/infer.h"
+#include "dvit/model.h"
+#include "dvit/report.h"
+#include "dvit/status.h"
+#include "dvit/train.h"
+
+#endif

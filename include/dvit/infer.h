@@ -1,0 +1,82 @@
+/* Inference: a session runs one model at one keep ratio on batches of prepared images.
+ *
+ * A session owns its threads and all memory it will ever need; dvit_session_run allocates nothing.
+ * One session serves one caller at a time; use several sessions to serve several. The same image
+ * gives the same answer, within rounding, whatever its batch and the thread count. */
+#ifndef DVIT_INFER_H
+#define DVIT_INFER_H
+
+#include "dvit/image.h"
+#include "dvit/model.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct dvit_session;
+
+struct dvit_session_options {
+    double keep;     /* base keep ratio in (0, 1]; 1 = dense path; 0 = the model's own; default 0 */
+    int max_batch;   /* images per run, 1 … 4096; default 32 */
+    int threads;     /* 1 … 256; 0 = affinity and container quota; default 0 */
+    const char *cpu; /* "auto", "reference", "avx2", "avx512"; default "auto" */
+};
+DVIT_API struct dvit_session_options dvit_session_options_default(void);
+
+/* `model` is borrowed and must outlive the session. options may be NULL for the defaults. */
+DVIT_API enum dvit_status dvit_session_create(struct dvit_session **out,
+                                              const struct dvit_model *model,
+                                              const struct dvit_session_options *options,
+                                              struct dvit_error *error);
+DVIT_API void dvit_session_free(struct dvit_session *session);
+
+/* pixels: [count][3][height][width] normalised as the model's preprocessing says; logits:
+ * [count][K]; 1 ≤ count ≤ max_batch. */
+DVIT_API enum dvit_status dvit_session_run(struct dvit_session *session, const float *pixels,
+                                           int count, float *logits, struct dvit_error *error);
+
+/* The patches kept at `stage` (0-based) for image `image` of the last run: *count indices of the
+ * original patch grid, row-major, ascending. Borrowed until the next run. NULL and 0 on a dense
+ * path. */
+DVIT_API const int *dvit_session_kept(const struct dvit_session *session, int image, int stage,
+                                      int *count);
+/* Stages of the path that runs: 0 on a dense path. */
+DVIT_API int dvit_session_stages(const struct dvit_session *session);
+
+struct dvit_session_info {
+    double keep;              /* that runs */
+    int threads;
+    int max_batch;
+    const char *cpu;          /* kernel level chosen */
+    const char *backend;      /* of the matrix products */
+    size_t weight_bytes;      /* packed copies */
+    size_t activation_bytes;  /* arenas of all threads */
+    struct dvit_cost cost;    /* of one image */
+};
+DVIT_API struct dvit_session_info dvit_session_describe(const struct dvit_session *session);
+
+/* Softmax of one image's logits, in place order: probabilities[K]. logits and probabilities may be
+ * the same array. */
+DVIT_API void dvit_softmax(const float *logits, int classes, float *probabilities);
+/* Indices of the `k` largest values, best first, ties to the lower index. k ≤ count. */
+DVIT_API void dvit_top_k(const float *values, int count, int k, int *indices);
+
+/* Share of the processor's work that a benchmark may expect: the rate of the matrix products alone
+ * on this model's linear layers, GFLOP/s with `threads` threads; measured for about `seconds`. */
+DVIT_API enum dvit_status dvit_matmul_rate(const struct dvit_config *config, int threads,
+                                           double seconds, double *gflops,
+                                           struct dvit_error *error);
+
+/* Facts about this machine as dvit uses it, for `dvit cpu`. */
+struct dvit_machine {
+    char processor[128];
+    const char *best_cpu;    /* kernel level */
+    const char *backend;     /* matrix products */
+    int default_threads;
+};
+DVIT_API struct dvit_machine dvit_machine_describe(void);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,117 @@
+/* Training: dense models, and dynamic models distilled from a dense teacher.
+ *
+ * dvit_train runs the whole job – epochs, evaluation, checkpoints, log – in a run folder:
+ *   best.safetensors   the model with the best validation accuracy (EMA weights where EMA is on)
+ *   last.safetensors   the model as of the last evaluation or stop
+ *   state.safetensors  everything needed to go on: weights, moments, EMA, counters
+ *   log.jsonl          one JSON object per line: configuration, steps, evaluations, events
+ *   config.json        options, model, data fingerprint, command, version
+ * All but the log are replaced atomically. Going on from state.safetensors gives the same bits as
+ * never having stopped (same machine, build and thread count). */
+#ifndef DVIT_TRAIN_H
+#define DVIT_TRAIN_H
+
+#include <stdint.h>
+
+#include "dvit/data.h"
+#include "dvit/model.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Every field's range is checked by dvit_train; errors name the field and its bound. */
+struct dvit_train_options {
+    const char *out;       /* run folder; created */
+    const char *command;   /* recorded in config.json; may be NULL */
+    uint64_t seed;         /* default 0 */
+    int epochs;            /* ≥ 1; default 30 */
+    int batch;             /* images per micro-batch, 1 … 4096; default 64 */
+    int accumulate;        /* micro-batches per step, 1 … 1024; default 1 */
+    int threads;           /* 0 = default count */
+    int workers;           /* loader threads, 0 … 64; default 1 */
+    const char *cpu;       /* kernel level; default "auto" */
+
+    double learning_rate;        /* default 1e-3 */
+    double backbone_lr_scale;    /* of learning_rate for the backbone; 1 dense, .01 sparsify */
+    double min_learning_rate;    /* default 1e-6 */
+    double warmup_epochs;        /* ≥ 0; default 5 */
+    double backbone_freeze_epochs; /* backbone's rate is 0 so long; 0 dense, 5 sparsify */
+    bool freeze_backbone;        /* only predictors are trained, for the whole run */
+    bool freeze_embeddings;      /* cls_token and pos_embed never move; false dense, true sparsify */
+    double weight_decay;         /* ≥ 0; default .05; none for 1-D parameters and biases */
+    double beta1, beta2, adam_eps; /* .9, .999, 1e-8 */
+    double clip_norm;            /* gradient norm bound over the updated tensors; 0 = off (default) */
+    double ema_decay;            /* in [0, 1); 0 = off; default 0.9999 */
+    double drop_path;            /* in [0, 1); rate of the last block; default 0 */
+    double label_smoothing;      /* in [0, 1); default .1 */
+    bool augment;                /* flips and crops; default true */
+    bool flip;                   /* part of augment; default true */
+
+    double keep;                 /* rho for sparsify, in (0, 1]; ignored for dense */
+    double weight_cls;           /* 1 */
+    double weight_ratio;         /* 2 */
+    double weight_kl;            /* .5 */
+    double weight_token;         /* .5 */
+    bool ratio_on_batch_mean;    /* "dynamic": easy images may keep fewer; default false */
+
+    bool resume;                 /* go on from state.safetensors in `out` */
+    bool strict;                 /* an unreadable image is an error */
+    int max_bad_steps;           /* consecutive skipped steps before giving up; default 20 */
+    int log_every;               /* steps between step records; default 10 */
+    int checkpoint_every;        /* steps between state saves beside the epochs' ends; 0 = none */
+    int max_steps;               /* stop after so many steps in total; 0 = no bound */
+};
+/* Defaults for dense training, and for sparsifying. */
+DVIT_API struct dvit_train_options dvit_train_options_dense(void);
+DVIT_API struct dvit_train_options dvit_train_options_sparsify(void);
+
+enum dvit_train_event_kind {
+    DVIT_TRAIN_STARTED,    /* steps_per_epoch, total_steps, first step known */
+    DVIT_TRAIN_STEP,       /* every log_every steps: means since the last event */
+    DVIT_TRAIN_EVALUATED,  /* end of an epoch */
+    DVIT_TRAIN_SAVED,      /* `text` is the path */
+    DVIT_TRAIN_SKIPPED,    /* an image (`text`: name and reason) or a non-finite step */
+    DVIT_TRAIN_FINISHED,   /* `text`: why ("done", "stopped on request", "max steps") */
+};
+
+struct dvit_train_event {
+    enum dvit_train_event_kind kind;
+    int epoch;              /* 0-based */
+    long step, total_steps; /* optimiser steps done, of the run */
+    int steps_per_epoch;
+    double learning_rate, backbone_learning_rate;
+    double loss, loss_cls, loss_ratio, loss_kl, loss_token; /* unweighted parts; loss: weighted */
+    double gradient_norm;
+    int stages;
+    double keep[DVIT_MAX_STAGES]; /* mean share of patches kept per stage, of the initial N */
+    double images_per_s;
+    double eta_s;           /* seconds to the end at the present rate */
+    long bad_steps;         /* skipped so far for non-finite values */
+    /* evaluation */
+    double val_top1, val_top5, val_loss; /* shares in 0 … 1 */
+    bool best;
+    const char *text;
+};
+
+/* Called from the training thread. Setting *stop from a signal handler or another thread ends the
+ * run after the current step with DVIT_ERROR_INTERRUPTED, everything saved. */
+typedef void dvit_train_callback(void *context, const struct dvit_train_event *event);
+
+/* Trains `model` in place. `teacher` (NULL for dense training) is the frozen dense model of the
+ * same shape; a model with stages needs one unless weight_kl and weight_token are 0. `validation`
+ * may be NULL (no evaluation; best = last). The data sets' class count must be the model's. */
+DVIT_API enum dvit_status dvit_train(struct dvit_model *model, const struct dvit_model *teacher,
+                                     struct dvit_dataset *train, struct dvit_dataset *validation,
+                                     const struct dvit_train_options *options,
+                                     dvit_train_callback *callback, void *context,
+                                     const volatile int *stop, struct dvit_error *error);
+
+/* The base learning rate at iteration `it` (0-based) of `total`, warm-up over `warmup` iterations:
+ * base·it/(W−1) for it < W, then min + ½(base−min)(1 + cos(π(it−W)/(total−W))). */
+DVIT_API double dvit_schedule_rate(double base, double min, long it, long warmup, long total);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
