@@ -1,9 +1,9 @@
 /* The contract of every kernel: loops over arrays that know no operator, no model and no thread.
  *
- * A kernel is single-threaded, allocates nothing and cannot fail. It works on the range it is given,
- * so that an executor may split rows, images or channels among threads. Arrays are dense row-major
- * float32 unless a stride is given; outputs come first, then inputs, weights, sizes; outputs do not
- * overlap inputs unless said so. Pointers need no alignment beyond that of float.
+ * A kernel is single-threaded, allocates nothing and cannot fail. It works on the range it is
+ * given, so that an executor may split rows, images or channels among threads. Arrays are dense
+ * row-major float32 unless a stride is given; outputs come first, then inputs, weights, sizes;
+ * outputs do not overlap inputs unless said so. Pointers need no alignment beyond that of float.
  *
  * The functions of a table belong to one instruction-set level. `reference` is plain C with double
  * accumulators: it is the definition, the oracle of the tests, and the fallback everywhere. A table
@@ -33,8 +33,8 @@ struct dvit_attention_shape {
 struct dvit_adamw_step {
     float learning_rate;
     float beta1, beta2, eps;
-    float weight_decay;  /* decoupled: w ← w·(1 − lr·wd) */
-    float bias1, bias2;  /* 1 − beta^t */
+    float weight_decay;   /* decoupled: w ← w·(1 − lr·wd) */
+    float bias1, bias2;   /* 1 − beta^t */
     float gradient_scale; /* every gradient is multiplied by this first (clipping, accumulation) */
 };
 
@@ -54,7 +54,8 @@ struct dvit_kernels {
                                         const float *x, const float *mean, const float *rstd,
                                         size_t rows, size_t width, size_t first, size_t last);
 
-    /* y = x·Φ(x), exact (erf) within 2e-6 absolute; y may be x. NaN in, NaN out. */
+    /* y = x·Φ(x), exact (erf) within 2e-6 absolute; y may be x. NaN in, NaN out;
+     * gelu(∞) = ∞, gelu(−∞) = 0. */
     void (*gelu)(float *y, const float *x, size_t count);
     /* dx = dy·(Φ(x) + x·φ(x)); dx may be dy. */
     void (*gelu_backward)(float *dx, const float *dy, const float *x, size_t count);
@@ -65,7 +66,11 @@ struct dvit_kernels {
     void (*column_sums)(float *sums, const float *x, size_t rows, size_t width, size_t first,
                         size_t last);
 
-    /* Floats of scratch that the three attention functions need for this shape. */
+    /* Floats of scratch that the three attention functions need for this shape; it belongs to one
+     * thread, is 64-byte aligned, and carries nothing from one call to the next.
+     *
+     * Scores beyond float's range saturate at ±FLT_MAX, so that overflowing or infinite scores give
+     * finite weights; NaN in a query row, or in any key or value it reads, gives NaN. */
     size_t (*attention_scratch)(const struct dvit_attention_shape *shape);
     /* Plain softmax attention of one image for query rows first ≤ i < last.
      * qkv: [T][3C], a row is [q of all heads; k; v]; out: [T][C], only the query rows are written.
@@ -74,8 +79,8 @@ struct dvit_kernels {
                       const struct dvit_attention_shape *shape, float *scratch);
     /* Masked softmax attention (training): policy: [T], 1 kept, 0 dropped (NULL: all kept).
      *   G_ij = policy_j, but 1 for i = j;  m_i = max over j with policy_j > 0, and i, of a_ij;
-     *   e_ij = exp(a_ij − m_i)·G_ij (0 where G_ij = 0, whatever a_ij);
-     *   A_ij = (e_ij + eps/T) / (Σ_j e_ij + eps);  out_i = Σ_j A_ij v_j. */
+     *   e_ij = exp(a_ij − m_i)·G_ij (0 where G_ij = 0, whatever a_ij), S_i = Σ_j e_ij;
+     *   A_ij = (e_ij + eps/T) / (S_i + eps);  out_i = Σ_j A_ij v_j. */
     void (*attention_masked)(float *out, const float *qkv, const float *policy, int first, int last,
                              const struct dvit_attention_shape *shape, float *scratch);
     /* Backward of attention_masked for one whole image: dqkv [T][3C] overwritten, dpolicy[T]

@@ -2,8 +2,10 @@
  *
  * A `dvit_matmul` is one product's shape with the number of rows left open. Row counts are prepared
  * when a plan is made (creating a product costs up to milliseconds and allocates); running one then
- * allocates nothing, takes no lock and is single-threaded: the executor gives each thread its rows
- * or its output channels. Running is thread-safe: one object may serve all threads at once.
+ * allocates nothing of ours, takes no lock and is single-threaded: the executor gives each thread
+ * its rows or its output channels. One object may serve all members of a team at once: it is
+ * created for a number of `threads`, and a run names the `member` (0 … threads − 1) it belongs to;
+ * two runs of the same member must not overlap in time.
  *
  * A row count that was not prepared is served by the largest prepared ones that fit; 1, 8, 64 and
  * 512 are always prepared on first use of dvit_matmul_prepare. */
@@ -39,9 +41,10 @@ struct dvit_matmul;
 
 /* `cpu` = DVIT_CPU_REFERENCE gives the plain C definition (double accumulators); other levels use
  * oneDNN (its own dispatch is the machine's best; a lower `cpu` is honoured as far as oneDNN's
- * per-process setting allows: it is not touched here). */
+ * per-process setting allows: it is not touched here). threads: 1 … DVIT_MAX_THREADS, how many
+ * members may run at once. */
 enum dvit_status dvit_matmul_create(struct dvit_matmul **out, const struct dvit_matmul_shape *shape,
-                                    enum dvit_cpu cpu, struct dvit_error *error);
+                                    enum dvit_cpu cpu, int threads, struct dvit_error *error);
 void dvit_matmul_free(struct dvit_matmul *matmul);
 
 /* Makes `rows` run as one product. Call before running; not thread-safe. */
@@ -58,12 +61,13 @@ enum dvit_status dvit_matmul_pack(struct dvit_matmul *matmul, void *packed, cons
 /* Bytes of scratch that one run needs at most (64-byte aligned), per thread. */
 size_t dvit_matmul_scratch_bytes(const struct dvit_matmul *matmul);
 
-/* Runs the product on `rows` rows. `weight` is the plain matrix; `packed`, if not NULL, is used
- * instead of it (FORWARD). For WEIGHT kind `weight` is the output. A backend's refusal at this
- * point is reported, not ignored. rows = 0 does nothing. */
-enum dvit_status dvit_matmul_run(const struct dvit_matmul *matmul, size_t rows, float *x, float *y,
-                                 float *weight, const void *packed, const float *bias,
-                                 void *scratch);
+/* Runs the product on `rows` rows, for `member` of the team. `weight` is the plain matrix;
+ * `packed`, if not NULL, is used instead of it (FORWARD). Which of x, y and weight is the output is
+ * the kind's; the others are only read. A backend's refusal at this point is reported, not ignored.
+ * rows = 0 does nothing. */
+enum dvit_status dvit_matmul_run(const struct dvit_matmul *matmul, int member, size_t rows,
+                                 float *x, float *y, float *weight, const void *packed,
+                                 const float *bias, void *scratch);
 
 /* Per-thread setting of the backend; every thread that runs products calls it once (pass it to
  * dvit_threads_create). */

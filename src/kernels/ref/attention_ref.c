@@ -1,0 +1,180 @@
+/* Softmax attention, plain and masked, plain C with double accumulators: the definition that the
+ * vector levels are tested against (docs/MATH.md; formulas in kernels.h). One query row at a time,
+ * so that no T×T array exists here either. */
+#include <float.h>
+#include <math.h>
+#include <string.h>
+
+#include "kernels/kernel_names.h"
+
+/* One head's view of qkv: rows `stride` floats apart. */
+struct head {
+    const float *q, *k, *v;
+    size_t stride;
+    int tokens, width;
+    double scale;
+};
+
+static struct head head_view(const float *qkv, const struct dvit_attention_shape *shape, int h)
+{
+    size_t channels = (size_t)shape->heads * (size_t)shape->head_dim;
+    const float *q = qkv + (size_t)h * (size_t)shape->head_dim;
+    return (struct head){.q = q,
+                         .k = q + channels,
+                         .v = q + 2 * channels,
+                         .stride = 3 * channels,
+                         .tokens = shape->tokens,
+                         .width = shape->head_dim,
+                         .scale = shape->scale};
+}
+
+static double dot(const float *a, const float *b, int width)
+{
+    double sum = 0;
+    for (int d = 0; d < width; d++)
+        sum += (double)a[d] * b[d];
+    return sum;
+}
+
+/* To the range of float; NaN stays. */
+static double saturate(double x)
+{
+    return x > FLT_MAX ? FLT_MAX : x < -FLT_MAX ? -FLT_MAX : x;
+}
+
+/* score[j] = a_ij; returns m_i, the maximum over j with policy_j > 0, and i. */
+static double scores(double *score, const struct head *head, const float *policy, int i)
+{
+    double max = -FLT_MAX;
+    for (int j = 0; j < head->tokens; j++) {
+        score[j] = saturate(head->scale * dot(head->q + (size_t)i * head->stride,
+                                              head->k + (size_t)j * head->stride, head->width));
+        if ((!policy || policy[j] > 0 || j == i) && score[j] > max)
+            max = score[j];
+    }
+    return max;
+}
+
+/* score → e in place; returns S_i. */
+static double exponentials(double *score, const float *policy, int tokens, int i, double max)
+{
+    double sum = 0;
+    for (int j = 0; j < tokens; j++) {
+        double gate = !policy || j == i ? 1 : policy[j];
+        score[j] = gate > 0 ? exp(score[j] - max) * gate : 0;
+        sum += score[j];
+    }
+    return sum;
+}
+
+/* out = Σ_j weight_j v_j */
+static void weighted_values(float *out, const double *weight, const struct head *head)
+{
+    for (int d = 0; d < head->width; d++) {
+        double sum = 0;
+        for (int j = 0; j < head->tokens; j++)
+            sum += weight[j] * head->v[(size_t)j * head->stride + (size_t)d];
+        out[d] = (float)sum;
+    }
+}
+
+/* eps = 0 is the plain softmax. */
+static void forward(float *out, const float *qkv, const float *policy, double eps, int first,
+                    int last, const struct dvit_attention_shape *shape, float *scratch)
+{
+    double *score = (double *)(void *)scratch; /* [T] */
+    size_t channels = (size_t)shape->heads * (size_t)shape->head_dim;
+    for (int h = 0; h < shape->heads; h++) {
+        struct head head = head_view(qkv, shape, h);
+        for (int i = first; i < last; i++) {
+            double max = scores(score, &head, policy, i);
+            double sum = exponentials(score, policy, shape->tokens, i, max);
+            for (int j = 0; j < shape->tokens; j++)
+                score[j] = (score[j] + eps / shape->tokens) / (sum + eps);
+            weighted_values(out + (size_t)i * channels + (size_t)(h * shape->head_dim), score,
+                            &head);
+        }
+    }
+}
+
+size_t dvit_attention_scratch_f32_ref(const struct dvit_attention_shape *shape)
+{
+    size_t tokens = (size_t)shape->tokens, width = (size_t)shape->head_dim;
+    size_t doubles = 2 * tokens + 2 * tokens * width; /* scores and exponentials; dk and dv */
+    return doubles * (sizeof(double) / sizeof(float));
+}
+
+void dvit_attention_f32_ref(float *out, const float *qkv, int first, int last,
+                            const struct dvit_attention_shape *shape, float *scratch)
+{
+    forward(out, qkv, NULL, 0, first, last, shape, scratch);
+}
+
+void dvit_attention_masked_f32_ref(float *out, const float *qkv, const float *policy, int first,
+                                   int last, const struct dvit_attention_shape *shape,
+                                   float *scratch)
+{
+    forward(out, qkv, policy, DVIT_MASK_EPS, first, last, shape, scratch);
+}
+
+/* One query row's share of the gradients: dq written, dk and dv [T][D] and dpolicy added to. */
+static void backward_row(float *dq, double *dk, double *dv, float *dpolicy, const float *dout,
+                         const float *out, const struct head *head, const float *policy, int i,
+                         double *score, double *e)
+{
+    const double eps = DVIT_MASK_EPS;
+    int tokens = head->tokens, width = head->width;
+    double max = scores(score, head, policy, i);
+    memcpy(e, score, (size_t)tokens * sizeof *e);
+    double sum = exponentials(e, policy, tokens, i, max);
+    double mean = dot(dout, out, width); /* D_i */
+    const float *q = head->q + (size_t)i * head->stride;
+    for (int d = 0; d < width; d++)
+        dq[d] = 0;
+    for (int j = 0; j < tokens; j++) {
+        const float *v = head->v + (size_t)j * head->stride;
+        double de = (dot(dout, v, width) - mean) / (sum + eps), da = de * e[j];
+        double weight = (e[j] + eps / tokens) / (sum + eps);
+        for (int d = 0; d < width; d++) {
+            dv[(size_t)j * (size_t)width + (size_t)d] += weight * dout[d];
+            dk[(size_t)j * (size_t)width + (size_t)d] += head->scale * da * q[d];
+        }
+        if (dpolicy && j != i)
+            dpolicy[j] = (float)(dpolicy[j] + de * exp(fmin(score[j] - max, -log(eps))));
+        score[j] = da;
+    }
+    for (int d = 0; d < width; d++) {
+        double total = 0;
+        for (int j = 0; j < tokens; j++)
+            total += score[j] * head->k[(size_t)j * head->stride + (size_t)d];
+        dq[d] = (float)(head->scale * total);
+    }
+}
+
+void dvit_attention_masked_backward_f32_ref(float *dqkv, float *dpolicy, const float *dout,
+                                            const float *out, const float *qkv, const float *policy,
+                                            const struct dvit_attention_shape *shape,
+                                            float *scratch)
+{
+    size_t tokens = (size_t)shape->tokens, width = (size_t)shape->head_dim;
+    size_t channels = (size_t)shape->heads * width;
+    double *score = (double *)(void *)scratch, *e = score + tokens;
+    double *dk = e + tokens, *dv = dk + tokens * width;
+    for (int h = 0; h < shape->heads; h++) {
+        struct head head = head_view(qkv, shape, h);
+        float *gradient = dqkv + (size_t)h * width;
+        for (size_t n = 0; n < 2 * tokens * width; n++)
+            dk[n] = 0;
+        for (size_t i = 0; i < tokens; i++) {
+            size_t at = i * channels + (size_t)h * width;
+            backward_row(gradient + i * head.stride, dk, dv, dpolicy, dout + at, out + at, &head,
+                         policy, (int)i, score, e);
+        }
+        for (size_t j = 0; j < tokens; j++) {
+            for (size_t d = 0; d < width; d++) {
+                gradient[j * head.stride + channels + d] = (float)dk[j * width + d];
+                gradient[j * head.stride + 2 * channels + d] = (float)dv[j * width + d];
+            }
+        }
+    }
+}

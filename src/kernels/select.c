@@ -1,0 +1,38 @@
+/* The ladder: plain C fills the whole table, then every level up to the wanted one overwrites the
+ * entries it has. A level that is not compiled in (another architecture) is simply skipped. */
+#include "kernels/kernels.h"
+#include "kernels/kernel_names.h"
+
+/* clang-format off */
+#define TABLE(level, isa)                                                                          \
+    (struct dvit_kernels){                                                                         \
+        .cpu = (level),                                                                            \
+        .layer_norm = dvit_layer_norm_f32_##isa,                                                   \
+        .layer_norm_backward_data = dvit_layer_norm_backward_data_f32_##isa,                       \
+        .layer_norm_backward_weights = dvit_layer_norm_backward_weights_f32_##isa,                 \
+        .gelu = dvit_gelu_f32_##isa,                                                               \
+        .gelu_backward = dvit_gelu_backward_f32_##isa,                                             \
+        .add_scaled = dvit_add_scaled_f32_##isa,                                                   \
+        .column_sums = dvit_column_sums_f32_##isa,                                                 \
+        .attention_scratch = dvit_attention_scratch_f32_##isa,                                     \
+        .attention = dvit_attention_f32_##isa,                                                     \
+        .attention_masked = dvit_attention_masked_f32_##isa,                                       \
+        .attention_masked_backward = dvit_attention_masked_backward_f32_##isa,                     \
+        .adamw = dvit_adamw_f32_##isa,                                                             \
+        .ema = dvit_ema_f32_##isa,                                                                 \
+        .sum_squares = dvit_sum_squares_f32_##isa,                                                 \
+    }
+/* clang-format on */
+
+void dvit_kernels_select(struct dvit_kernels *table, enum dvit_cpu cpu)
+{
+    *table = TABLE(DVIT_CPU_REFERENCE, ref);
+#if defined(DVIT_HAVE_X86)
+    if (cpu < DVIT_CPU_AVX2)
+        return;
+    *table = TABLE(DVIT_CPU_AVX2, avx2);
+    if (cpu < DVIT_CPU_AVX512)
+        return;
+    *table = TABLE(DVIT_CPU_AVX512, avx512);
+#endif
+}
