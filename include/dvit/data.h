@@ -1,0 +1,170 @@
+/* Data sets of labelled images, and the loader that turns them into prepared batches ahead of use.
+ *
+ *     struct dvit_dataset *set = NULL;
+ *     struct dvit_loader *loader = NULL;
+ *     dvit_dataset_open(&set, "builtin:scenes,image=64", "train", NULL, &error);
+ *     struct dvit_loader_options options = dvit_loader_options_default();
+ *     options.preprocess = preprocess;
+ *     dvit_loader_create(&loader, set, &options, &error);
+ *     dvit_loader_start(loader, epoch, 0, &error);
+ *     while (dvit_loader_next(loader, &batch, &error) == DVIT_OK && batch)
+ *         …                                  // batch is borrowed until the next call
+ *
+ * What a batch holds is a pure function of (data set, seed, epoch, batch index): the number of
+ * workers and the batch an epoch was entered at never change a bit of it. */
+#ifndef DVIT_DATA_H
+#define DVIT_DATA_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "dvit/config.h"
+#include "dvit/status.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct dvit_image;           /* dvit/image.h */
+struct dvit_augment_options; /* training augmentation: image/augment.h */
+
+/* ------------------------------------------------------------------------------ data sets --- */
+
+struct dvit_dataset;
+
+struct dvit_dataset_options {
+    size_t cache_bytes; /* decoded images kept in memory, first come, up to this; 0 = none;
+                         * default 512 MiB */
+    bool orient;        /* obey EXIF orientation; default false, as the field does for data sets */
+    int scene_side;     /* builtin:scenes where the spec names no image=: pixels, 16 … 1024;
+                         * default 64 */
+};
+DVIT_API struct dvit_dataset_options dvit_dataset_options_default(void);
+
+/* Opens one split of a data set. `split` is "train" or "val"; `options` may be NULL (defaults).
+ * `spec` is one of
+ *   FOLDER           with train/ and val/, each with one sub-folder per class; or a folder whose
+ *                    sub-folders are the classes (both splits read the same images then).
+ *                    Classes are the sub-folders' names in byte order; images are files named .jpg
+ *                    .jpeg .png .ppm .pgm .bmp .webp in any case, in a class folder or deeper;
+ * names with a leading dot are passed over. The content decides the decoder. FOLDER           with
+ * CIFAR binary files: data_batch_1 … 5.bin, test_batch.bin and optional batches.meta.txt, or
+ * train.bin, test.bin and optional fine_label_names.txt.
+ *   builtin:scenes[,image=64][,classes=8][,train=4000][,val=1000][,seed=0]
+ *                    cluttered backgrounds with one small object each, rendered on demand.
+ * Errors: DVIT_ERROR_NOT_FOUND for a missing folder or split; DVIT_ERROR_FORMAT for a folder
+ * without classes or images and for damaged CIFAR files; DVIT_ERROR_MISMATCH where train/ and val/
+ * disagree on the classes; DVIT_ERROR_ARGUMENT for a bad spec, naming the key and its range. */
+DVIT_API enum dvit_status dvit_dataset_open(struct dvit_dataset **out, const char *spec,
+                                            const char *split,
+                                            const struct dvit_dataset_options *options,
+                                            struct dvit_error *error);
+/* No loader on it may be alive. NULL is legal. */
+DVIT_API void dvit_dataset_free(struct dvit_dataset *dataset);
+
+DVIT_API size_t dvit_dataset_size(const struct dvit_dataset *dataset); /* ≥ 1 images */
+DVIT_API int dvit_dataset_classes(const struct dvit_dataset *dataset);
+/* Borrowed; NULL past the last class. */
+DVIT_API const char *dvit_dataset_class_name(const struct dvit_dataset *dataset, int label);
+/* A path, "data_batch_1.bin/17" or "scenes/val/17"; borrowed; NULL past the last image. */
+DVIT_API const char *dvit_dataset_item_name(const struct dvit_dataset *dataset, size_t index);
+/* 0 … classes − 1, or −1 past the last image. */
+DVIT_API int dvit_dataset_label(const struct dvit_dataset *dataset, size_t index);
+/* Whether dvit_dataset_read gives object masks. */
+DVIT_API bool dvit_dataset_has_masks(const struct dvit_dataset *dataset);
+/* 16 hexadecimal digits: a hash of the class names and of each image's name relative to the data
+ * set, label and size in bytes. Stays the same when the folder moves. Borrowed. */
+DVIT_API const char *dvit_dataset_fingerprint(const struct dvit_dataset *dataset);
+
+/* Things worth one line to the user, found while opening: files of unsupported kinds, classes
+ * without images, missing CIFAR files. NULL past the last; borrowed. */
+DVIT_API const char *dvit_dataset_warning(const struct dvit_dataset *dataset, size_t index);
+/* Images read so far whose EXIF orientation asks for a turn (ignored unless options.orient). */
+DVIT_API size_t dvit_dataset_rotated(const struct dvit_dataset *dataset);
+
+/* One image of a data set. */
+struct dvit_sample {
+    struct dvit_image *image; /* owned */
+    uint8_t *mask; /* [height][width], 1 = object, 0 = background; NULL if unknown; owned */
+    int label;
+};
+/* Decodes or renders image `index` into `out` (free with dvit_sample_free; zeroed on failure). The
+ * error names the image. Safe to call from several threads at once. */
+DVIT_API enum dvit_status dvit_dataset_read(struct dvit_dataset *dataset, size_t index,
+                                            struct dvit_sample *out, struct dvit_error *error);
+/* Frees what the sample owns and zeroes it; legal on a zeroed sample. */
+DVIT_API void dvit_sample_free(struct dvit_sample *sample);
+
+/* --------------------------------------------------------------------------------- loader --- */
+
+struct dvit_loader;
+
+struct dvit_loader_options {
+    int batch;    /* images, 1 … 4096; default 64 */
+    int workers;  /* threads that prepare ahead, 0 … 64; 0 = inside dvit_loader_next; default 1 */
+    int ahead;    /* batches prepared ahead of the one lent out, 1 … 64; default 2 */
+    size_t limit; /* only the first so many images of the data set; 0 = all (default) */
+    uint64_t seed;      /* of shuffling and augmentation; default 0 */
+    bool shuffle;       /* a new order each epoch; default false */
+    bool drop_last;     /* leave out a last batch that is not full; default false */
+    bool strict;        /* an unreadable image is an error instead of a gap; default false */
+    bool want_masks;    /* fill batch.masks; needs a data set with masks and augment == NULL */
+    bool want_pictures; /* fill batch.pictures; needs augment == NULL */
+    const struct dvit_augment_options *augment; /* NULL = the evaluation geometry; copied */
+    struct dvit_preprocess preprocess;          /* its crop size is the network's input size */
+};
+/* Everything default; `preprocess` is zero and must be set. */
+DVIT_API struct dvit_loader_options dvit_loader_options_default(void);
+
+/* Prepared images; W, H = the crop of options.preprocess. Borrowed from the loader. */
+struct dvit_batch {
+    size_t index;            /* of this batch in its epoch */
+    int count;               /* images; 1 … options.batch: unreadable ones leave no gap */
+    int width, height;       /* W, H */
+    const float *pixels;     /* [count][3][H][W], normalised */
+    const int *labels;       /* [count] */
+    const uint32_t *indices; /* [count], into the data set */
+    const uint8_t *masks;    /* [count][H][W], 1 = object; NULL unless wanted */
+    const uint8_t *pictures; /* [count][H][W][3], RGB before normalisation; NULL unless wanted */
+};
+
+/* Creates a loader and its threads; `dataset` must outlive it. All batch memory is allocated here.
+ * DVIT_ERROR_ARGUMENT names an option out of range; DVIT_ERROR_MISMATCH: masks wanted of a data set
+ * that has none. */
+DVIT_API enum dvit_status dvit_loader_create(struct dvit_loader **out, struct dvit_dataset *dataset,
+                                             const struct dvit_loader_options *options,
+                                             struct dvit_error *error);
+DVIT_API void dvit_loader_free(struct dvit_loader *loader);
+
+/* Batches of one epoch, counted before unreadable images are known. */
+DVIT_API size_t dvit_loader_batches(const struct dvit_loader *loader);
+
+/* Begins epoch `epoch` (≥ 0) at batch `first_batch` (0 … batches; batches = at its end), from
+ * whatever the loader was doing. Batches lent out before are no longer valid. */
+DVIT_API enum dvit_status dvit_loader_start(struct dvit_loader *loader, uint64_t epoch,
+                                            size_t first_batch, struct dvit_error *error);
+
+/* Lends the next batch; *out is NULL at the end of the epoch. A batch of which no image was
+ * readable is passed over. Errors: with strict, the first unreadable image in order; without, an
+ * epoch begun at batch 0 that ends without a single readable image (DVIT_ERROR_FORMAT); a call
+ * before dvit_loader_start (DVIT_ERROR_ARGUMENT). After an error only start and free are legal. */
+DVIT_API enum dvit_status dvit_loader_next(struct dvit_loader *loader,
+                                           const struct dvit_batch **out, struct dvit_error *error);
+
+/* An image that could not be read, reported once however many epochs meet it. */
+struct dvit_skip {
+    uint32_t index;      /* into the data set */
+    const char *name;    /* borrowed */
+    const char *message; /* why; borrowed from the loader */
+};
+/* Distinct images skipped so far. To be called by the thread that calls dvit_loader_next. */
+DVIT_API size_t dvit_loader_skipped_count(const struct dvit_loader *loader);
+/* Skip number `i` in the order of discovery; false past the last. */
+DVIT_API bool dvit_loader_skipped(const struct dvit_loader *loader, size_t i,
+                                  struct dvit_skip *out);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
