@@ -20,14 +20,14 @@
 #include <stdint.h>
 
 #include "dvit/config.h"
+#include "dvit/image.h"
 #include "dvit/status.h"
 
 #ifdef __cplusplus
 extern "C" {
 #endif
 
-struct dvit_image;           /* dvit/image.h */
-struct dvit_augment_options; /* training augmentation: image/augment.h */
+struct dvit_augment; /* random crops and flips; NULL wherever it is named means none */
 
 /* ------------------------------------------------------------------------------ data sets --- */
 
@@ -85,7 +85,7 @@ DVIT_API size_t dvit_dataset_rotated(const struct dvit_dataset *dataset);
 
 /* One image of a data set. */
 struct dvit_sample {
-    struct dvit_image *image; /* owned */
+    struct dvit_image image; /* owned */
     uint8_t *mask; /* [height][width], 1 = object, 0 = background; NULL if unknown; owned */
     int label;
 };
@@ -110,9 +110,9 @@ struct dvit_loader_options {
     bool drop_last;     /* leave out a last batch that is not full; default false */
     bool strict;        /* an unreadable image is an error instead of a gap; default false */
     bool want_masks;    /* fill batch.masks; needs a data set with masks and augment == NULL */
-    bool want_pictures; /* fill batch.pictures; needs augment == NULL */
-    const struct dvit_augment_options *augment; /* NULL = the evaluation geometry; copied */
-    struct dvit_preprocess preprocess;          /* its crop size is the network's input size */
+    bool want_pictures; /* fill batch.pictures; default false */
+    const struct dvit_augment *augment; /* NULL = the evaluation geometry; copied */
+    struct dvit_preprocess preprocess;  /* its crop size is the network's input size */
 };
 /* Everything default; `preprocess` is zero and must be set. */
 DVIT_API struct dvit_loader_options dvit_loader_options_default(void);
