@@ -29,7 +29,7 @@ enum dvit_dtype {
 };
 
 struct dvit_tensor_view {
-    const char *name; /* UTF-8; from a file, so untrusted: print it through dvit_text_escape */
+    const char *name; /* UTF-8; from a file, so untrusted: print it through dvit_text_show */
     enum dvit_dtype dtype;
     int rank;                             /* 0 … DVIT_TENSOR_MAX_RANK; 0 is a scalar */
     uint64_t shape[DVIT_TENSOR_MAX_RANK]; /* row-major, slowest first */
@@ -44,7 +44,8 @@ size_t dvit_dtype_size(enum dvit_dtype dtype);
 /* The type spelled `name`; false if there is none. */
 bool dvit_dtype_parse(const char *name, enum dvit_dtype *out);
 
-/* Product of shape[rank] (1 for rank 0); false when it, times element_bytes, exceeds SIZE_MAX. */
+/* Product of shape[rank] (1 for rank 0); false when the extents other than 0,
+ * times element_bytes, exceed PTRDIFF_MAX. */
 bool dvit_shape_elements(const uint64_t *shape, int rank, size_t element_bytes, size_t *out);
 /* "[1152,384]", at most capacity bytes, always terminated. */
 void dvit_shape_format(const uint64_t *shape, int rank, char *text, size_t capacity);

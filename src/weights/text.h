@@ -13,4 +13,10 @@ bool dvit_text_is_utf8(const void *text, size_t size_bytes);
  * when capacity (≥ 16) is too small; always terminated. Returns `text`. */
 const char *dvit_text_escape(const char *source, size_t length, char *text, size_t capacity);
 
+/* A terminated string escaped by value, for use as a printf argument: dvit_text_show(name).text. */
+struct dvit_shown_text {
+    char text[200];
+};
+struct dvit_shown_text dvit_text_show(const char *source);
+
 #endif
