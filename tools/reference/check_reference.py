@@ -1,9 +1,10 @@
 """Checks of vit_reference.py against independent facts: parameter and token counts, autograd,
-finite differences, torch.optim.AdamW, and masked = pruned. Run it before trusting new goldens."""
+finite differences, torch's own operators and AdamW, and masked = pruned. Run it before trusting new goldens."""
 
 import math
 
 import torch
+import torch.nn.functional as F
 
 import vit_reference as ref
 
@@ -118,6 +119,31 @@ def check_prune_equals_mask():
     require(error < 1e-13, f"keep 1 = dense: {error:.1e}")
 
 
+def check_builtins():
+    """Layer norm, GELU, attention, cross entropy and KL against torch's own."""
+    config, params = ref.TINY.dense(), random_params(ref.TINY.dense(), 12)
+    pixels = pixels_of(config, 3, 13)
+    trace = ref.forward_dense(params, config, pixels)
+    x, p = trace["tokens"], "blocks.0."
+    y = F.layer_norm(x, (config.dim,), params[p + "norm1.weight"], params[p + "norm1.bias"], 1e-6)
+    q, k, v = ref.linear(params, p + "attn.qkv", y).chunk(3, -1)
+    heads = [t.unflatten(-1, (config.heads, -1)).transpose(1, 2) for t in (q, k, v)]
+    y = F.scaled_dot_product_attention(*heads).transpose(1, 2).flatten(2)
+    x = x + ref.linear(params, p + "attn.proj", y)
+    y = F.layer_norm(x, (config.dim,), params[p + "norm2.weight"], params[p + "norm2.bias"], 1e-6)
+    x = x + ref.linear(params, p + "mlp.fc2", F.gelu(ref.linear(params, p + "mlp.fc1", y)))
+    error = relative(trace["block.0.output"], x)
+    require(error < 1e-14, f"a block = torch's layer norm, attention and GELU: {error:.1e}")
+    labels, other = torch.tensor([0, 3, 4]), trace["logits"].flip(0)
+    ours = ref.cross_entropy(other, ref.smooth_targets(labels, config.classes, 0.1))
+    theirs = F.cross_entropy(other, labels, label_smoothing=0.1)
+    require(abs(ours - theirs) < 1e-13, "cross entropy with smoothing = torch's")
+    ours = ref.kl_loss(trace["logits"], other)
+    theirs = F.kl_div(torch.log_softmax(other, -1), torch.log_softmax(trace["logits"], -1),
+                      reduction="batchmean", log_target=True)
+    require(abs(ours - theirs) < 1e-13, "KL = torch's")
+
+
 def forcing_noise(config, pruned):
     """Noise that makes a masked forward decide as a pruned one did."""
     batch = len(pruned["logits"])
@@ -222,6 +248,7 @@ def main():
     check_counts()
     check_softmax()
     check_straight_through()
+    check_builtins()
     check_prune_equals_mask()
     check_nothing_kept()
     check_finite_differences()
