@@ -1,0 +1,138 @@
+/* Matrix products: checks the shape, chooses the backend, and passes runs on. The arithmetic lives
+ * in matmul_ref.c and matmul_dnnl.c. */
+#include "kernels/matmul.h"
+
+#include <stdint.h>
+#include <stdlib.h>
+
+#include "base/threads.h"
+#include "kernels/matmul_backend.h"
+
+struct dvit_matmul {
+    const struct dvit_matmul_backend *backend;
+    struct dvit_matmul_plan *plan; /* owned */
+    int threads;
+    bool prepared;
+};
+
+static const struct dvit_matmul_backend *choose(enum dvit_cpu cpu)
+{
+#if defined(DVIT_HAVE_DNNL)
+    if (cpu != DVIT_CPU_REFERENCE)
+        return &dvit_matmul_dnnl;
+#endif
+    return &dvit_matmul_reference;
+}
+
+static enum dvit_status check(const struct dvit_matmul_shape *shape, int threads,
+                              struct dvit_error *error)
+{
+    enum dvit_status status = DVIT_OK;
+    const size_t limit = PTRDIFF_MAX / sizeof(float);
+    if (shape->outputs == 0 || shape->inputs == 0)
+        DVIT_FAIL(error, DVIT_ERROR_ARGUMENT,
+                  "matrix product of %zu inputs and %zu outputs, expected at least 1 of each",
+                  shape->inputs, shape->outputs);
+    if (shape->outputs > limit / shape->inputs)
+        DVIT_FAIL(error, DVIT_ERROR_LIMIT,
+                  "matrix product of %zu inputs and %zu outputs does not fit in memory",
+                  shape->inputs, shape->outputs);
+    if (shape->x_stride < shape->inputs || shape->y_stride < shape->outputs ||
+        shape->x_stride > limit || shape->y_stride > limit)
+        DVIT_FAIL(error, DVIT_ERROR_ARGUMENT,
+                  "matrix product strides x %zu, y %zu, expected at least %zu and %zu",
+                  shape->x_stride, shape->y_stride, shape->inputs, shape->outputs);
+    if (shape->bias && shape->kind != DVIT_MATMUL_FORWARD)
+        DVIT_FAIL(error, DVIT_ERROR_ARGUMENT, "a bias belongs to the forward matrix product only");
+    if (shape->accumulate && shape->kind == DVIT_MATMUL_FORWARD)
+        DVIT_FAIL(error, DVIT_ERROR_ARGUMENT, "the forward matrix product cannot accumulate");
+    if (threads < 1 || threads > DVIT_MAX_THREADS)
+        DVIT_FAIL(error, DVIT_ERROR_ARGUMENT, "matrix product for %d threads, expected 1 to %d",
+                  threads, (int)DVIT_MAX_THREADS);
+done:
+    return status;
+}
+
+enum dvit_status dvit_matmul_create(struct dvit_matmul **out, const struct dvit_matmul_shape *shape,
+                                    enum dvit_cpu cpu, int threads, struct dvit_error *error)
+{
+    enum dvit_status status = DVIT_OK;
+    struct dvit_matmul *matmul = NULL;
+    *out = NULL;
+    DVIT_TRY(check(shape, threads, error));
+    matmul = calloc(1, sizeof *matmul);
+    if (!matmul)
+        DVIT_FAIL(error, DVIT_ERROR_MEMORY, "matrix product: out of memory");
+    matmul->backend = choose(cpu);
+    matmul->threads = threads;
+    DVIT_TRY(matmul->backend->open(&matmul->plan, shape, threads, error));
+    *out = matmul;
+    matmul = NULL;
+done:
+    free(matmul);
+    return status;
+}
+
+void dvit_matmul_free(struct dvit_matmul *matmul)
+{
+    if (!matmul)
+        return;
+    matmul->backend->close(matmul->plan);
+    free(matmul);
+}
+
+enum dvit_status dvit_matmul_prepare(struct dvit_matmul *matmul, size_t rows,
+                                     struct dvit_error *error)
+{
+    if (rows == 0 || rows > PTRDIFF_MAX / sizeof(float))
+        return dvit_error_set(error, DVIT_ERROR_ARGUMENT,
+                              "matrix product of %zu rows, expected at least 1", rows);
+    enum dvit_status status = matmul->backend->prepare(matmul->plan, rows, error);
+    matmul->prepared = matmul->prepared || status == DVIT_OK;
+    return status;
+}
+
+size_t dvit_matmul_packed_bytes(const struct dvit_matmul *matmul)
+{
+    return matmul->backend->packed_bytes(matmul->plan);
+}
+
+enum dvit_status dvit_matmul_pack(struct dvit_matmul *matmul, void *packed, const float *weight,
+                                  struct dvit_error *error)
+{
+    return matmul->backend->pack(matmul->plan, packed, weight, error);
+}
+
+size_t dvit_matmul_scratch_bytes(const struct dvit_matmul *matmul)
+{
+    return matmul->backend->scratch_bytes(matmul->plan);
+}
+
+enum dvit_status dvit_matmul_run(const struct dvit_matmul *matmul, int member, size_t rows,
+                                 float *x, float *y, float *weight, const void *packed,
+                                 const float *bias, void *scratch)
+{
+    if (rows == 0)
+        return DVIT_OK;
+    if (!matmul->prepared || member < 0 || member >= matmul->threads)
+        return DVIT_ERROR_ARGUMENT;
+    const struct dvit_matmul_operands operands = {
+        .x = x, .y = y, .weight = weight, .packed = packed, .bias = bias, .scratch = scratch};
+    return matmul->backend->run(matmul->plan, member, rows, &operands);
+}
+
+void dvit_matmul_thread_start(void)
+{
+#if defined(DVIT_HAVE_DNNL)
+    dvit_matmul_dnnl_thread_start();
+#endif
+}
+
+const char *dvit_matmul_backend(void)
+{
+#if defined(DVIT_HAVE_DNNL)
+    return dvit_matmul_dnnl_version();
+#else
+    return "none";
+#endif
+}

@@ -1,0 +1,614 @@
+/* Matrix products by oneDNN: the only file that includes it. Compiles against the C API of 2.x
+ * (checked with 2.6.3) and 3.x.
+ *
+ * A plan holds one primitive per prepared row count and weight layout, with its memory objects made
+ * once for every member: a run sets data pointers and executes. Our part of a run allocates
+ * nothing; oneDNN's execute itself builds a small argument table on the heap.
+ *
+ * oneDNN sizes its blocking for the OpenMP team it would get at creation, so products are made, as
+ * they are run, under a team of one. The layout of packed weights is oneDNN's choice for
+ * LAYOUT_ROWS rows and is imposed on all other row counts. */
+#define _GNU_SOURCE /* RTLD_DEFAULT */
+#include <dlfcn.h>
+#include <oneapi/dnnl/dnnl.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "kernels/matmul_backend.h"
+
+enum { LAYOUT_ROWS = 512 };
+static const size_t default_rows[] = {1, 8, 64, LAYOUT_ROWS};
+
+/* A memory descriptor: a value in API 2, an owned handle in API 3. */
+struct layout {
+    dnnl_memory_desc_t desc;
+    bool present;
+};
+
+/* One member's memory objects for one primitive. */
+struct binding {
+    dnnl_memory_t source, weights, bias, target, scratch;
+};
+
+/* One primitive with everything it runs on; primitive NULL: there is none. */
+struct variant {
+    dnnl_primitive_t primitive;
+    struct binding *bindings; /* [threads] */
+};
+
+struct product {
+    size_t rows;
+    struct variant plain;  /* weights as the caller has them */
+    struct variant packed; /* weights in plan->packed_layout; FORWARD only */
+};
+
+struct dvit_matmul_plan {
+    struct dvit_matmul_shape shape;
+    int threads;
+    dnnl_engine_t engine;
+    dnnl_stream_t *streams;   /* [threads] */
+    struct product *products; /* by ascending rows */
+    size_t count;
+    struct layout packed_layout; /* absent: oneDNN is content with the plain weights */
+    size_t scratch_bytes;
+};
+
+/* --- the two APIs --------------------------------------------------------------------------- */
+
+#if DNNL_VERSION_MAJOR >= 3
+typedef const_dnnl_memory_desc_t desc_view;
+
+static desc_view view(const struct layout *layout)
+{
+    return layout->desc;
+}
+
+static dnnl_status_t layout_strided(struct layout *layout, const dnnl_dims_t dims,
+                                    const dnnl_dims_t strides, int rank)
+{
+    dnnl_status_t s =
+        dnnl_memory_desc_create_with_strides(&layout->desc, rank, dims, dnnl_f32, strides);
+    layout->present = s == dnnl_success;
+    return s;
+}
+
+static dnnl_status_t layout_any(struct layout *layout, const dnnl_dims_t dims)
+{
+    dnnl_status_t s =
+        dnnl_memory_desc_create_with_tag(&layout->desc, 2, dims, dnnl_f32, dnnl_format_tag_any);
+    layout->present = s == dnnl_success;
+    return s;
+}
+
+static dnnl_status_t layout_copy(struct layout *layout, desc_view source)
+{
+    dnnl_status_t s = dnnl_memory_desc_clone(&layout->desc, source);
+    layout->present = s == dnnl_success;
+    return s;
+}
+
+static void layout_free(struct layout *layout)
+{
+    if (layout->present)
+        dnnl_memory_desc_destroy(layout->desc);
+    layout->present = false;
+}
+
+static dnnl_status_t append_sum(dnnl_post_ops_t ops)
+{
+    return dnnl_post_ops_append_sum(ops, 1.0f, 0, dnnl_data_type_undef);
+}
+
+static dnnl_status_t describe(dnnl_primitive_desc_t *out, dnnl_engine_t engine,
+                              const struct layout *source, const struct layout *weights,
+                              const struct layout *bias, const struct layout *target,
+                              dnnl_primitive_attr_t attributes)
+{
+    return dnnl_matmul_primitive_desc_create(out, engine, source->desc, weights->desc,
+                                             bias->present ? bias->desc : NULL, target->desc,
+                                             attributes);
+}
+#else
+typedef const dnnl_memory_desc_t *desc_view;
+
+static desc_view view(const struct layout *layout)
+{
+    return &layout->desc;
+}
+
+static dnnl_status_t layout_strided(struct layout *layout, const dnnl_dims_t dims,
+                                    const dnnl_dims_t strides, int rank)
+{
+    layout->present = true;
+    return dnnl_memory_desc_init_by_strides(&layout->desc, rank, dims, dnnl_f32, strides);
+}
+
+static dnnl_status_t layout_any(struct layout *layout, const dnnl_dims_t dims)
+{
+    layout->present = true;
+    return dnnl_memory_desc_init_by_tag(&layout->desc, 2, dims, dnnl_f32, dnnl_format_tag_any);
+}
+
+static dnnl_status_t layout_copy(struct layout *layout, desc_view source)
+{
+    layout->desc = *source;
+    layout->present = true;
+    return dnnl_success;
+}
+
+static void layout_free(struct layout *layout)
+{
+    layout->present = false;
+}
+
+static dnnl_status_t append_sum(dnnl_post_ops_t ops)
+{
+    return dnnl_post_ops_append_sum(ops, 1.0f);
+}
+
+static dnnl_status_t describe(dnnl_primitive_desc_t *out, dnnl_engine_t engine,
+                              const struct layout *source, const struct layout *weights,
+                              const struct layout *bias, const struct layout *target,
+                              dnnl_primitive_attr_t attributes)
+{
+    dnnl_matmul_desc_t operation;
+    dnnl_status_t s = dnnl_matmul_desc_init(&operation, &source->desc, &weights->desc,
+                                            bias->present ? &bias->desc : NULL, &target->desc);
+    if (s != dnnl_success)
+        return s;
+    return dnnl_primitive_desc_create(out, &operation, attributes, engine, NULL);
+}
+#endif
+
+/* --- errors and the OpenMP team -------------------------------------------------------------- */
+
+static enum dvit_status translate(dnnl_status_t s)
+{
+    switch (s) {
+    case dnnl_success:
+        return DVIT_OK;
+    case dnnl_out_of_memory:
+        return DVIT_ERROR_MEMORY;
+    case dnnl_invalid_arguments:
+        return DVIT_ERROR_ARGUMENT;
+    default:
+        return DVIT_ERROR_UNSUPPORTED;
+    }
+}
+
+#define TRY_DNNL(expression, what)                                                                 \
+    do {                                                                                           \
+        dnnl_status_t s_ = (expression);                                                           \
+        if (s_ != dnnl_success)                                                                    \
+            DVIT_FAIL(error, translate(s_), "oneDNN refused %s (status %d)", (what), (int)s_);     \
+    } while (0)
+
+/* The OpenMP runtime that oneDNN itself brought into the process, found by name: linking one here
+ * could bring in a second (clang's beside gcc's). Absent (a sequential or TBB build): no effect. */
+static int team_size(int wanted)
+{
+    int (*get)(void) = NULL;
+    void (*set)(int) = NULL;
+    void *found_get = dlsym(RTLD_DEFAULT, "omp_get_max_threads");
+    void *found_set = dlsym(RTLD_DEFAULT, "omp_set_num_threads");
+    if (!found_get || !found_set)
+        return wanted;
+    memcpy(&get, &found_get, sizeof get); /* ISO C has no cast from object to function pointer */
+    memcpy(&set, &found_set, sizeof set);
+    int before = get();
+    if (before != wanted)
+        set(wanted);
+    return before;
+}
+
+void dvit_matmul_dnnl_thread_start(void)
+{
+    team_size(1);
+}
+
+#define TEXT_(x) #x
+#define TEXT(x)  TEXT_(x)
+
+const char *dvit_matmul_dnnl_version(void)
+{
+    return "oneDNN " TEXT(DNNL_VERSION_MAJOR) "." TEXT(DNNL_VERSION_MINOR) "." TEXT(
+        DNNL_VERSION_PATCH);
+}
+
+/* --- layouts of the three kinds --------------------------------------------------------------- */
+
+struct layouts {
+    struct layout source, weights, bias, target;
+};
+
+static void layouts_free(struct layouts *layouts)
+{
+    layout_free(&layouts->source);
+    layout_free(&layouts->weights);
+    layout_free(&layouts->bias);
+    layout_free(&layouts->target);
+}
+
+/* [m][k]·[k][n] with the strides of the plain arrays; a transposed array is one whose columns are
+ * far apart. */
+static enum dvit_status layouts_plain(struct layouts *out, const struct dvit_matmul_shape *shape,
+                                      size_t rows, struct dvit_error *error)
+{
+    enum dvit_status status = DVIT_OK;
+    dnnl_dim_t r = (dnnl_dim_t)rows, o = (dnnl_dim_t)shape->outputs, i = (dnnl_dim_t)shape->inputs;
+    dnnl_dim_t xs = (dnnl_dim_t)shape->x_stride, ys = (dnnl_dim_t)shape->y_stride;
+    const struct {
+        dnnl_dims_t dims[3], strides[3]; /* source, weights, target */
+    } kinds[] = {
+        [DVIT_MATMUL_FORWARD] = {{{r, i}, {i, o}, {r, o}}, {{xs, 1}, {1, i}, {ys, 1}}},
+        [DVIT_MATMUL_DATA] = {{{r, o}, {o, i}, {r, i}}, {{ys, 1}, {i, 1}, {xs, 1}}},
+        [DVIT_MATMUL_WEIGHT] = {{{o, r}, {r, i}, {o, i}}, {{1, ys}, {xs, 1}, {i, 1}}},
+    };
+    const dnnl_dims_t *dims = kinds[shape->kind].dims, *strides = kinds[shape->kind].strides;
+    memset(out, 0, sizeof *out);
+    TRY_DNNL(layout_strided(&out->source, dims[0], strides[0], 2), "the first operand's layout");
+    TRY_DNNL(layout_strided(&out->weights, dims[1], strides[1], 2), "the second operand's layout");
+    TRY_DNNL(layout_strided(&out->target, dims[2], strides[2], 2), "the result's layout");
+    if (shape->bias) {
+        dnnl_dims_t bias_dims = {1, o}, bias_strides = {o, 1};
+        TRY_DNNL(layout_strided(&out->bias, bias_dims, bias_strides, 2), "the bias's layout");
+    }
+done:
+    return status;
+}
+
+/* --- primitives ------------------------------------------------------------------------------- */
+
+static enum dvit_status primitive_describe(dnnl_primitive_desc_t *out,
+                                           const struct dvit_matmul_plan *plan,
+                                           const struct layouts *layouts, struct dvit_error *error)
+{
+    enum dvit_status status = DVIT_OK;
+    dnnl_primitive_attr_t attributes = NULL;
+    dnnl_post_ops_t ops = NULL;
+    *out = NULL;
+    TRY_DNNL(dnnl_primitive_attr_create(&attributes), "attributes");
+    TRY_DNNL(dnnl_primitive_attr_set_scratchpad_mode(attributes, dnnl_scratchpad_mode_user),
+             "a scratchpad of ours");
+    if (plan->shape.accumulate || plan->shape.kind == DVIT_MATMUL_WEIGHT) {
+        TRY_DNNL(dnnl_post_ops_create(&ops), "post-operations");
+        TRY_DNNL(append_sum(ops), "accumulation");
+        TRY_DNNL(dnnl_primitive_attr_set_post_ops(attributes, ops), "post-operations");
+    }
+    TRY_DNNL(describe(out, plan->engine, &layouts->source, &layouts->weights, &layouts->bias,
+                      &layouts->target, attributes),
+             "the matrix product");
+done:
+    dnnl_post_ops_destroy(ops);
+    dnnl_primitive_attr_destroy(attributes);
+    return status;
+}
+
+static void binding_free(struct binding *binding)
+{
+    dnnl_memory_t all[] = {binding->source, binding->weights, binding->bias, binding->target,
+                           binding->scratch};
+    for (size_t n = 0; n < sizeof all / sizeof *all; n++)
+        if (all[n])
+            dnnl_memory_destroy(all[n]);
+}
+
+static void variant_free(struct variant *variant, int threads)
+{
+    for (int m = 0; variant->bindings && m < threads; m++)
+        binding_free(&variant->bindings[m]);
+    free(variant->bindings);
+    if (variant->primitive)
+        dnnl_primitive_destroy(variant->primitive);
+    *variant = (struct variant){0};
+}
+
+static enum dvit_status binding_create(struct binding *out, const struct dvit_matmul_plan *plan,
+                                       const struct layouts *layouts, desc_view scratch,
+                                       struct dvit_error *error)
+{
+    enum dvit_status status = DVIT_OK;
+    TRY_DNNL(dnnl_memory_create(&out->source, view(&layouts->source), plan->engine, NULL),
+             "a memory object");
+    TRY_DNNL(dnnl_memory_create(&out->weights, view(&layouts->weights), plan->engine, NULL),
+             "a memory object");
+    TRY_DNNL(dnnl_memory_create(&out->target, view(&layouts->target), plan->engine, NULL),
+             "a memory object");
+    if (layouts->bias.present)
+        TRY_DNNL(dnnl_memory_create(&out->bias, view(&layouts->bias), plan->engine, NULL),
+                 "a memory object");
+    if (dnnl_memory_desc_get_size(scratch) > 0)
+        TRY_DNNL(dnnl_memory_create(&out->scratch, scratch, plan->engine, NULL), "a memory object");
+done:
+    return status;
+}
+
+static enum dvit_status variant_create(struct variant *out, struct dvit_matmul_plan *plan,
+                                       const struct layouts *layouts, struct dvit_error *error)
+{
+    enum dvit_status status = DVIT_OK;
+    dnnl_primitive_desc_t description = NULL;
+    *out = (struct variant){0};
+    DVIT_TRY(primitive_describe(&description, plan, layouts, error));
+    TRY_DNNL(dnnl_primitive_create(&out->primitive, description), "to make the matrix product");
+    desc_view scratch = dnnl_primitive_desc_query_md(description, dnnl_query_scratchpad_md, 0);
+    size_t scratch_bytes = dnnl_memory_desc_get_size(scratch);
+    if (plan->scratch_bytes < scratch_bytes)
+        plan->scratch_bytes = scratch_bytes;
+    out->bindings = calloc((size_t)plan->threads, sizeof *out->bindings);
+    if (!out->bindings)
+        DVIT_FAIL(error, DVIT_ERROR_MEMORY, "matrix product: out of memory");
+    for (int m = 0; m < plan->threads; m++)
+        DVIT_TRY(binding_create(&out->bindings[m], plan, layouts, scratch, error));
+done:
+    if (description)
+        dnnl_primitive_desc_destroy(description);
+    if (status != DVIT_OK)
+        variant_free(out, plan->threads);
+    return status;
+}
+
+/* Asks oneDNN which weight layout it would like; absent if that is the plain one. */
+static enum dvit_status choose_layout(struct dvit_matmul_plan *plan, struct dvit_error *error)
+{
+    enum dvit_status status = DVIT_OK;
+    struct layouts layouts;
+    dnnl_primitive_desc_t description = NULL;
+    struct layout plain = {0};
+    dnnl_dims_t dims = {(dnnl_dim_t)plan->shape.inputs, (dnnl_dim_t)plan->shape.outputs};
+    DVIT_TRY(layouts_plain(&layouts, &plan->shape, LAYOUT_ROWS, error));
+    plain = layouts.weights;
+    layouts.weights = (struct layout){0};
+    TRY_DNNL(layout_any(&layouts.weights, dims), "an open weight layout");
+    DVIT_TRY(primitive_describe(&description, plan, &layouts, error));
+    desc_view chosen = dnnl_primitive_desc_query_md(description, dnnl_query_weights_md, 0);
+    if (!dnnl_memory_desc_equal(chosen, view(&plain)))
+        TRY_DNNL(layout_copy(&plan->packed_layout, chosen), "a copy of its layout");
+done:
+    if (description)
+        dnnl_primitive_desc_destroy(description);
+    layout_free(&plain);
+    layouts_free(&layouts);
+    return status;
+}
+
+static enum dvit_status product_create(struct product *out, struct dvit_matmul_plan *plan,
+                                       size_t rows, struct dvit_error *error)
+{
+    enum dvit_status status = DVIT_OK;
+    struct layouts layouts;
+    *out = (struct product){.rows = rows};
+    DVIT_TRY(layouts_plain(&layouts, &plan->shape, rows, error));
+    DVIT_TRY(variant_create(&out->plain, plan, &layouts, error));
+    if (plan->packed_layout.present) {
+        layout_free(&layouts.weights);
+        TRY_DNNL(layout_copy(&layouts.weights, view(&plan->packed_layout)), "a copied layout");
+        DVIT_TRY(variant_create(&out->packed, plan, &layouts, error));
+    }
+done:
+    if (status != DVIT_OK) {
+        variant_free(&out->plain, plan->threads);
+        variant_free(&out->packed, plan->threads);
+        dvit_error_prefix(error, "matrix product of %zu rows, %zu inputs, %zu outputs", rows,
+                          plan->shape.inputs, plan->shape.outputs);
+    }
+    layouts_free(&layouts);
+    return status;
+}
+
+/* Index of the largest prepared row count ≤ rows, or count if there is none. */
+static size_t find(const struct dvit_matmul_plan *plan, size_t rows)
+{
+    size_t low = 0, high = plan->count; /* products below low are ≤ rows, from high on > rows */
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (plan->products[middle].rows <= rows)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low == 0 ? plan->count : low - 1;
+}
+
+static enum dvit_status product_insert(struct dvit_matmul_plan *plan, size_t rows,
+                                       struct dvit_error *error)
+{
+    enum dvit_status status = DVIT_OK;
+    size_t at = find(plan, rows);
+    if (at < plan->count && plan->products[at].rows == rows)
+        return DVIT_OK;
+    at = at < plan->count ? at + 1 : 0;
+    struct product *grown = realloc(plan->products, (plan->count + 1) * sizeof *grown);
+    if (!grown)
+        DVIT_FAIL(error, DVIT_ERROR_MEMORY, "matrix product: out of memory");
+    plan->products = grown;
+    struct product product;
+    DVIT_TRY(product_create(&product, plan, rows, error));
+    memmove(grown + at + 1, grown + at, (plan->count - at) * sizeof *grown);
+    grown[at] = product;
+    plan->count++;
+done:
+    return status;
+}
+
+/* --- the backend ------------------------------------------------------------------------------ */
+
+static void close_plan(struct dvit_matmul_plan *plan)
+{
+    if (!plan)
+        return;
+    for (size_t n = 0; n < plan->count; n++) {
+        variant_free(&plan->products[n].plain, plan->threads);
+        variant_free(&plan->products[n].packed, plan->threads);
+    }
+    free(plan->products);
+    layout_free(&plan->packed_layout);
+    for (int m = 0; plan->streams && m < plan->threads; m++)
+        if (plan->streams[m])
+            dnnl_stream_destroy(plan->streams[m]);
+    free(plan->streams);
+    if (plan->engine)
+        dnnl_engine_destroy(plan->engine);
+    free(plan);
+}
+
+static enum dvit_status open_plan(struct dvit_matmul_plan **out,
+                                  const struct dvit_matmul_shape *shape, int threads,
+                                  struct dvit_error *error)
+{
+    enum dvit_status status = DVIT_OK;
+    *out = NULL;
+    struct dvit_matmul_plan *plan = calloc(1, sizeof *plan);
+    if (!plan)
+        DVIT_FAIL(error, DVIT_ERROR_MEMORY, "matrix product: out of memory");
+    plan->shape = *shape;
+    plan->threads = threads;
+    plan->streams = calloc((size_t)threads, sizeof *plan->streams);
+    if (!plan->streams)
+        DVIT_FAIL(error, DVIT_ERROR_MEMORY, "matrix product: out of memory");
+    TRY_DNNL(dnnl_engine_create(&plan->engine, dnnl_cpu, 0), "an engine");
+    for (int m = 0; m < threads; m++)
+        TRY_DNNL(dnnl_stream_create(&plan->streams[m], plan->engine, dnnl_stream_default_flags),
+                 "a stream");
+    *out = plan;
+    plan = NULL;
+done:
+    close_plan(plan);
+    return status;
+}
+
+static enum dvit_status prepare(struct dvit_matmul_plan *plan, size_t rows,
+                                struct dvit_error *error)
+{
+    enum dvit_status status = DVIT_OK;
+    int team = team_size(1);
+    if (plan->count == 0) {
+        if (plan->shape.kind == DVIT_MATMUL_FORWARD && !plan->packed_layout.present)
+            DVIT_TRY(choose_layout(plan, error));
+        for (size_t n = 0; n < sizeof default_rows / sizeof *default_rows; n++)
+            DVIT_TRY(product_insert(plan, default_rows[n], error));
+    }
+    DVIT_TRY(product_insert(plan, rows, error));
+done:
+    team_size(team);
+    return status;
+}
+
+static size_t packed_bytes(const struct dvit_matmul_plan *plan)
+{
+    return plan->packed_layout.present ? dnnl_memory_desc_get_size(view(&plan->packed_layout)) : 0;
+}
+
+static enum dvit_status pack(struct dvit_matmul_plan *plan, void *packed, const float *weight,
+                             struct dvit_error *error)
+{
+    enum dvit_status status = DVIT_OK;
+    struct layouts layouts = {0};
+    dnnl_primitive_desc_t description = NULL;
+    dnnl_primitive_t primitive = NULL;
+    dnnl_memory_t from = NULL, to = NULL;
+    int team = team_size(1);
+    if (!plan->packed_layout.present)
+        DVIT_FAIL(error, DVIT_ERROR_UNSUPPORTED, "this matrix product has no packed layout");
+    DVIT_TRY(layouts_plain(&layouts, &plan->shape, 1, error));
+    desc_view source = view(&layouts.weights), target = view(&plan->packed_layout);
+    TRY_DNNL(dnnl_reorder_primitive_desc_create(&description, source, plan->engine, target,
+                                                plan->engine, NULL),
+             "to pack weights");
+    TRY_DNNL(dnnl_primitive_create(&primitive, description), "to pack weights");
+    void *readable = NULL;
+    memcpy(&readable, &weight, sizeof readable); /* oneDNN's handles are not const; it only reads */
+    TRY_DNNL(dnnl_memory_create(&from, source, plan->engine, readable), "a memory object");
+    TRY_DNNL(dnnl_memory_create(&to, target, plan->engine, packed), "a memory object");
+    dnnl_exec_arg_t arguments[] = {{DNNL_ARG_FROM, from}, {DNNL_ARG_TO, to}};
+    TRY_DNNL(dnnl_primitive_execute(primitive, plan->streams[0], 2, arguments), "to pack weights");
+    TRY_DNNL(dnnl_stream_wait(plan->streams[0]), "to pack weights");
+done:
+    team_size(team);
+    if (from)
+        dnnl_memory_destroy(from);
+    if (to)
+        dnnl_memory_destroy(to);
+    if (primitive)
+        dnnl_primitive_destroy(primitive);
+    if (description)
+        dnnl_primitive_desc_destroy(description);
+    layouts_free(&layouts);
+    return status;
+}
+
+static size_t scratch_bytes(const struct dvit_matmul_plan *plan)
+{
+    return plan->scratch_bytes;
+}
+
+/* Points one binding at its data and executes. The three arrays are those of the kind. */
+static dnnl_status_t execute(const struct variant *variant, dnnl_stream_t stream, int member,
+                             const void *source, const void *weights, void *target,
+                             const struct dvit_matmul_operands *operands)
+{
+    const struct binding *b = &variant->bindings[member];
+    const struct {
+        int argument;
+        dnnl_memory_t memory;
+        const void *data;
+    } bound[] = {
+        {DNNL_ARG_SRC, b->source, source},
+        {DNNL_ARG_WEIGHTS, b->weights, weights},
+        {DNNL_ARG_DST, b->target, target},
+        {DNNL_ARG_BIAS, b->bias, operands->bias},
+        {DNNL_ARG_SCRATCHPAD, b->scratch, operands->scratch},
+    };
+    dnnl_exec_arg_t arguments[sizeof bound / sizeof *bound];
+    int count = 0;
+    for (size_t n = 0; n < sizeof bound / sizeof *bound; n++) {
+        if (!bound[n].memory)
+            continue;
+        void *data = NULL;
+        memcpy(&data, &bound[n].data, sizeof data); /* oneDNN's handles are not const */
+        dnnl_status_t s = dnnl_memory_set_data_handle(bound[n].memory, data);
+        if (s != dnnl_success)
+            return s;
+        arguments[count++] = (dnnl_exec_arg_t){bound[n].argument, bound[n].memory};
+    }
+    return dnnl_primitive_execute(variant->primitive, stream, count, arguments);
+}
+
+static enum dvit_status run(const struct dvit_matmul_plan *plan, int member, size_t rows,
+                            const struct dvit_matmul_operands *operands)
+{
+    const struct dvit_matmul_shape *shape = &plan->shape;
+    bool packed = operands->packed && plan->packed_layout.present;
+    float *x = operands->x, *y = operands->y;
+    dnnl_stream_t stream = plan->streams[member];
+    dnnl_status_t s = dnnl_success;
+    while (rows > 0 && s == dnnl_success) {
+        const struct product *product = &plan->products[find(plan, rows)];
+        switch (shape->kind) {
+        case DVIT_MATMUL_FORWARD:
+            s = execute(packed ? &product->packed : &product->plain, stream, member, x,
+                        packed ? operands->packed : operands->weight, y, operands);
+            break;
+        case DVIT_MATMUL_DATA:
+            s = execute(&product->plain, stream, member, y, operands->weight, x, operands);
+            break;
+        case DVIT_MATMUL_WEIGHT:
+            s = execute(&product->plain, stream, member, y, x, operands->weight, operands);
+            break;
+        }
+        x += product->rows * shape->x_stride;
+        y += product->rows * shape->y_stride;
+        rows -= product->rows;
+    }
+    return translate(s);
+}
+
+const struct dvit_matmul_backend dvit_matmul_dnnl = {
+    .open = open_plan,
+    .close = close_plan,
+    .prepare = prepare,
+    .packed_bytes = packed_bytes,
+    .pack = pack,
+    .scratch_bytes = scratch_bytes,
+    .run = run,
+};
