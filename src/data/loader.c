@@ -1,0 +1,588 @@
+/* The loader: worker threads fill a ring of batches ahead of the one the caller holds.
+ *
+ * Work is handed out in tickets of a few images, in order; who takes a ticket changes nothing in
+ * what is made of it, because order and augmentation come from counter-based streams. One mutex
+ * guards the tickets and the counts of finished images; pixels are written outside it, each image
+ * into its own place. A failed image leaves a message at its place; the caller's thread closes the
+ * gap and keeps the report, so both come out in batch order. Nothing here decodes: see dataset.c.
+ */
+#define _GNU_SOURCE
+#include <math.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/arena.h"
+#include "base/rng.h"
+#include "data/dataset.h"
+#include "image/augment.h"
+
+enum {
+    MAX_BATCH = 4096,
+    MAX_WORKERS = 64,
+    MAX_AHEAD = 64,
+    TICKET_IMAGES = 4, /* per visit to the mutex; small, so that big images spread over workers */
+};
+static const size_t max_ring_bytes = (size_t)16 << 30;
+
+/* One batch in the making. */
+struct slot {
+    size_t batch; /* index in the epoch; SIZE_MAX: empty */
+    int planned;  /* images it should get */
+    int finished; /* images made or failed; under the mutex */
+    float *pixels;
+    int *labels;
+    uint32_t *indices;
+    uint8_t *masks;           /* or NULL */
+    uint8_t *pictures;        /* or NULL */
+    enum dvit_status *failed; /* [batch] DVIT_OK, or why there is no image at this place */
+    char **messages; /* [batch] malloc'ed where failed; NULL when that memory was out too */
+};
+
+struct dvit_loader {
+    struct dvit_dataset *dataset;
+    struct dvit_loader_options options;
+    struct dvit_augment augment;
+    size_t images, batches; /* of an epoch */
+    size_t area;            /* pixels of an input image */
+    size_t ring;            /* slots */
+    struct slot *slots;     /* [ring]; batch b is made in slot b mod ring */
+    uint32_t *order;        /* [images]; constant while tickets are out */
+    struct dvit_arena arena;
+
+    pthread_mutex_t lock;
+    pthread_cond_t work; /* tickets may have become available */
+    pthread_cond_t done; /* a batch was finished, or the last worker became idle */
+    bool lock_made, work_made, done_made;
+    pthread_t *threads;
+    int thread_count;
+    /* Under the mutex while threads live. */
+    bool open, quit;     /* tickets may be taken; threads must return */
+    int busy;            /* workers holding a ticket */
+    size_t ticket_batch; /* next ticket */
+    int ticket_place;    /* its first image */
+    size_t first_held;   /* batches before it are free to be overwritten */
+
+    /* The caller's thread only. */
+    uint64_t epoch;
+    bool started, from_zero;
+    size_t next, delivered; /* batch to lend next; images lent in this epoch */
+    struct dvit_batch batch;
+    uint8_t *reported; /* [images] 1 = in skips */
+    struct dvit_skip *skips;
+    size_t skip_count, skip_capacity;
+};
+
+struct ticket {
+    struct slot *slot;
+    int from, to; /* places in the slot */
+};
+
+struct dvit_loader_options dvit_loader_options_default(void)
+{
+    return (struct dvit_loader_options){.batch = 64, .workers = 1, .ahead = 2};
+}
+
+/* ----------------------------------------------------------------------------- one image --- */
+
+/* The mask through the same geometry as the image: drawn as a picture, cut at half. */
+static enum dvit_status make_mask(const struct dvit_loader *loader, const struct dvit_view *view,
+                                  uint8_t *out, struct dvit_error *error)
+{
+    enum dvit_status status = DVIT_OK;
+    struct dvit_image drawn = {0}, cut = {0};
+    DVIT_TRY(dvit_image_create(&drawn, view->image.width, view->image.height, error));
+    size_t pixels = (size_t)drawn.width * (size_t)drawn.height;
+    for (size_t i = 0; i < pixels; i++)
+        memset(drawn.pixels + 3 * i, view->mask[i] ? 255 : 0, 3);
+    DVIT_TRY(dvit_preprocess_geometry(&loader->options.preprocess, &drawn, &cut, error));
+    for (size_t i = 0; i < loader->area; i++)
+        out[i] = cut.pixels[3 * i] >= 128;
+done:
+    dvit_image_free(&drawn);
+    dvit_image_free(&cut);
+    return status;
+}
+
+/* Whether the evaluation geometry leaves the image as it is: then nothing is copied. */
+static bool fits_already(const struct dvit_preprocess *preprocess, const struct dvit_image *image)
+{
+    return preprocess->fit != DVIT_FIT_CROP && image->width == preprocess->crop_width &&
+           image->height == preprocess->crop_height;
+}
+
+static enum dvit_status make_image(struct dvit_loader *loader, struct slot *slot, int place,
+                                   struct dvit_error *error)
+{
+    enum dvit_status status = DVIT_OK;
+    const struct dvit_preprocess *preprocess = &loader->options.preprocess;
+    size_t area = loader->area, at = (size_t)place;
+    uint32_t index = loader->order[slot->batch * (size_t)loader->options.batch + at];
+    struct dvit_image cut = {0};
+    struct dvit_view view = {0};
+    slot->indices[at] = index;
+    DVIT_TRY(dvit_dataset_view(loader->dataset, index, &view, error));
+    slot->labels[at] = view.label;
+    if (loader->options.augment) {
+        struct dvit_rng rng =
+            dvit_rng_stream(loader->options.seed, DVIT_RNG_AUGMENT, loader->epoch, index);
+        DVIT_TRY(dvit_augment_run(&loader->augment, preprocess, &view.image, &rng, &cut, error));
+    } else if (!fits_already(preprocess, &view.image)) {
+        DVIT_TRY(dvit_preprocess_geometry(preprocess, &view.image, &cut, error));
+    }
+    const struct dvit_image *final = cut.pixels ? &cut : &view.image;
+    dvit_preprocess_normalise(preprocess, final, slot->pixels + at * 3 * area);
+    if (slot->pictures)
+        memcpy(slot->pictures + at * 3 * area, final->pixels, 3 * area);
+    if (slot->masks)
+        DVIT_TRY(make_mask(loader, &view, slot->masks + at * area, error));
+done:
+    if (status != DVIT_OK && view.image.pixels) /* read, but not prepared: no name in it yet */
+        dvit_error_prefix(error, "\"%s\"", dvit_dataset_item_name(loader->dataset, index));
+    dvit_image_free(&cut);
+    dvit_view_release(&view);
+    return status;
+}
+
+static void make_images(struct dvit_loader *loader, struct ticket ticket)
+{
+    for (int place = ticket.from; place < ticket.to; place++) {
+        struct dvit_error error = {0};
+        enum dvit_status status = make_image(loader, ticket.slot, place, &error);
+        ticket.slot->failed[place] = status;
+        if (status != DVIT_OK)
+            ticket.slot->messages[place] = strdup(error.message);
+    }
+}
+
+/* ------------------------------------------------------------------------------- workers --- */
+
+/* Takes the next ticket if there is one and its slot is free. Under the mutex. */
+static bool take_ticket(struct dvit_loader *loader, struct ticket *out)
+{
+    size_t batch = loader->ticket_batch, size = (size_t)loader->options.batch;
+    if (!loader->open || batch >= loader->batches || batch >= loader->first_held + loader->ring)
+        return false;
+    struct slot *slot = &loader->slots[batch % loader->ring];
+    if (loader->ticket_place == 0) {
+        size_t left = loader->images - batch * size;
+        slot->batch = batch;
+        slot->planned = (int)(left < size ? left : size);
+        slot->finished = 0;
+    }
+    out->slot = slot;
+    out->from = loader->ticket_place;
+    out->to = out->from + TICKET_IMAGES < slot->planned ? out->from + TICKET_IMAGES : slot->planned;
+    loader->ticket_place = out->to;
+    if (out->to == slot->planned) {
+        loader->ticket_batch++;
+        loader->ticket_place = 0;
+    }
+    return true;
+}
+
+static void *run_worker(void *context)
+{
+    struct dvit_loader *loader = context;
+    struct ticket ticket;
+    pthread_mutex_lock(&loader->lock);
+    while (!loader->quit) {
+        if (!take_ticket(loader, &ticket)) {
+            pthread_cond_wait(&loader->work, &loader->lock);
+            continue;
+        }
+        loader->busy++;
+        pthread_mutex_unlock(&loader->lock);
+        make_images(loader, ticket);
+        pthread_mutex_lock(&loader->lock);
+        loader->busy--;
+        ticket.slot->finished += ticket.to - ticket.from;
+        if (ticket.slot->finished == ticket.slot->planned || loader->busy == 0)
+            pthread_cond_broadcast(&loader->done);
+    }
+    pthread_mutex_unlock(&loader->lock);
+    return NULL;
+}
+
+/* Threads are started with all signals blocked: they belong to the program's own threads. */
+static enum dvit_status start_workers(struct dvit_loader *loader, struct dvit_error *error)
+{
+    sigset_t all, before;
+    int code = 0;
+    loader->lock_made = pthread_mutex_init(&loader->lock, NULL) == 0;
+    loader->work_made = pthread_cond_init(&loader->work, NULL) == 0;
+    loader->done_made = pthread_cond_init(&loader->done, NULL) == 0;
+    if (!loader->lock_made || !loader->work_made || !loader->done_made)
+        return dvit_error_set(error, DVIT_ERROR_MEMORY, "loader: cannot make a lock");
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    while (loader->thread_count < loader->options.workers && code == 0) {
+        code = pthread_create(&loader->threads[loader->thread_count], NULL, run_worker, loader);
+        loader->thread_count += code == 0;
+    }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (code != 0)
+        return dvit_error_set(error, DVIT_ERROR_MEMORY, "loader: cannot start thread %d of %d: %s",
+                              loader->thread_count + 1, loader->options.workers, strerror(code));
+    return DVIT_OK;
+}
+
+static void stop_workers(struct dvit_loader *loader)
+{
+    if (loader->thread_count) {
+        pthread_mutex_lock(&loader->lock);
+        loader->quit = true;
+        pthread_cond_broadcast(&loader->work);
+        pthread_mutex_unlock(&loader->lock);
+    }
+    for (int i = 0; i < loader->thread_count; i++)
+        pthread_join(loader->threads[i], NULL);
+    if (loader->lock_made)
+        pthread_mutex_destroy(&loader->lock);
+    if (loader->work_made)
+        pthread_cond_destroy(&loader->work);
+    if (loader->done_made)
+        pthread_cond_destroy(&loader->done);
+}
+
+/* ------------------------------------------------------------------------ create and free --- */
+
+static enum dvit_status check_range(const char *name, long long value, long long low,
+                                    long long high, struct dvit_error *error)
+{
+    if (value >= low && value <= high)
+        return DVIT_OK;
+    return dvit_error_set(error, DVIT_ERROR_ARGUMENT, "loader: %s is %lld, expected %lld … %lld",
+                          name, value, low, high);
+}
+
+static enum dvit_status check_options(const struct dvit_loader_options *options,
+                                      const struct dvit_dataset *dataset, struct dvit_error *error)
+{
+    enum dvit_status status = DVIT_OK;
+    const struct dvit_preprocess *preprocess = &options->preprocess;
+    DVIT_TRY(check_range("batch", options->batch, 1, MAX_BATCH, error));
+    DVIT_TRY(check_range("workers", options->workers, 0, MAX_WORKERS, error));
+    DVIT_TRY(check_range("ahead", options->ahead, 1, MAX_AHEAD, error));
+    DVIT_TRY(check_range("preprocess.crop_width", preprocess->crop_width, 1, DVIT_MAX_IMAGE_SIDE,
+                         error));
+    DVIT_TRY(check_range("preprocess.crop_height", preprocess->crop_height, 1, DVIT_MAX_IMAGE_SIDE,
+                         error));
+    for (int i = 0; i < 3; i++)
+        if (!isfinite(preprocess->mean[i]) || !(preprocess->std[i] > 0))
+            DVIT_FAIL(error, DVIT_ERROR_ARGUMENT,
+                      "loader: preprocess.mean[%d] is %g and std %g, expected finite and above 0",
+                      i, (double)preprocess->mean[i], (double)preprocess->std[i]);
+    if (options->augment)
+        DVIT_TRY(dvit_augment_check(options->augment, error));
+    if (options->want_masks && !dataset->has_masks)
+        DVIT_FAIL(error, DVIT_ERROR_MISMATCH,
+                  "loader: masks are wanted, and this data set has none");
+    if (options->want_masks && options->augment)
+        DVIT_FAIL(error, DVIT_ERROR_ARGUMENT,
+                  "loader: masks are wanted of augmented images, expected no augmentation");
+done:
+    return status;
+}
+
+static void layout(struct dvit_loader *loader, struct dvit_arena *arena)
+{
+    size_t count = (size_t)loader->options.batch, area = loader->area;
+    loader->slots = dvit_arena_take(arena, loader->ring, sizeof *loader->slots);
+    loader->threads =
+        dvit_arena_take(arena, (size_t)loader->options.workers, sizeof *loader->threads);
+    loader->order = dvit_arena_take(arena, loader->images, sizeof *loader->order);
+    loader->reported = dvit_arena_take(arena, dvit_dataset_size(loader->dataset), 1);
+    for (size_t i = 0; i < loader->ring; i++) {
+        struct slot slot = {.batch = SIZE_MAX};
+        slot.pixels = dvit_arena_take(arena, count * 3 * area, sizeof *slot.pixels);
+        slot.labels = dvit_arena_take(arena, count, sizeof *slot.labels);
+        slot.indices = dvit_arena_take(arena, count, sizeof *slot.indices);
+        slot.masks = loader->options.want_masks ? dvit_arena_take(arena, count * area, 1) : NULL;
+        slot.pictures =
+            loader->options.want_pictures ? dvit_arena_take(arena, count * 3 * area, 1) : NULL;
+        slot.failed = dvit_arena_take(arena, count, sizeof *slot.failed);
+        slot.messages = dvit_arena_take(arena, count, sizeof *slot.messages);
+        if (loader->slots)
+            loader->slots[i] = slot;
+    }
+}
+
+static void plan_epoch(struct dvit_loader *loader)
+{
+    size_t size = dvit_dataset_size(loader->dataset), batch = (size_t)loader->options.batch;
+    size_t limit = loader->options.limit;
+    loader->images = limit && limit < size ? limit : size;
+    loader->batches = loader->images / batch;
+    if (loader->images % batch && !loader->options.drop_last)
+        loader->batches++;
+    loader->area = (size_t)loader->options.preprocess.crop_width *
+                   (size_t)loader->options.preprocess.crop_height;
+    loader->ring = (size_t)loader->options.ahead + 1;
+}
+
+enum dvit_status dvit_loader_create(struct dvit_loader **out, struct dvit_dataset *dataset,
+                                    const struct dvit_loader_options *options,
+                                    struct dvit_error *error)
+{
+    enum dvit_status status = DVIT_OK;
+    struct dvit_loader *loader = NULL;
+    *out = NULL;
+    DVIT_TRY(check_options(options, dataset, error));
+    loader = calloc(1, sizeof *loader);
+    if (!loader)
+        DVIT_FAIL(error, DVIT_ERROR_MEMORY, "loader: out of memory");
+    loader->dataset = dataset;
+    loader->options = *options;
+    if (options->augment) {
+        loader->augment = *options->augment;
+        loader->options.augment = &loader->augment;
+    }
+    plan_epoch(loader);
+    if (loader->batches == 0)
+        DVIT_FAIL(error, DVIT_ERROR_ARGUMENT,
+                  "loader: %zu images do not fill one batch of %d, and the last is left out",
+                  loader->images, options->batch);
+    layout(loader, &loader->arena);
+    if (loader->arena.overflow || loader->arena.used_bytes > max_ring_bytes)
+        DVIT_FAIL(error, DVIT_ERROR_LIMIT,
+                  "loader: batches of %d images of %d×%d, %d ahead, need more than %zu GiB",
+                  options->batch, options->preprocess.crop_width, options->preprocess.crop_height,
+                  options->ahead, max_ring_bytes >> 30);
+    DVIT_TRY(dvit_arena_commit(&loader->arena, "loader", error));
+    layout(loader, &loader->arena);
+    DVIT_TRY(start_workers(loader, error));
+    *out = loader;
+    loader = NULL;
+done:
+    dvit_loader_free(loader);
+    return status;
+}
+
+static void drop_messages(struct dvit_loader *loader, struct slot *slot)
+{
+    for (int i = 0; i < loader->options.batch; i++) {
+        free(slot->messages[i]);
+        slot->messages[i] = NULL;
+    }
+}
+
+void dvit_loader_free(struct dvit_loader *loader)
+{
+    if (!loader)
+        return;
+    stop_workers(loader);
+    for (size_t i = 0; loader->slots && i < loader->ring; i++)
+        drop_messages(loader, &loader->slots[i]);
+    for (size_t i = 0; i < loader->skip_count; i++)
+        free((char *)loader->skips[i].message);
+    free(loader->skips);
+    dvit_arena_free(&loader->arena);
+    free(loader);
+}
+
+size_t dvit_loader_batches(const struct dvit_loader *loader)
+{
+    return loader->batches;
+}
+
+/* -------------------------------------------------------------------------------- an epoch --- */
+
+/* Lets the workers finish what they hold; afterwards nobody touches slots or order. */
+static void quiesce(struct dvit_loader *loader)
+{
+    pthread_mutex_lock(&loader->lock);
+    loader->open = false;
+    while (loader->busy)
+        pthread_cond_wait(&loader->done, &loader->lock);
+    pthread_mutex_unlock(&loader->lock);
+}
+
+static void order_images(struct dvit_loader *loader)
+{
+    if (loader->options.shuffle) {
+        struct dvit_rng rng =
+            dvit_rng_stream(loader->options.seed, DVIT_RNG_SHUFFLE, loader->epoch, 0);
+        dvit_rng_permutation(&rng, loader->order, (uint32_t)loader->images);
+        return;
+    }
+    for (size_t i = 0; i < loader->images; i++)
+        loader->order[i] = (uint32_t)i;
+}
+
+enum dvit_status dvit_loader_start(struct dvit_loader *loader, uint64_t epoch, size_t first_batch,
+                                   struct dvit_error *error)
+{
+    if (first_batch > loader->batches)
+        return dvit_error_set(error, DVIT_ERROR_ARGUMENT,
+                              "loader: first batch is %zu, an epoch has %zu", first_batch,
+                              loader->batches);
+    quiesce(loader);
+    for (size_t i = 0; i < loader->ring; i++) {
+        loader->slots[i].batch = SIZE_MAX;
+        drop_messages(loader, &loader->slots[i]);
+    }
+    loader->epoch = epoch;
+    order_images(loader);
+    loader->started = true;
+    loader->from_zero = first_batch == 0;
+    loader->next = first_batch;
+    loader->delivered = 0;
+    pthread_mutex_lock(&loader->lock);
+    loader->ticket_batch = first_batch;
+    loader->ticket_place = 0;
+    loader->first_held = first_batch;
+    loader->open = true;
+    pthread_cond_broadcast(&loader->work);
+    pthread_mutex_unlock(&loader->lock);
+    return DVIT_OK;
+}
+
+/* Gives the slots before batch `next` back and waits until that batch is finished. */
+static struct slot *await_batch(struct dvit_loader *loader, size_t next)
+{
+    struct slot *slot = &loader->slots[next % loader->ring];
+    struct ticket ticket;
+    pthread_mutex_lock(&loader->lock);
+    loader->first_held = next;
+    if (loader->thread_count == 0) {
+        while (loader->ticket_batch <= next && take_ticket(loader, &ticket)) {
+            make_images(loader, ticket);
+            ticket.slot->finished += ticket.to - ticket.from;
+        }
+    } else {
+        pthread_cond_broadcast(&loader->work);
+        while (slot->batch != next || slot->finished < slot->planned)
+            pthread_cond_wait(&loader->done, &loader->lock);
+    }
+    pthread_mutex_unlock(&loader->lock);
+    return slot;
+}
+
+/* Adds the failed image at `place` to the report, once per image. */
+static enum dvit_status report_skip(struct dvit_loader *loader, struct slot *slot, int place,
+                                    struct dvit_error *error)
+{
+    uint32_t index = slot->indices[place];
+    if (loader->reported[index])
+        return DVIT_OK;
+    if (loader->skip_count == loader->skip_capacity) {
+        size_t capacity = loader->skip_capacity ? loader->skip_capacity * 2 : 16;
+        struct dvit_skip *larger = realloc(loader->skips, capacity * sizeof *larger);
+        if (!larger)
+            return dvit_error_set(error, DVIT_ERROR_MEMORY,
+                                  "loader: out of memory for the report of skipped images");
+        loader->skips = larger;
+        loader->skip_capacity = capacity;
+    }
+    loader->reported[index] = 1;
+    loader->skips[loader->skip_count++] =
+        (struct dvit_skip){.index = index,
+                           .name = dvit_dataset_item_name(loader->dataset, index),
+                           .message = slot->messages[place]};
+    slot->messages[place] = NULL; /* the report owns it now */
+    return DVIT_OK;
+}
+
+static void move_image(const struct dvit_loader *loader, struct slot *slot, int to, int from)
+{
+    size_t area = loader->area, t = (size_t)to, f = (size_t)from;
+    memcpy(slot->pixels + t * 3 * area, slot->pixels + f * 3 * area,
+           3 * area * sizeof *slot->pixels);
+    slot->labels[t] = slot->labels[f];
+    slot->indices[t] = slot->indices[f];
+    if (slot->masks)
+        memcpy(slot->masks + t * area, slot->masks + f * area, area);
+    if (slot->pictures)
+        memcpy(slot->pictures + t * 3 * area, slot->pictures + f * 3 * area, 3 * area);
+}
+
+/* Closes the gaps failed images left; *count is what remains. */
+static enum dvit_status close_gaps(struct dvit_loader *loader, struct slot *slot, int *count,
+                                   struct dvit_error *error)
+{
+    enum dvit_status status = DVIT_OK;
+    int kept = 0;
+    for (int place = 0; place < slot->planned; place++) {
+        if (slot->failed[place] == DVIT_OK) {
+            if (kept != place)
+                move_image(loader, slot, kept, place);
+            kept++;
+            continue;
+        }
+        if (loader->options.strict)
+            DVIT_FAIL(error, slot->failed[place], "%s",
+                      slot->messages[place] ? slot->messages[place] : "out of memory");
+        DVIT_TRY(report_skip(loader, slot, place, error));
+    }
+    *count = kept;
+done:
+    drop_messages(loader, slot);
+    return status;
+}
+
+static void fill_batch(struct dvit_loader *loader, const struct slot *slot, int count)
+{
+    loader->batch = (struct dvit_batch){
+        .index = slot->batch,
+        .count = count,
+        .width = loader->options.preprocess.crop_width,
+        .height = loader->options.preprocess.crop_height,
+        .pixels = slot->pixels,
+        .labels = slot->labels,
+        .indices = slot->indices,
+        .masks = slot->masks,
+        .pictures = slot->pictures,
+    };
+}
+
+static enum dvit_status end_of_epoch(const struct dvit_loader *loader, struct dvit_error *error)
+{
+    struct dvit_skip first;
+    if (loader->delivered || !loader->from_zero)
+        return DVIT_OK;
+    bool known = dvit_loader_skipped(loader, 0, &first);
+    return dvit_error_set(error, DVIT_ERROR_FORMAT,
+                          "loader: none of the %zu images could be used; the first: %s",
+                          loader->images, known ? first.message : "unknown");
+}
+
+enum dvit_status dvit_loader_next(struct dvit_loader *loader, const struct dvit_batch **out,
+                                  struct dvit_error *error)
+{
+    enum dvit_status status = DVIT_OK;
+    int count = 0;
+    *out = NULL;
+    if (!loader->started)
+        DVIT_FAIL(error, DVIT_ERROR_ARGUMENT, "loader: no epoch was started");
+    while (count == 0 && loader->next < loader->batches) {
+        struct slot *slot = await_batch(loader, loader->next);
+        DVIT_TRY(close_gaps(loader, slot, &count, error));
+        fill_batch(loader, slot, count);
+        loader->next++;
+    }
+    if (count == 0)
+        DVIT_TRY(end_of_epoch(loader, error));
+    loader->delivered += (size_t)count;
+    *out = count ? &loader->batch : NULL;
+done:
+    if (status != DVIT_OK)
+        loader->started = false;
+    return status;
+}
+
+size_t dvit_loader_skipped_count(const struct dvit_loader *loader)
+{
+    return loader->skip_count;
+}
+
+bool dvit_loader_skipped(const struct dvit_loader *loader, size_t i, struct dvit_skip *out)
+{
+    if (i >= loader->skip_count)
+        return false;
+    *out = loader->skips[i];
+    if (!out->message)
+        out->message = "out of memory";
+    return true;
+}
