@@ -81,9 +81,11 @@ struct dvit_preprocess {
     float std[3];
 };
 
-/* Preset preprocessing for a network input of width × height pixels: "dynamicvit" (short side
- * (int)(side/0.875), bicubic, centre crop; squash at 384 and above; no resize and no crop at 32 and
- * below), "timm" (crop_pct 0.9, at 384 and above 1.0), "none". */
+/* Preset preprocessing for a network input of width × height pixels, side being the longer of them:
+ * "dynamicvit" (short side to (int)(side/0.875), bicubic, centre crop; squash at 384 and above; at
+ * 32 and below short side to side, so that images of the network's size pass unchanged and any
+ * photograph still fits), "timm" (crop_pct 0.9, at 384 and above 1.0), "none" (other sizes are an
+ * error). Mean and standard deviation are ImageNet's in all three. */
 DVIT_API enum dvit_status dvit_preprocess_preset(const char *name, int width, int height,
                                                  struct dvit_preprocess *out,
                                                  struct dvit_error *error);

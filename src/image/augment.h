@@ -21,7 +21,7 @@ enum dvit_augment_crop {
 struct dvit_augment {
     enum dvit_augment_crop crop;
     double scale_low, scale_high; /* share of the image's area, 0 < low ≤ high ≤ 1; .08, 1 */
-    double ratio_low, ratio_high; /* width/height of the box, 0 < low ≤ high; 3/4, 4/3 */
+    double ratio_low, ratio_high; /* width/height of the box, .01 ≤ low ≤ high ≤ 100; 3/4, 4/3 */
     int attempts;                 /* before the centred fallback, 1 … 1000; 10 */
     int padding;                  /* pixels of DVIT_AUGMENT_CROP_PADDED, 0 … 4096; 4 */
     enum dvit_filter filter;      /* bicubic */

@@ -1,0 +1,145 @@
+/* Training's random geometry: RandomResizedCrop or a padded crop, and flips, as torchvision and
+ * timm do them; the draws come from our own streams. Normalisation and everything photometric are
+ * elsewhere. */
+#include "image/augment.h"
+
+#include <math.h>
+
+struct dvit_augment dvit_augment_default(int width, int height)
+{
+    enum { SMALL_SIDE = 32 };
+    bool small = width <= SMALL_SIDE && height <= SMALL_SIDE;
+    return (struct dvit_augment){
+        .crop = small ? DVIT_AUGMENT_CROP_PADDED : DVIT_AUGMENT_CROP_RESIZED,
+        .scale_low = 0.08,
+        .scale_high = 1.0,
+        .ratio_low = 3.0 / 4.0,
+        .ratio_high = 4.0 / 3.0,
+        .attempts = 10,
+        .padding = 4,
+        .filter = DVIT_FILTER_BICUBIC,
+        .flip_probability = 0.5,
+    };
+}
+
+enum dvit_status dvit_augment_check(const struct dvit_augment *augment, struct dvit_error *error)
+{
+    enum dvit_status status = DVIT_OK;
+    const struct dvit_augment *a = augment;
+    if (!(a->scale_low > 0 && a->scale_low <= a->scale_high && a->scale_high <= 1))
+        DVIT_FAIL(error, DVIT_ERROR_ARGUMENT,
+                  "augmentation scale is %g to %g, must be ascending in (0, 1]", a->scale_low,
+                  a->scale_high);
+    if (!(a->ratio_low >= 0.01 && a->ratio_low <= a->ratio_high && a->ratio_high <= 100))
+        DVIT_FAIL(error, DVIT_ERROR_ARGUMENT,
+                  "augmentation ratio is %g to %g, must be ascending in 0.01 to 100", a->ratio_low,
+                  a->ratio_high);
+    if (a->attempts < 1 || a->attempts > 1000)
+        DVIT_FAIL(error, DVIT_ERROR_ARGUMENT, "augmentation attempts is %d, must be in 1 to 1000",
+                  a->attempts);
+    if (a->padding < 0 || a->padding > 4096)
+        DVIT_FAIL(error, DVIT_ERROR_ARGUMENT, "augmentation padding is %d, must be in 0 to 4096",
+                  a->padding);
+    if (!(a->flip_probability >= 0 && a->flip_probability <= 1))
+        DVIT_FAIL(error, DVIT_ERROR_ARGUMENT, "flip probability is %g, must be in 0 to 1",
+                  a->flip_probability);
+done:
+    return status;
+}
+
+/* Where no try fitted: the largest centred box within the ratio bounds. */
+static struct dvit_box centred_box(const struct dvit_augment *augment, int width, int height)
+{
+    double ratio = (double)width / height;
+    int w = width, h = height;
+    if (ratio < augment->ratio_low)
+        h = (int)rint(width / augment->ratio_low);
+    else if (ratio > augment->ratio_high)
+        w = (int)rint(height * augment->ratio_high);
+    w = w < 1 ? 1 : w > width ? width : w;
+    h = h < 1 ? 1 : h > height ? height : h;
+    return (struct dvit_box){(width - w) / 2, (height - h) / 2, w, h};
+}
+
+/* One try draws area, then ratio; an accepted one draws top, then left. */
+static struct dvit_box draw_resized(const struct dvit_augment *augment, int width, int height,
+                                    struct dvit_rng *rng)
+{
+    double area = (double)width * height;
+    double log_low = log(augment->ratio_low), log_high = log(augment->ratio_high);
+    for (int i = 0; i < augment->attempts; i++) {
+        double target = dvit_rng_range(rng, augment->scale_low, augment->scale_high) * area;
+        double ratio = exp(dvit_rng_range(rng, log_low, log_high));
+        double w = rint(sqrt(target * ratio)), h = rint(sqrt(target / ratio));
+        if (w < 1 || w > width || h < 1 || h > height)
+            continue;
+        struct dvit_box box = {.width = (int)w, .height = (int)h};
+        box.y = (int)dvit_rng_below(rng, (uint32_t)(height - box.height) + 1);
+        box.x = (int)dvit_rng_below(rng, (uint32_t)(width - box.width) + 1);
+        return box;
+    }
+    return centred_box(augment, width, height);
+}
+
+static struct dvit_box draw_padded(const struct dvit_augment *augment,
+                                   const struct dvit_preprocess *preprocess, struct dvit_rng *rng)
+{
+    uint32_t offsets = 2 * (uint32_t)augment->padding + 1;
+    struct dvit_box box = {.width = preprocess->crop_width, .height = preprocess->crop_height};
+    box.y = (int)dvit_rng_below(rng, offsets) - augment->padding;
+    box.x = (int)dvit_rng_below(rng, offsets) - augment->padding;
+    return box;
+}
+
+struct dvit_augment_draw dvit_augment_draw(const struct dvit_augment *augment,
+                                           const struct dvit_preprocess *preprocess, int width,
+                                           int height, struct dvit_rng *rng)
+{
+    struct dvit_augment_draw draw = {.box = {0, 0, width, height}};
+    if (augment->crop == DVIT_AUGMENT_CROP_RESIZED)
+        draw.box = draw_resized(augment, width, height, rng);
+    else if (augment->crop == DVIT_AUGMENT_CROP_PADDED)
+        draw.box = draw_padded(augment, preprocess, rng);
+    draw.flip = dvit_rng_uniform(rng) < augment->flip_probability;
+    return draw;
+}
+
+enum dvit_status dvit_augment_apply(const struct dvit_augment *augment,
+                                    const struct dvit_preprocess *preprocess,
+                                    const struct dvit_augment_draw *draw,
+                                    const struct dvit_image *in, struct dvit_image *out,
+                                    struct dvit_error *error)
+{
+    enum dvit_status status = DVIT_OK;
+    struct dvit_image fitted = {0};
+    int width = preprocess->crop_width, height = preprocess->crop_height;
+    *out = fitted;
+    switch (augment->crop) {
+    case DVIT_AUGMENT_CROP_RESIZED:
+        DVIT_TRY(dvit_image_resize_box(out, in, draw->box, width, height, augment->filter, error));
+        break;
+    case DVIT_AUGMENT_CROP_PADDED:
+        if (in->width != width || in->height != height)
+            DVIT_TRY(dvit_preprocess_geometry(preprocess, in, &fitted, error));
+        DVIT_TRY(dvit_image_crop(out, fitted.pixels ? &fitted : in, draw->box, error));
+        break;
+    case DVIT_AUGMENT_CROP_NONE:
+        DVIT_TRY(dvit_preprocess_geometry(preprocess, in, out, error));
+        break;
+    }
+    if (draw->flip)
+        dvit_image_flip(out);
+done:
+    dvit_image_free(&fitted);
+    return status;
+}
+
+enum dvit_status dvit_augment_run(const struct dvit_augment *augment,
+                                  const struct dvit_preprocess *preprocess,
+                                  const struct dvit_image *in, struct dvit_rng *rng,
+                                  struct dvit_image *out, struct dvit_error *error)
+{
+    struct dvit_augment_draw draw =
+        dvit_augment_draw(augment, preprocess, in->width, in->height, rng);
+    return dvit_augment_apply(augment, preprocess, &draw, in, out, error);
+}

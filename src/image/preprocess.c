@@ -1,0 +1,147 @@
+/* From a decoded image to the network's input: the named presets, geometry, normalisation.
+ * Training's random crops are in augment.c. */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "dvit/config.h"
+#include "image/resize.h"
+
+static const float imagenet_mean[3] = {0.485f, 0.456f, 0.406f};
+static const float imagenet_std[3] = {0.229f, 0.224f, 0.225f};
+
+enum { SMALL_SIDE = 32, LARGE_SIDE = 384 }; /* pixels, where the presets change their ways */
+
+/* As the DynamicViT code evaluates. Up to 32 pixels the side is the crop's own, so that images of
+ * that size pass unchanged and larger ones still fit. */
+static void preset_dynamicvit(int side, struct dvit_preprocess *out)
+{
+    out->fit = side >= LARGE_SIDE ? DVIT_FIT_SQUASH : DVIT_FIT_CROP;
+    out->resize_side = side <= SMALL_SIDE ? side : (int)(side / 0.875);
+    if (out->fit == DVIT_FIT_SQUASH)
+        out->resize_side = 0;
+}
+
+/* As timm evaluates its models. */
+static void preset_timm(int side, struct dvit_preprocess *out)
+{
+    out->fit = DVIT_FIT_CROP;
+    out->resize_side = side >= LARGE_SIDE ? side : (int)floor(side / 0.9);
+}
+
+static void preset_none(int side, struct dvit_preprocess *out)
+{
+    out->fit = DVIT_FIT_NONE;
+    out->resize_side = 0;
+}
+
+static const struct preset {
+    const char *name;
+    void (*fill)(int side, struct dvit_preprocess *out); /* side: the longer of the input's */
+} presets[] = {
+    {"dynamicvit", preset_dynamicvit},
+    {"timm", preset_timm},
+    {"none", preset_none},
+};
+
+enum dvit_status dvit_preprocess_preset(const char *name, int width, int height,
+                                        struct dvit_preprocess *out, struct dvit_error *error)
+{
+    enum dvit_status status = DVIT_OK;
+    if (width < 1 || height < 1 || width > DVIT_MAX_IMAGE_SIDE || height > DVIT_MAX_IMAGE_SIDE)
+        DVIT_FAIL(error, DVIT_ERROR_ARGUMENT,
+                  "preprocessing to %dx%d pixels, sides must be in 1 to %d", width, height,
+                  DVIT_MAX_IMAGE_SIDE);
+    for (size_t i = 0; i < sizeof presets / sizeof *presets; i++) {
+        if (strcmp(presets[i].name, name) != 0)
+            continue;
+        *out = (struct dvit_preprocess){.crop_width = width, .crop_height = height};
+        snprintf(out->name, sizeof out->name, "%s", name);
+        memcpy(out->mean, imagenet_mean, sizeof out->mean);
+        memcpy(out->std, imagenet_std, sizeof out->std);
+        presets[i].fill(width > height ? width : height, out);
+        return DVIT_OK;
+    }
+    DVIT_FAIL(error, DVIT_ERROR_NOT_FOUND,
+              "unknown preprocessing \"%s\", expected \"dynamicvit\", \"timm\" or \"none\"", name);
+done:
+    return status;
+}
+
+/* Resize on the short side and centre crop; only what the crop shows is computed. */
+static enum dvit_status fit_crop(const struct dvit_preprocess *preprocess,
+                                 const struct dvit_image *in, struct dvit_image *out,
+                                 struct dvit_error *error)
+{
+    enum dvit_status status = DVIT_OK;
+    struct dvit_image resized = {0};
+    struct dvit_box all = {0, 0, in->width, in->height};
+    int width, height;
+    dvit_image_short_side(in->width, in->height, preprocess->resize_side, &width, &height);
+    struct dvit_box crop =
+        dvit_image_centre_box(width, height, preprocess->crop_width, preprocess->crop_height);
+    if (crop.x >= 0 && crop.y >= 0)
+        return dvit_image_resize_window(out, in, all, width, height, crop, DVIT_FILTER_BICUBIC,
+                                        error);
+    DVIT_TRY(dvit_image_resize(&resized, in, width, height, DVIT_FILTER_BICUBIC, error));
+    DVIT_TRY(dvit_image_crop(out, &resized, crop, error));
+done:
+    dvit_image_free(&resized);
+    return status;
+}
+
+enum dvit_status dvit_preprocess_geometry(const struct dvit_preprocess *preprocess,
+                                          const struct dvit_image *in, struct dvit_image *out,
+                                          struct dvit_error *error)
+{
+    enum dvit_status status = DVIT_OK;
+    *out = (struct dvit_image){0};
+    int width = preprocess->crop_width, height = preprocess->crop_height;
+    if (preprocess->fit == DVIT_FIT_CROP)
+        return fit_crop(preprocess, in, out, error);
+    if (preprocess->fit == DVIT_FIT_SQUASH)
+        return dvit_image_resize(out, in, width, height, DVIT_FILTER_BICUBIC, error);
+    if (preprocess->fit != DVIT_FIT_NONE)
+        DVIT_FAIL(error, DVIT_ERROR_ARGUMENT, "preprocessing fit is %d, must be 0 to 2",
+                  (int)preprocess->fit);
+    if (in->width != width || in->height != height)
+        DVIT_FAIL(error, DVIT_ERROR_MISMATCH,
+                  "image has %dx%d pixels, preprocessing \"%s\" expects exactly %dx%d", in->width,
+                  in->height, preprocess->name, width, height);
+    DVIT_TRY(dvit_image_copy(out, in, error));
+done:
+    return status;
+}
+
+void dvit_preprocess_normalise(const struct dvit_preprocess *preprocess,
+                               const struct dvit_image *in, float *out)
+{
+    float table[3][256]; /* each step rounded to f32, as PyTorch's transforms do */
+    for (int c = 0; c < 3; c++)
+        for (int p = 0; p < 256; p++) {
+            float share = (float)p / 255.0f;
+            float centred = share - preprocess->mean[c];
+            table[c][p] = centred / preprocess->std[c];
+        }
+    size_t pixels = (size_t)in->width * (size_t)in->height;
+    const unsigned char *rgb = in->pixels;
+    for (size_t i = 0; i < pixels; i++, rgb += 3) {
+        out[i] = table[0][rgb[0]];
+        out[pixels + i] = table[1][rgb[1]];
+        out[2 * pixels + i] = table[2][rgb[2]];
+    }
+}
+
+enum dvit_status dvit_preprocess_run(const struct dvit_preprocess *preprocess,
+                                     const struct dvit_image *in, float *out,
+                                     struct dvit_error *error)
+{
+    enum dvit_status status = DVIT_OK;
+    struct dvit_image fitted = {0};
+    DVIT_TRY(dvit_preprocess_geometry(preprocess, in, &fitted, error));
+    dvit_preprocess_normalise(preprocess, &fitted, out);
+done:
+    dvit_image_free(&fitted);
+    return status;
+}
