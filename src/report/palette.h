@@ -1,0 +1,24 @@
+/* The colours of every picture and page, each written once.
+ *
+ * Series: Okabe and Ito's set for colour-blind readers ("Color Universal Design", 2008) without
+ * black and yellow, which vanish on a dark and on a white page; the order keeps neighbours apart
+ * in lightness too. */
+#ifndef DVIT_REPORT_PALETTE_H
+#define DVIT_REPORT_PALETTE_H
+
+/* Pictures (0xRRGGBBAA). */
+#define DVIT_COLOUR_PAPER   0xffffffffu
+#define DVIT_COLOUR_INK     0x1a1d21ffu
+#define DVIT_COLOUR_MUTED   0x5f6772ffu
+#define DVIT_COLOUR_GRID    0x00000030u
+#define DVIT_COLOUR_OUTLINE 0xc4c9d0ffu
+#define DVIT_COLOUR_RULE    0xe1e4e8ffu
+
+/* Series of charts, as CSS writes them. */
+enum { DVIT_SERIES_COLOURS = 7 };
+#define DVIT_SERIES_PALETTE                                                                        \
+    {                                                                                              \
+        "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#8a8f98"                \
+    }
+
+#endif
