@@ -19,7 +19,7 @@ char *dvit_path_join(const char *folder, const char *name)
 {
     char *path = NULL;
     size_t length = strlen(folder);
-    const char *slash = length && folder[length - 1] == '/' ? "" : "/";
+    const char *slash = length && folder[length - 1] != '/' ? "/" : ""; /* "" + "b" is "b" */
     return asprintf(&path, "%s%s%s", folder, slash, name) < 0 ? NULL : path;
 }
 
@@ -203,6 +203,8 @@ enum dvit_status dvit_folder_create(const char *path, struct dvit_error *error)
     char *copy = strdup(path);
     if (!copy)
         DVIT_FAIL(error, DVIT_ERROR_MEMORY, "\"%s\": out of memory", path);
+    if (!*path)
+        DVIT_FAIL(error, DVIT_ERROR_ARGUMENT, "name of the folder to create is empty");
     for (char *p = copy + 1;; p++) {
         if (*p != '/' && *p != 0)
             continue;
