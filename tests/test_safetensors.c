@@ -228,6 +228,10 @@ static void test_caps(void **state)
     image = image_repeat("{\"a\":[", "", "", "]}", 1300000);
     refuse_bytes(image.bytes, image.size_bytes, DVIT_ERROR_LIMIT, "header has more than 1200000");
     free(image.bytes);
+
+    image = image_repeat("{", "\"", "\":{}", "}", 400001);
+    refuse_bytes(image.bytes, image.size_bytes, DVIT_ERROR_LIMIT, "or 400000 objects and arrays");
+    free(image.bytes);
 }
 
 static void test_names(void **state)

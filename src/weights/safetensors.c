@@ -26,10 +26,11 @@ enum {
     PREFIX_BYTES = 8,
     /* Deepest legal value: a number in "shape", in an entry, in the header. */
     MAX_NESTING = 3,
-    /* Commas of the largest legal header: per tensor 1 + 2 between its keys + 7 in a shape of rank
-     * 8
-     * + 1 between offsets; one per metadata entry. */
+    /* Commas of the largest legal header: per tensor one before it, 2 between its keys, 7 in a
+     * shape of rank 8, 1 between offsets; one per metadata entry. */
     MAX_COMMAS = 11 * DVIT_SAFETENSORS_MAX_TENSORS + DVIT_SAFETENSORS_MAX_METADATA,
+    /* Objects and arrays cost most once parsed; a tensor has three. */
+    MAX_CONTAINERS = 4 * DVIT_SAFETENSORS_MAX_TENSORS,
 };
 
 static const char metadata_key[] = "__metadata__";
@@ -82,7 +83,7 @@ static enum dvit_status check_structure(const unsigned char *text, size_t size,
 {
     bool in_string = false;
     int depth = 0;
-    size_t commas = 0;
+    size_t commas = 0, containers = 0;
     for (size_t i = 0; i < size; i++) {
         unsigned char c = text[i];
         if (in_string) {
@@ -99,11 +100,14 @@ static enum dvit_status check_structure(const unsigned char *text, size_t size,
                                       i);
         } else if (c == '}' || c == ']') {
             depth--;
-        } else if (c == ',' && ++commas > MAX_COMMAS) {
-            return dvit_error_set(error, DVIT_ERROR_LIMIT,
-                                  "header has more than %d values, the most that %d tensors need",
-                                  MAX_COMMAS, DVIT_SAFETENSORS_MAX_TENSORS);
+        } else if (c == ',') {
+            commas++;
         }
+        if (commas > MAX_COMMAS || containers > MAX_CONTAINERS)
+            return dvit_error_set(error, DVIT_ERROR_LIMIT,
+                                  "header has more than %d values or %d objects and arrays, beyond "
+                                  "what %d tensors need",
+                                  MAX_COMMAS, MAX_CONTAINERS, DVIT_SAFETENSORS_MAX_TENSORS);
     }
     return DVIT_OK;
 }
