@@ -105,6 +105,31 @@ static void test_round_trip(void **state)
     test_folder_remove(folder);
 }
 
+/* Whatever the header's length, the data begin at a multiple of 8 and the header is padded by less
+ * than that. */
+static void test_alignment(void **state)
+{
+    char folder[32], path[64];
+    struct dvit_error error;
+    snprintf(path, sizeof path, "%s/m", test_folder_create(folder));
+    for (int length = 0; length < 8; length++) {
+        struct dvit_safetensors_pair pair = {"k", &"1234567"[7 - length]};
+        unsigned char *bytes;
+        size_t size_bytes;
+        assert_ok(dvit_safetensors_write(path, python_entries, 2, &pair, 1, &error), &error);
+        assert_ok(dvit_file_read(path, 1000, &bytes, &size_bytes, &error), &error);
+        assert_int_equal(bytes[0] % 8, 0);
+        size_t end = 8 + (size_t)bytes[0];
+        assert_int_equal(size_bytes, end + 12);
+        while (bytes[end - 1] == ' ')
+            end--;
+        assert_int_equal(bytes[end - 1], '}');
+        assert_in_range(8 + (size_t)bytes[0] - end, 0, 7);
+        free(bytes);
+    }
+    test_folder_remove(folder);
+}
+
 static void refuse_write(const struct dvit_safetensors_entry *entries, size_t count,
                          const struct dvit_safetensors_pair *metadata, size_t metadata_count,
                          enum dvit_status code, const char *message)
@@ -223,9 +248,9 @@ static void test_allocation_failure(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_python_layout),      cmocka_unit_test(test_round_trip),
-        cmocka_unit_test(test_write_refused),      cmocka_unit_test(test_write_failure),
-        cmocka_unit_test(test_allocation_failure),
+        cmocka_unit_test(test_python_layout), cmocka_unit_test(test_round_trip),
+        cmocka_unit_test(test_alignment),     cmocka_unit_test(test_write_refused),
+        cmocka_unit_test(test_write_failure), cmocka_unit_test(test_allocation_failure),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
