@@ -232,7 +232,6 @@ static void test_caps(void **state)
     image = image_repeat("{", "\"", "\":{}", "}", 400001);
     refuse_bytes(image.bytes, image.size_bytes, DVIT_ERROR_LIMIT, "or 400000 objects and arrays");
     free(image.bytes);
-    free(image.bytes);
 }
 
 static void test_names(void **state)

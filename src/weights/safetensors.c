@@ -94,6 +94,7 @@ static enum dvit_status check_structure(const unsigned char *text, size_t size,
         } else if (c == '"') {
             in_string = true;
         } else if (c == '{' || c == '[') {
+            containers++;
             if (++depth > MAX_NESTING)
                 return dvit_error_set(error, DVIT_ERROR_FORMAT,
                                       "header nests deeper than %d levels at byte %zu", MAX_NESTING,
