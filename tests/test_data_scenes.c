@@ -1,4 +1,6 @@
 /* The built-in scenes: the spec, determinism, masks, balance, independence of resolution. */
+#include <pthread.h>
+
 #include "test_data_util.h"
 
 static void test_defaults(void **state)
@@ -129,6 +131,39 @@ static void test_cache(void **state)
     dvit_dataset_free(set);
 }
 
+/* Several threads meet at the same images while the cache fills, and runs out. */
+static void *read_repeatedly(void *context)
+{
+    struct dvit_dataset *set = context;
+    size_t wrong = 0;
+    for (size_t i = 0; i < 200; i++) {
+        struct dvit_sample sample;
+        wrong += dvit_dataset_read(set, i % 20, &sample, NULL) != DVIT_OK ||
+                 sample.image.width != 32 || sample.label != (int)(i % 20 % 8);
+        dvit_sample_free(&sample);
+    }
+    return wrong ? set : NULL;
+}
+
+static void test_threads(void **state)
+{
+    struct dvit_dataset_options options = dvit_dataset_options_default();
+    struct dvit_dataset *set;
+    struct dvit_error error = {0};
+    pthread_t threads[4];
+    options.scene_side = 32;
+    options.cache_bytes = 10 * 32 * 32 * 4; /* not quite ten of the twenty images */
+    assert_ok(dvit_dataset_open(&set, "builtin:scenes", "val", &options, &error), &error);
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, read_repeatedly, set), 0);
+    for (int i = 0; i < 4; i++) {
+        void *failed = set;
+        assert_int_equal(pthread_join(threads[i], &failed), 0);
+        assert_null(failed);
+    }
+    dvit_dataset_free(set);
+}
+
 /* Masks: inside, of the promised size, around a vivid object; classes equally frequent. */
 static void test_masks_and_balance(void **state)
 {
@@ -198,7 +233,7 @@ int main(void)
         cmocka_unit_test(test_defaults),    cmocka_unit_test(test_spec),
         cmocka_unit_test(test_side_option), cmocka_unit_test(test_determinism),
         cmocka_unit_test(test_cache),       cmocka_unit_test(test_masks_and_balance),
-        cmocka_unit_test(test_resolution),
+        cmocka_unit_test(test_resolution),  cmocka_unit_test(test_threads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

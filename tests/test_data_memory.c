@@ -1,0 +1,141 @@
+/* Every allocation of opening, loading and closing failed once: an error or a skip, never a crash,
+ * never a leak (the latter under the address sanitizer). */
+#include "test_data_util.h"
+
+/* Allocations until the one that fails; negative: none fails. */
+static long until_failure = -1;
+
+static bool fails_now(void)
+{
+    return until_failure >= 0 && until_failure-- == 0;
+}
+
+void *__real_malloc(size_t size);
+void *__real_calloc(size_t count, size_t size);
+void *__real_realloc(void *old, size_t size);
+void *__real_aligned_alloc(size_t alignment, size_t size);
+char *__real_strdup(const char *text);
+void *__wrap_malloc(size_t size);
+void *__wrap_calloc(size_t count, size_t size);
+void *__wrap_realloc(void *old, size_t size);
+void *__wrap_aligned_alloc(size_t alignment, size_t size);
+char *__wrap_strdup(const char *text);
+
+void *__wrap_malloc(size_t size)
+{
+    return fails_now() ? NULL : __real_malloc(size);
+}
+
+void *__wrap_calloc(size_t count, size_t size)
+{
+    return fails_now() ? NULL : __real_calloc(count, size);
+}
+
+void *__wrap_realloc(void *old, size_t size)
+{
+    return fails_now() ? NULL : __real_realloc(old, size);
+}
+
+void *__wrap_aligned_alloc(size_t alignment, size_t size)
+{
+    return fails_now() ? NULL : __real_aligned_alloc(alignment, size);
+}
+
+char *__wrap_strdup(const char *text)
+{
+    return fails_now() ? NULL : __real_strdup(text);
+}
+
+/* One epoch over `spec`, twice; the images it delivered are added to *images. */
+static enum dvit_status use(const char *spec, bool masks, size_t *images, struct dvit_error *error)
+{
+    struct dvit_loader_options options = dvit_loader_options_default();
+    struct dvit_dataset *set = NULL;
+    struct dvit_loader *loader = NULL;
+    const struct dvit_batch *batch = NULL;
+    enum dvit_status status = dvit_preprocess_preset("timm", 16, 16, &options.preprocess, error);
+    if (status == DVIT_OK)
+        status = dvit_dataset_open(&set, spec, "val", NULL, error);
+    options.workers = 0;
+    options.batch = 4;
+    options.want_masks = masks;
+    if (status == DVIT_OK)
+        status = dvit_loader_create(&loader, set, &options, error);
+    for (uint64_t epoch = 0; status == DVIT_OK && epoch < 2; epoch++) {
+        status = dvit_loader_start(loader, epoch, 0, error);
+        do {
+            if (status == DVIT_OK)
+                status = dvit_loader_next(loader, &batch, error);
+            *images += status == DVIT_OK && batch ? (size_t)batch->count : 0;
+        } while (status == DVIT_OK && batch);
+    }
+    dvit_loader_free(loader);
+    dvit_dataset_free(set);
+    return status;
+}
+
+static void sweep(const char *spec, bool masks)
+{
+    struct dvit_error error = {0};
+    size_t expected = 0;
+    assert_ok(use(spec, masks, &expected, &error), &error);
+    assert_true(expected >= 2);
+    long failures = 0, skips = 0;
+    for (long at = 0; at < 5000; at++) {
+        size_t images = 0;
+        until_failure = at;
+        enum dvit_status status = use(spec, masks, &images, &error);
+        bool unused = until_failure >= 0;
+        until_failure = -1;
+        if (unused) {
+            assert_int_equal(images, expected);
+            break;
+        }
+        if (status != DVIT_OK)
+            assert_int_equal(status, DVIT_ERROR_MEMORY);
+        failures += status != DVIT_OK;
+        skips += status == DVIT_OK && images < expected;
+    }
+    assert_true(failures > 5);
+    assert_true(skips > 0);
+}
+
+static void test_scenes(void **state)
+{
+    sweep("builtin:scenes,image=16,val=6", true);
+}
+
+static void test_folder(void **state)
+{
+    char root[32], folder[64];
+    test_folder_create(root);
+    snprintf(folder, sizeof folder, "%s/val/a", root);
+    write_picture(folder, "0.ppm", 1);
+    write_picture(folder, "1.ppm", 2);
+    write_bytes(folder, "2.tif", "x", 1);
+    snprintf(folder, sizeof folder, "%s/train/a", root);
+    write_picture(folder, "0.ppm", 1);
+    sweep(root, false);
+    remove_tree(root);
+}
+
+static void test_cifar(void **state)
+{
+    char root[32];
+    static unsigned char records[3 * 3073];
+    test_folder_create(root);
+    write_bytes(root, "test_batch.bin", records, sizeof records);
+    write_bytes(root, "batches.meta.txt", "a\nb\nc\nd\ne\nf\ng\nh\ni\nj\n", 20);
+    sweep(root, false);
+    remove_tree(root);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_scenes),
+        cmocka_unit_test(test_folder),
+        cmocka_unit_test(test_cifar),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
