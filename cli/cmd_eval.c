@@ -1,0 +1,233 @@
+/* `dvit eval`: accuracy, cost and speed of models at keep ratios over a data set, in one table. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "dvit/eval.h"
+#include "json_lines.h"
+#include "throughput.h"
+#include "workbench.h"
+
+/* One row of the table: a model at a keep ratio. */
+struct entry {
+    const char *name;
+    const struct dvit_model *model;
+    struct dvit_session *session;
+    struct dvit_evaluation result;
+};
+
+struct job {
+    const struct cli_options *options;
+    struct dvit_model **models; /* [options->models.count] */
+    struct dvit_dataset *set;
+    int side;              /* of rendered scenes in `set` */
+    struct entry *entries; /* [count] */
+    int count;
+    struct cli_lane *lanes; /* [count] */
+};
+
+/* Rendered scenes come in the model's own size; other data sets are opened once. */
+static int open_data(struct job *job, int side)
+{
+    bool rendered = strncmp(job->options->data, "builtin:", 8) == 0;
+    if (job->set && (!rendered || side == job->side))
+        return CLI_EXIT_OK;
+    dvit_dataset_free(job->set);
+    job->set = NULL;
+    job->side = side;
+    return cli_dataset_open(&job->set, job->options->data, job->options->split, side, true);
+}
+
+static int evaluate_entry(struct job *job, struct entry *entry)
+{
+    struct dvit_error error = {0};
+    struct dvit_evaluate_options options = {.batch = job->options->batch,
+                                            .workers = job->options->workers,
+                                            .strict = job->options->strict,
+                                            .limit = (size_t)job->options->limit};
+    struct cli_counter counter = {.what = entry->name};
+    int code = open_data(job, dvit_model_config(entry->model)->image_width);
+    if (code != CLI_EXIT_OK)
+        return code;
+    enum dvit_status status = dvit_evaluate(entry->session, entry->model, job->set, &options,
+                                            cli_progress_count, &counter, &entry->result, &error);
+    cli_progress_clear();
+    return status == DVIT_OK ? CLI_EXIT_OK : cli_fail(&error);
+}
+
+static int open_model_entries(struct job *job, int model_index)
+{
+    const struct cli_options *options = job->options;
+    const char *name = options->models.values[model_index];
+    int keeps = options->keeps.count ? options->keeps.count : 1;
+    double pruned = 0; /* some ratio below 1, if any */
+    for (int i = 0; i < options->keeps.count; i++)
+        pruned = options->keeps.values[i] < 1 ? options->keeps.values[i] : pruned;
+    int code = cli_model_open(&job->models[model_index], name, options, pruned, false);
+    for (int i = 0; code == CLI_EXIT_OK && i < keeps; i++) {
+        struct entry *entry = &job->entries[job->count];
+        *entry = (struct entry){.name = name, .model = job->models[model_index]};
+        code =
+            cli_session_create(&entry->session, entry->model, options,
+                               options->keeps.count ? options->keeps.values[i] : 0, options->batch);
+        job->count += code == CLI_EXIT_OK;
+    }
+    return code;
+}
+
+/* The speed of the models alone, all entries in turn. */
+static int measure_speeds(struct job *job)
+{
+    for (int i = 0; i < job->count; i++)
+        job->lanes[i] = (struct cli_lane){.session = job->entries[i].session,
+                                          .model = job->entries[i].model,
+                                          .batch = job->options->batch};
+    cli_progress("measuring speed");
+    int code =
+        cli_lanes_measure(job->lanes, job->count, job->options->rounds, job->options->seconds);
+    cli_progress_clear();
+    for (int i = 0; code == CLI_EXIT_OK && i < job->count; i++)
+        job->entries[i].result.model_images_per_s = job->lanes[i].images_per_s;
+    return code;
+}
+
+static void json_shares(struct cli_json *json, const char *name, const double *shares, int count)
+{
+    cli_json_open(json, name, '[');
+    for (int i = 0; i < count; i++)
+        cli_json_real(json, NULL, shares[i]);
+    cli_json_close(json, ']');
+}
+
+static void print_json(const struct job *job, const struct entry *entry)
+{
+    const struct dvit_evaluation *result = &entry->result;
+    struct dvit_session_info info = dvit_session_describe(entry->session);
+    int tokens[DVIT_MAX_STAGES], stages = dvit_session_stages(entry->session);
+    cli_tokens(entry->session, entry->model, tokens);
+    struct cli_json json = cli_json_begin(stdout);
+    cli_json_string(&json, "model", entry->name);
+    cli_json_string(&json, "data", job->options->data);
+    cli_json_string(&json, "split", job->options->split);
+    cli_json_real(&json, "keep", info.keep);
+    cli_json_string(&json, "mode", stages ? "pruned" : "dense");
+    cli_json_integer(&json, "images", (long long)result->images);
+    cli_json_integer(&json, "skipped", (long long)result->skipped);
+    cli_json_real(&json, "top1", result->top1);
+    cli_json_real(&json, "top5", result->top5);
+    cli_json_real(&json, "loss", result->loss);
+    cli_json_real(&json, "images_per_s", result->images_per_s);
+    cli_json_real(&json, "model_images_per_s", result->model_images_per_s);
+    cli_json_real(&json, "speed_up",
+                  result->model_images_per_s / job->entries[0].result.model_images_per_s);
+    cli_json_real(&json, "gmacs", info.cost.macs / 1e9);
+    cli_json_real(&json, "gmacs_published", info.cost.macs_published / 1e9);
+    cli_json_open(&json, "tokens", '[');
+    for (int s = 0; s < stages; s++)
+        cli_json_integer(&json, NULL, tokens[s]);
+    cli_json_close(&json, ']');
+    json_shares(&json, "kept_share", result->kept_share, stages);
+    if (result->has_masks)
+        json_shares(&json, "object_kept_share", result->object_kept_share, stages);
+    cli_json_integer(&json, "batch", job->options->batch);
+    cli_json_integer(&json, "threads", info.threads);
+    cli_json_string(&json, "precision", "f32");
+    cli_json_end(&json);
+}
+
+static void add_shares(struct dvit_table *table, const double *shares, int count)
+{
+    char text[256] = "";
+    size_t used = 0;
+    for (int i = 0; i < count && used < 240; i++)
+        used += (size_t)snprintf(text + used, sizeof text - used, "%s%.1f", i ? "/" : "",
+                                 100 * shares[i]);
+    dvit_table_cell(table, "%s", text);
+}
+
+static void add_row(struct dvit_table *table, const struct job *job, const struct entry *entry)
+{
+    const struct dvit_evaluation *result = &entry->result;
+    struct dvit_session_info info = dvit_session_describe(entry->session);
+    int tokens[DVIT_MAX_STAGES], stages = dvit_session_stages(entry->session);
+    char text[256];
+    cli_tokens(entry->session, entry->model, tokens);
+    dvit_table_cell(table, "%s", entry->name);
+    dvit_table_cell(table, "%g", info.keep);
+    dvit_table_cell(table, "%.2f", 100 * result->top1);
+    dvit_table_cell(table, "%.2f", 100 * result->top5);
+    dvit_table_cell(table, "%.4f", result->loss);
+    dvit_table_cell(table, "%.4g", info.cost.macs / 1e9);
+    dvit_table_cell(table, "%.4g", info.cost.macs_published / 1e9);
+    dvit_table_cell(table, "%s", stages ? cli_join_ints(tokens, stages, text) : "all");
+    dvit_table_cell(table, "%.1f", result->model_images_per_s);
+    dvit_table_cell(table, "%.2fx",
+                    result->model_images_per_s / job->entries[0].result.model_images_per_s);
+    add_shares(table, result->kept_share, stages);
+    add_shares(table, result->object_kept_share, result->has_masks ? stages : 0);
+}
+
+static int print_table(const struct job *job)
+{
+    static const char *const headers[] = {
+        "model",     "keep",    "top-1 %",  "top-5 %",  "loss",           "GMACs",
+        "published", "patches", "images/s", "speed-up", "patches kept %", "object kept %"};
+    struct dvit_table *table = cli_table_create(headers, 12, 1);
+    if (!table)
+        return CLI_EXIT_FAILURE;
+    printf("%zu images of \"", job->entries[0].result.images);
+    cli_print_plain(job->options->data);
+    printf("\" (%s); images/s of the model alone at batch %d on %d threads, medians of %d rounds "
+           "in turn\n\n",
+           job->options->split, job->options->batch,
+           dvit_session_describe(job->entries[0].session).threads, job->options->rounds);
+    for (int i = 0; i < job->count; i++)
+        add_row(table, job, &job->entries[i]);
+    return cli_table_print(table);
+}
+
+static int run_job(struct job *job)
+{
+    int code = CLI_EXIT_OK;
+    for (int i = 0; code == CLI_EXIT_OK && i < job->options->models.count; i++)
+        code = open_model_entries(job, i);
+    for (int i = 0; code == CLI_EXIT_OK && i < job->count; i++)
+        code = evaluate_entry(job, &job->entries[i]);
+    if (code == CLI_EXIT_OK)
+        code = measure_speeds(job);
+    if (code != CLI_EXIT_OK)
+        return code;
+    if (job->options->json)
+        for (int i = 0; i < job->count; i++)
+            print_json(job, &job->entries[i]);
+    else
+        code = print_table(job);
+    const struct dvit_evaluation *result = &job->entries[0].result;
+    if (code == CLI_EXIT_OK)
+        code = cli_skipped(result->skipped, result->images + result->skipped);
+    return code;
+}
+
+int cli_cmd_eval(const struct cli_options *options)
+{
+    struct job job = {.options = options};
+    size_t models = (size_t)options->models.count;
+    size_t entries = models * (size_t)(options->keeps.count ? options->keeps.count : 1);
+    int code = CLI_EXIT_FAILURE;
+    job.models = calloc(models, sizeof(struct dvit_model *));
+    job.entries = calloc(entries, sizeof *job.entries);
+    job.lanes = calloc(entries, sizeof *job.lanes);
+    if (job.models && job.entries && job.lanes)
+        code = run_job(&job);
+    else
+        cli_error("out of memory");
+    for (int i = 0; i < job.count; i++)
+        dvit_session_free(job.entries[i].session);
+    for (size_t i = 0; job.models && i < models; i++)
+        dvit_model_free(job.models[i]);
+    dvit_dataset_free(job.set);
+    free(job.models);
+    free(job.entries);
+    free(job.lanes);
+    return code;
+}

@@ -1,0 +1,204 @@
+/* `dvit info`: layers, shapes, parameters, tokens, cost and memory of a model. */
+#include <stdio.h>
+
+#include "json_lines.h"
+#include "workbench.h"
+
+struct subject {
+    const char *name;
+    struct dvit_model *model;
+    struct dvit_session *session; /* made for its memory plan, never run */
+    struct dvit_session_info plan;
+    struct dvit_layers *layers;
+    int tokens[DVIT_MAX_STAGES];
+    int stages; /* of the path that runs */
+};
+
+static const char *fit_name(const struct dvit_preprocess *preprocess)
+{
+    static const char *const names[] = {
+        [DVIT_FIT_CROP] = "crop",
+        [DVIT_FIT_SQUASH] = "squash",
+        [DVIT_FIT_NONE] = "none",
+    };
+    return names[preprocess->fit];
+}
+
+static void json_preprocess(struct cli_json *json, const struct dvit_preprocess *preprocess)
+{
+    cli_json_open(json, "preprocess", '{');
+    cli_json_string(json, "name", preprocess->name);
+    cli_json_string(json, "fit", fit_name(preprocess));
+    cli_json_integer(json, "resize_side", preprocess->resize_side);
+    cli_json_integer(json, "crop_width", preprocess->crop_width);
+    cli_json_integer(json, "crop_height", preprocess->crop_height);
+    cli_json_open(json, "mean", '[');
+    for (int i = 0; i < 3; i++)
+        cli_json_float(json, NULL, preprocess->mean[i]);
+    cli_json_close(json, ']');
+    cli_json_open(json, "std", '[');
+    for (int i = 0; i < 3; i++)
+        cli_json_float(json, NULL, preprocess->std[i]);
+    cli_json_close(json, ']');
+    cli_json_close(json, '}');
+}
+
+static void json_layers(struct cli_json *json, const struct dvit_layers *layers)
+{
+    cli_json_open(json, "layers", '[');
+    for (size_t i = 0; i < dvit_layers_count(layers); i++) {
+        struct dvit_layer_info layer = dvit_layers_get(layers, i);
+        cli_json_open(json, NULL, '{');
+        cli_json_string(json, "kind", layer.kind);
+        cli_json_string(json, "name", layer.name);
+        cli_json_integer(json, "tokens", (long long)layer.tokens);
+        cli_json_integer(json, "width", (long long)layer.width);
+        cli_json_integer(json, "parameters", (long long)layer.parameters);
+        cli_json_real(json, "macs", layer.macs);
+        cli_json_close(json, '}');
+    }
+    cli_json_close(json, ']');
+}
+
+static void json_config(struct cli_json *json, const struct dvit_config *config)
+{
+    cli_json_string(json, "architecture", config->name);
+    cli_json_integer(json, "image_width", config->image_width);
+    cli_json_integer(json, "image_height", config->image_height);
+    cli_json_integer(json, "patch", config->patch);
+    cli_json_integer(json, "patches", dvit_config_patches(config));
+    cli_json_integer(json, "dim", config->dim);
+    cli_json_integer(json, "depth", config->depth);
+    cli_json_integer(json, "heads", config->heads);
+    cli_json_integer(json, "mlp", config->mlp);
+    cli_json_integer(json, "classes", config->classes);
+    cli_json_open(json, "stage_blocks", '[');
+    for (int s = 0; s < config->stages; s++)
+        cli_json_integer(json, NULL, config->stage_block[s]);
+    cli_json_close(json, ']');
+}
+
+static void print_json(const struct subject *subject)
+{
+    struct cli_json json = cli_json_begin(stdout);
+    cli_json_string(&json, "model", subject->name);
+    cli_json_integer(&json, "parameters", (long long)dvit_model_parameters(subject->model));
+    cli_json_real(&json, "gmacs", subject->plan.cost.macs / 1e9);
+    cli_json_real(&json, "gmacs_published", subject->plan.cost.macs_published / 1e9);
+    cli_json_open(&json, "tokens", '[');
+    for (int s = 0; s < subject->stages; s++)
+        cli_json_integer(&json, NULL, subject->tokens[s]);
+    cli_json_close(&json, ']');
+    cli_json_real(&json, "keep", subject->plan.keep);
+    json_config(&json, dvit_model_config(subject->model));
+    json_preprocess(&json, dvit_model_preprocess(subject->model));
+    cli_json_open(&json, "memory", '{');
+    cli_json_integer(&json, "batch", subject->plan.max_batch);
+    cli_json_integer(&json, "threads", subject->plan.threads);
+    cli_json_integer(&json, "weight_bytes", (long long)subject->plan.weight_bytes);
+    cli_json_integer(&json, "activation_bytes", (long long)subject->plan.activation_bytes);
+    cli_json_close(&json, '}');
+    json_layers(&json, subject->layers);
+    cli_json_end(&json);
+}
+
+static int print_layers(const struct subject *subject)
+{
+    static const char *const headers[] = {"layer", "kind",       "tokens",
+                                          "width", "parameters", "MACs (million)"};
+    struct dvit_table *table = cli_table_create(headers, 6, 2);
+    if (!table)
+        return CLI_EXIT_FAILURE;
+    for (size_t i = 0; i < dvit_layers_count(subject->layers); i++) {
+        struct dvit_layer_info layer = dvit_layers_get(subject->layers, i);
+        dvit_table_cell(table, "%s", layer.name);
+        dvit_table_cell(table, "%s", layer.kind);
+        dvit_table_cell(table, "%zu", layer.tokens);
+        dvit_table_cell(table, "%zu", layer.width);
+        dvit_table_cell(table, "%zu", layer.parameters);
+        dvit_table_cell(table, "%.3f", layer.macs / 1e6);
+    }
+    return cli_table_print(table);
+}
+
+static void print_summary(const struct subject *subject)
+{
+    const struct dvit_config *config = dvit_model_config(subject->model);
+    const struct dvit_preprocess *preprocess = dvit_model_preprocess(subject->model);
+    char text[256];
+    printf("\nmodel        ");
+    cli_print_plain(subject->name);
+    printf(" (%s)\n", config->name);
+    printf("shape        %d wide, %d blocks, %d heads, MLP %d, patch %d of %dx%d pixels: %d "
+           "patches, %d classes\n",
+           config->dim, config->depth, config->heads, config->mlp, config->patch,
+           config->image_width, config->image_height, dvit_config_patches(config), config->classes);
+    printf("parameters   %zu\n", dvit_model_parameters(subject->model));
+    if (config->stages)
+        printf("stages       before blocks %s\n",
+               cli_join_ints(config->stage_block, config->stages, text));
+    if (subject->stages)
+        printf("tokens       %s patches kept of %d at keep %g\n",
+               cli_join_ints(subject->tokens, subject->stages, text), dvit_config_patches(config),
+               subject->plan.keep);
+    else
+        printf("tokens       all %d patches (dense path)\n", dvit_config_patches(config));
+    printf("cost         %.3f GMACs per image, %.3f as published (\"GFLOPs\" of the literature)\n",
+           subject->plan.cost.macs / 1e9, subject->plan.cost.macs_published / 1e9);
+    printf("preprocess   %s: %s", preprocess->name, fit_name(preprocess));
+    if (preprocess->resize_side)
+        printf(", short side %d", preprocess->resize_side);
+    printf(", crop %dx%d, mean %g %g %g, std %g %g %g\n", preprocess->crop_width,
+           preprocess->crop_height, (double)preprocess->mean[0], (double)preprocess->mean[1],
+           (double)preprocess->mean[2], (double)preprocess->std[0], (double)preprocess->std[1],
+           (double)preprocess->std[2]);
+    printf("memory       %.1f MiB weights, %.1f MiB activations for batch %d on %d threads\n",
+           (double)subject->plan.weight_bytes / 1048576,
+           (double)subject->plan.activation_bytes / 1048576, subject->plan.max_batch,
+           subject->plan.threads);
+}
+
+static int open_subject(struct subject *subject, const struct cli_options *options)
+{
+    struct dvit_error error = {0};
+    int code = cli_model_open(&subject->model, subject->name, options, options->keep, true);
+    if (code == CLI_EXIT_OK)
+        code = cli_session_create(&subject->session, subject->model, options, options->keep,
+                                  options->batch);
+    if (code != CLI_EXIT_OK)
+        return code;
+    subject->plan = dvit_session_describe(subject->session);
+    subject->stages = dvit_session_stages(subject->session);
+    cli_tokens(subject->session, subject->model, subject->tokens);
+    if (dvit_layers_create(&subject->layers, dvit_model_config(subject->model), subject->plan.keep,
+                           &error) != DVIT_OK)
+        return cli_fail(&error);
+    return CLI_EXIT_OK;
+}
+
+int cli_cmd_info(const struct cli_options *options)
+{
+    struct subject subject = {.name = options->model};
+    if (options->operand_count > 0 && options->model) {
+        cli_error("info: \"%s\" and --model %s exclude each other", options->operands[0],
+                  options->model);
+        return CLI_EXIT_USAGE;
+    }
+    if (options->operand_count > 0)
+        subject.name = options->operands[0];
+    if (!subject.name) {
+        cli_error("info: --model MODEL is missing; see `dvit info --help`");
+        return CLI_EXIT_USAGE;
+    }
+    int code = open_subject(&subject, options);
+    if (code == CLI_EXIT_OK && options->json) {
+        print_json(&subject);
+    } else if (code == CLI_EXIT_OK) {
+        code = print_layers(&subject);
+        print_summary(&subject);
+    }
+    dvit_layers_free(subject.layers);
+    dvit_session_free(subject.session);
+    dvit_model_free(subject.model);
+    return code;
+}

@@ -1,0 +1,110 @@
+/* `dvit train`: a dense vision transformer from labelled images. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "dvit/image.h"
+#include "training.h"
+#include "workbench.h"
+
+/* A configuration from a preset or "vit:…" text, for the data set's classes where the text names
+ * none; the count is not known yet and stays at 2. */
+static enum dvit_status parse_config(const char *text, struct dvit_config *config,
+                                     bool *names_classes, struct dvit_error *error)
+{
+    char whole[512];
+    bool is_text = strncmp(text, "vit:", 4) == 0;
+    *names_classes = is_text && strstr(text, "classes=") != NULL;
+    if (!is_text || *names_classes || strlen(text) + sizeof ",classes=2" > sizeof whole)
+        return dvit_config_parse(text, config, error);
+    snprintf(whole, sizeof whole, "%s,classes=2", text);
+    return dvit_config_parse(whole, config, error);
+}
+
+/* Images that have the network's size already (rendered scenes, CIFAR) are taken as they are; the
+ * geometry is written so that it does nothing to them, and still fits a photograph to the network
+ * when the trained model meets one. */
+static enum dvit_status choose_preprocess(struct dvit_model *model, struct dvit_dataset *set,
+                                          struct dvit_error *error)
+{
+    struct dvit_preprocess preprocess = *dvit_model_preprocess(model);
+    struct dvit_sample sample = {0};
+    if (dvit_dataset_read(set, 0, &sample, NULL) != DVIT_OK)
+        return DVIT_OK; /* training will report it */
+    bool fits = sample.image.width == preprocess.crop_width &&
+                sample.image.height == preprocess.crop_height;
+    dvit_sample_free(&sample);
+    if (!fits)
+        return DVIT_OK;
+    snprintf(preprocess.name, sizeof preprocess.name, "custom");
+    preprocess.fit = DVIT_FIT_CROP;
+    preprocess.resize_side = preprocess.crop_width < preprocess.crop_height
+                                 ? preprocess.crop_width
+                                 : preprocess.crop_height;
+    return dvit_model_set_preprocess(model, &preprocess, error);
+}
+
+static enum dvit_status name_labels(struct dvit_model *model, const struct dvit_dataset *set,
+                                    struct dvit_error *error)
+{
+    int classes = dvit_dataset_classes(set);
+    if (dvit_model_config(model)->classes != classes)
+        return DVIT_OK; /* a mismatch that training reports */
+    const char **labels = calloc((size_t)classes, sizeof *labels);
+    if (!labels) {
+        *error = (struct dvit_error){.status = DVIT_ERROR_MEMORY, .message = "out of memory"};
+        return DVIT_ERROR_MEMORY;
+    }
+    for (int i = 0; i < classes; i++)
+        labels[i] = dvit_dataset_class_name(set, i);
+    enum dvit_status status = dvit_model_set_labels(model, labels, classes, error);
+    free(labels);
+    return status;
+}
+
+/* A new model of random weights for the data set. */
+static int create_model(struct dvit_model **out, struct dvit_config *config, bool names_classes,
+                        struct dvit_dataset *set, const struct cli_options *options)
+{
+    struct dvit_error error = {0};
+    if (!names_classes)
+        config->classes = dvit_dataset_classes(set);
+    if (dvit_model_create(out, config, options->seed, &error) != DVIT_OK ||
+        name_labels(*out, set, &error) != DVIT_OK ||
+        choose_preprocess(*out, set, &error) != DVIT_OK)
+        return cli_fail(&error);
+    cli_note("\"%s\": a new model of %zu parameters for %d classes, random weights from seed %llu",
+             options->model, dvit_model_parameters(*out), config->classes,
+             (unsigned long long)options->seed);
+    return CLI_EXIT_OK;
+}
+
+int cli_cmd_train(const struct cli_options *options)
+{
+    struct dvit_error error = {0};
+    struct dvit_config config;
+    struct dvit_model *model = NULL;
+    struct cli_training_data data = {0};
+    bool names_classes = false, is_new = false;
+    int code = CLI_EXIT_OK;
+    if (!cli_is_file(options->model) &&
+        parse_config(options->model, &config, &names_classes, &error) == DVIT_OK)
+        is_new = true;
+    else if (strncmp(options->model, "vit:", 4) == 0 && !cli_is_file(options->model))
+        return cli_fail(&error);
+    else /* a file, or a name that is nothing: the library says what it could have been */
+        code = cli_model_open(&model, options->model, options, 0, false);
+    if (code == CLI_EXIT_OK && !is_new)
+        config = *dvit_model_config(model);
+    if (code == CLI_EXIT_OK)
+        code = cli_training_open(&data, options, config.image_width);
+    if (code == CLI_EXIT_OK && is_new)
+        code = create_model(&model, &config, names_classes, data.train, options);
+    if (code == CLI_EXIT_OK)
+        code = cli_make_folder(options->train.out);
+    if (code == CLI_EXIT_OK)
+        code = cli_training_run(model, NULL, &data, options);
+    cli_training_close(&data);
+    dvit_model_free(model);
+    return code;
+}

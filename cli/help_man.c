@@ -1,0 +1,156 @@
+/* Prints the manual page as troff and the completion script for bash. */
+#include "help.h"
+
+#include <string.h>
+
+#include "options.h"
+
+/* ---- troff ---- */
+
+/* A word to be typed: its dashes are ASCII, not typographic. */
+static void print_word(FILE *stream, const char *word)
+{
+    for (; *word; word++)
+        fprintf(stream, "%s%c", *word == '-' ? "\\" : "", *word);
+}
+
+/* Text with what troff would obey made harmless; '\n' ends a paragraph. */
+static void print_text(FILE *stream, const char *text)
+{
+    bool line_start = true;
+    for (; *text; text++) {
+        if (line_start && (*text == '.' || *text == '\''))
+            fputs("\\&", stream);
+        line_start = *text == '\n';
+        if (*text == '\\')
+            fputs("\\e", stream);
+        else if (*text == '-')
+            fputs("\\-", stream);
+        else if (*text == '\n' && text[1])
+            fputs("\n.PP\n", stream);
+        else if (*text != '\n')
+            fputc(*text, stream);
+    }
+    fputc('\n', stream);
+}
+
+static void print_option(FILE *stream, const struct cli_option *option, enum cli_verb_id verb)
+{
+    char fallback[64], range[96], text[768];
+    fputs(".TP\n\\fB\\-\\-", stream);
+    print_word(stream, option->name);
+    if (option->argument)
+        fprintf(stream, "\\fR \\fI%s", option->argument);
+    fputs("\\fR\n", stream);
+    cli_option_default(option, verb, fallback);
+    cli_option_range(option, range);
+    snprintf(text, sizeof text, "%s.%s%s%s%s%s%s%s", option->help, *range ? " Range: " : "", range,
+             *range ? "." : "", *fallback ? " Default: " : "", fallback, *fallback ? "." : "",
+             option->required >> verb & 1 ? " Required." : "");
+    print_text(stream, text);
+}
+
+static void print_command(FILE *stream, enum cli_verb_id id)
+{
+    const struct cli_verb *verb = &cli_verbs[id];
+    fprintf(stream, ".SS \"dvit %s [OPTIONS] %s\"\n", verb->name, verb->operands);
+    print_text(stream, verb->description);
+    for (size_t i = 0; i < cli_option_count; i++)
+        if (cli_option_table[i].verbs >> id & 1)
+            print_option(stream, &cli_option_table[i], id);
+}
+
+void cli_help_man(FILE *stream)
+{
+    fprintf(stream, ".TH DVIT 1 \"\" \"dvit %s\" \"User Commands\"\n", dvit_version());
+    fputs(".SH NAME\ndvit \\- dynamic vision transformers: learned token pruning for images\n"
+          ".SH SYNOPSIS\n\\fBdvit\\fR \\fICOMMAND\\fR [\\fIOPTIONS\\fR]\n"
+          ".SH DESCRIPTION\n"
+          "A vision transformer cuts an image into patches, most of which do not decide the\n"
+          "class. dvit trains such models, trains them to tell which patches matter, and runs\n"
+          "them on those alone. Results go to standard output, progress and messages to standard\n"
+          "error. Options are written \\fB\\-\\-name\\fR \\fIvalue\\fR or\n"
+          "\\fB\\-\\-name=\\fR\\fIvalue\\fR; \\fB\\-\\-\\fR ends them.\n.SH COMMANDS\n",
+          stream);
+    for (int verb = 0; verb < VERB_COUNT; verb++)
+        print_command(stream, (enum cli_verb_id)verb);
+    fputs(".SH MODELS\nA model is a safetensors file that dvit wrote, or one of these presets:\n",
+          stream);
+    for (size_t i = 0; dvit_config_preset_name(i); i++) {
+        fputs(i ? ", " : "", stream);
+        print_word(stream, dvit_config_preset_name(i));
+    }
+    fputs(",\nor a text like vit:dim=192,depth=6,heads=3,patch=4,image=32,classes=10. Presets and\n"
+          "texts are dense models with random weights.\n.SH EXIT STATUS\n",
+          stream);
+    for (int code = 0; code < CLI_EXIT_COUNT; code++) {
+        fprintf(stream, ".TP\n%d\n", code);
+        print_text(stream, cli_exit_table[code]);
+    }
+    fputs(".SH EXAMPLES\n.nf\n", stream);
+    for (int verb = 0; verb < VERB_COUNT; verb++)
+        print_text(stream, cli_verbs[verb].example);
+    fputs(".fi\n", stream);
+}
+
+/* ---- bash ---- */
+
+static void print_verbs(FILE *stream)
+{
+    for (int verb = 0; verb < VERB_COUNT; verb++)
+        fprintf(stream, "%s ", cli_verbs[verb].name);
+}
+
+/* What may follow an option: words of a choice, presets and files, files, or nothing. */
+static void print_values(FILE *stream, const struct cli_option *option, enum cli_verb_id verb)
+{
+    fprintf(stream, "    '%s --%s')\n        ", cli_verbs[verb].name, option->name);
+    if (option->type == OPTION_CHOICE) {
+        fputs("COMPREPLY=($(compgen -W '", stream);
+        for (const char *at = option->choices; *at; at++)
+            fputc(*at == '|' ? ' ' : *at, stream);
+        fputs("' -- \"$word\"))\n", stream);
+    } else if (option->type == OPTION_TEXT || option->type == OPTION_TEXTS) {
+        fputs("compopt -o filenames\n        COMPREPLY=($(compgen -f", stream);
+        if (strcmp(option->name, "data") == 0)
+            fputs(" -W builtin:scenes", stream);
+        if (strcmp(option->name, "model") == 0) {
+            fputs(" -W '", stream);
+            for (size_t i = 0; dvit_config_preset_name(i); i++)
+                fprintf(stream, "%s ", dvit_config_preset_name(i));
+            fputc('\'', stream);
+        }
+        fputs(" -- \"$word\"))\n", stream);
+    }
+    fputs("        return;;\n", stream);
+}
+
+void cli_help_completion(FILE *stream)
+{
+    fputs("# Completion of dvit for bash; made by `dvit help --completion`.\n_dvit()\n{\n"
+          "    local word=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD-1]}\n"
+          "    local verb=${COMP_WORDS[1]}\n    COMPREPLY=()\n"
+          "    if ((COMP_CWORD == 1)) || [[ $verb == help && $word != -* ]]; then\n"
+          "        COMPREPLY=($(compgen -W '",
+          stream);
+    print_verbs(stream);
+    fputs("--help --version' -- \"$word\"))\n        return\n    fi\n"
+          "    case \"$verb $previous\" in\n",
+          stream);
+    for (int verb = 0; verb < VERB_COUNT; verb++)
+        for (size_t i = 0; i < cli_option_count; i++)
+            if ((cli_option_table[i].verbs >> verb & 1) && cli_option_table[i].argument)
+                print_values(stream, &cli_option_table[i], (enum cli_verb_id)verb);
+    fputs("    esac\n    if [[ $word != -* ]]; then\n        compopt -o filenames\n"
+          "        COMPREPLY=($(compgen -f -- \"$word\"))\n        return\n    fi\n"
+          "    case $verb in\n",
+          stream);
+    for (int verb = 0; verb < VERB_COUNT; verb++) {
+        fprintf(stream, "    %s) COMPREPLY=($(compgen -W '", cli_verbs[verb].name);
+        for (size_t i = 0; i < cli_option_count; i++)
+            if (cli_option_table[i].verbs >> verb & 1)
+                fprintf(stream, "--%s ", cli_option_table[i].name);
+        fputs("' -- \"$word\"));;\n", stream);
+    }
+    fputs("    esac\n}\ncomplete -F _dvit dvit\n", stream);
+}

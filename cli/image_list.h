@@ -1,0 +1,19 @@
+/* The images that operands stand for: files as they are, folders opened up. */
+#ifndef DVIT_CLI_IMAGE_LIST_H
+#define DVIT_CLI_IMAGE_LIST_H
+
+#include <stddef.h>
+
+struct cli_image_list {
+    size_t count, capacity;
+    char **paths; /* owned */
+};
+
+/* A file is listed whatever its name or state, so that reading it gives its error; a folder stands
+ * for the image files in it and below, by name, hidden ones left out; one without images is an
+ * error that is reported here and counted in *empty. Returns an enum cli_exit. */
+int cli_image_list_create(struct cli_image_list *list, char *const *operands, int count,
+                          size_t *empty);
+void cli_image_list_free(struct cli_image_list *list);
+
+#endif

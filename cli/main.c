@@ -1,0 +1,104 @@
+/* The command `dvit`: finds the verb, reads its options, runs it, and makes sure that what was
+ * printed has arrived. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "help.h"
+#include "options.h"
+
+int cli_verb_find(const char *name)
+{
+    const char *names[VERB_COUNT];
+    for (int verb = 0; verb < VERB_COUNT; verb++) {
+        names[verb] = cli_verbs[verb].name;
+        if (strcmp(name, names[verb]) == 0)
+            return verb;
+    }
+    const char *nearest = cli_nearest(name, strlen(name), names, VERB_COUNT);
+    if (nearest)
+        cli_error("unknown command \"%s\"; did you mean \"%s\"?", name, nearest);
+    else
+        cli_error("unknown command \"%s\"; see `dvit --help`", name);
+    return -1;
+}
+
+/* The command line as a shell would take it again; NULL without memory. */
+static char *join_command(int count, char **arguments)
+{
+    size_t size = 1;
+    for (int i = 0; i < count; i++)
+        size += 4 * strlen(arguments[i]) + 3; /* each quote becomes '\'' */
+    char *text = malloc(size), *at = text;
+    if (!text)
+        return NULL;
+    for (int i = 0; i < count; i++) {
+        const char *word = i ? arguments[i] : "dvit";
+        bool plain = *word && strspn(word, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                                           "0123456789-_./:,=+@%") == strlen(word);
+        at += sprintf(at, "%s%s", i ? " " : "", plain ? "" : "'");
+        for (; *word; word++)
+            at += *word == '\'' ? sprintf(at, "'\\''") : sprintf(at, "%c", *word);
+        at += sprintf(at, "%s", plain ? "" : "'");
+    }
+    return text;
+}
+
+static int run_verb(int verb, int count, char **arguments, const char *command)
+{
+    struct cli_options options;
+    enum cli_exit code =
+        cli_options_parse(&options, (enum cli_verb_id)verb, count - 2, arguments + 2);
+    if (code != CLI_EXIT_OK)
+        return code;
+    if (options.help) {
+        cli_help_verb(stdout, (enum cli_verb_id)verb);
+        return CLI_EXIT_OK;
+    }
+    options.command = command;
+    cli_set_quiet(options.quiet);
+    return cli_verbs[verb].run(&options);
+}
+
+static int run(int count, char **arguments)
+{
+    const char *first = count > 1 ? arguments[1] : "";
+    if (!*first) {
+        cli_help_overview(stderr);
+        return CLI_EXIT_USAGE;
+    }
+    if (strcmp(first, "--version") == 0 || strcmp(first, "-V") == 0) {
+        printf("dvit %s\n", dvit_version());
+        return CLI_EXIT_OK;
+    }
+    if (strcmp(first, "--help") == 0 || strcmp(first, "-h") == 0) {
+        cli_help_overview(stdout);
+        return CLI_EXIT_OK;
+    }
+    if (first[0] == '-') {
+        cli_error("unknown option %s; a command comes first, see `dvit --help`", first);
+        return CLI_EXIT_USAGE;
+    }
+    int verb = cli_verb_find(first);
+    if (verb < 0)
+        return CLI_EXIT_USAGE;
+    char *command = join_command(count, arguments);
+    if (!command) {
+        cli_error("out of memory");
+        return CLI_EXIT_FAILURE;
+    }
+    int code = run_verb(verb, count, arguments, command);
+    free(command);
+    return code;
+}
+
+int main(int count, char **arguments)
+{
+    int code = run(count, arguments);
+    bool failed = ferror(stdout) != 0;
+    if ((fclose(stdout) != 0 || failed) && code == CLI_EXIT_OK) {
+        cli_error("cannot write to standard output");
+        code = CLI_EXIT_FAILURE;
+    }
+    return code;
+}

@@ -1,0 +1,405 @@
+/* Reads a command line by the table of options: strictly, naming bounds, never clamping.
+ *
+ * It knows types and ranges only; what options mean together is checked by the commands. */
+#include "options.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MAX_DISTANCE = 3, MAX_WORD = 64 };
+
+/* ---- the nearest word ---- */
+
+static size_t edit_distance(const char *a, size_t a_length, const char *b, size_t b_length)
+{
+    size_t row[MAX_WORD + 1];
+    if (a_length > MAX_WORD || b_length > MAX_WORD)
+        return MAX_DISTANCE + 1;
+    for (size_t j = 0; j <= b_length; j++)
+        row[j] = j;
+    for (size_t i = 1; i <= a_length; i++) {
+        size_t diagonal = row[0];
+        row[0] = i;
+        for (size_t j = 1; j <= b_length; j++) {
+            size_t best = diagonal + (a[i - 1] != b[j - 1]);
+            diagonal = row[j];
+            if (row[j] + 1 < best)
+                best = row[j] + 1;
+            if (row[j - 1] + 1 < best)
+                best = row[j - 1] + 1;
+            row[j] = best;
+        }
+    }
+    return row[b_length];
+}
+
+const char *cli_nearest(const char *word, size_t length, const char *const *names, size_t count)
+{
+    const char *nearest = NULL;
+    size_t nearest_distance = MAX_DISTANCE + 1;
+    for (size_t i = 0; i < count; i++) {
+        size_t distance = edit_distance(word, length, names[i], strlen(names[i]));
+        /* a word that shares nothing with the name is no slip of the finger */
+        if (distance < nearest_distance && distance < strlen(names[i])) {
+            nearest = names[i];
+            nearest_distance = distance;
+        }
+    }
+    return nearest;
+}
+
+/* ---- the table ---- */
+
+static bool has_verb(const struct cli_option *option, enum cli_verb_id verb)
+{
+    return (option->verbs >> verb & 1) != 0;
+}
+
+const struct cli_option *cli_option_find(const char *name, size_t length, enum cli_verb_id verb)
+{
+    for (size_t i = 0; i < cli_option_count; i++) {
+        const struct cli_option *option = &cli_option_table[i];
+        if (has_verb(option, verb) && strlen(option->name) == length &&
+            memcmp(option->name, name, length) == 0)
+            return option;
+    }
+    return NULL;
+}
+
+/* ---- numbers ---- */
+
+static bool parse_whole(const char *text, size_t length, long long *value)
+{
+    char copy[MAX_WORD];
+    if (length == 0 || length >= sizeof copy || strspn(text, "+-0123456789") < length)
+        return false;
+    memcpy(copy, text, length);
+    copy[length] = 0;
+    char *end = NULL;
+    errno = 0;
+    *value = strtoll(copy, &end, 10);
+    return *end == 0 && end != copy && errno == 0;
+}
+
+static bool parse_real(const char *text, size_t length, double *value)
+{
+    char copy[MAX_WORD];
+    if (length == 0 || length >= sizeof copy || strspn(text, "+-.eE0123456789") < length)
+        return false;
+    memcpy(copy, text, length);
+    copy[length] = 0;
+    char *end = NULL;
+    errno = 0;
+    *value = strtod(copy, &end);
+    return *end == 0 && end != copy && (errno == 0 || *value == 0) && *value - *value == 0;
+}
+
+static bool parse_seed(const char *text, uint64_t *value)
+{
+    if (!*text || strlen(text) > 20 || strspn(text, "0123456789") != strlen(text))
+        return false;
+    errno = 0;
+    *value = strtoull(text, NULL, 10);
+    return errno == 0;
+}
+
+static bool in_range(const struct cli_option *option, double value)
+{
+    return (option->above_min ? value > option->min : value >= option->min) &&
+           (option->below_max ? value < option->max : value <= option->max);
+}
+
+const char *cli_option_range(const struct cli_option *option, char text[96])
+{
+    text[0] = 0;
+    switch (option->type) {
+    case OPTION_INT:
+    case OPTION_INTS:
+    case OPTION_REAL:
+    case OPTION_REALS:
+        if (option->max >= 2147483647.0)
+            snprintf(text, 96, "%s %.10g", option->above_min ? "above" : "at least", option->min);
+        else if (option->above_min || option->below_max)
+            snprintf(text, 96, "%s %.10g, %s %.10g", option->above_min ? "above" : "at least",
+                     option->min, option->below_max ? "below" : "at most", option->max);
+        else
+            snprintf(text, 96, "%.10g to %.10g", option->min, option->max);
+        break;
+    case OPTION_CHOICE:
+        snprintf(text, 96, "one of %s", option->choices);
+        break;
+    case OPTION_SEED:
+        snprintf(text, 96, "0 to 18446744073709551615");
+        break;
+    default:
+        break;
+    }
+    return text;
+}
+
+static bool bad_value(const struct cli_option *option, const char *text, const char *kind)
+{
+    char range[96];
+    cli_option_range(option, range);
+    cli_error("--%s is \"%s\", expected %s%s%s", option->name, text, kind,
+              *range && *kind ? ", " : "", range);
+    return false;
+}
+
+/* One number of the option's type into *value; reports a mistake. */
+static bool read_number(const struct cli_option *option, const char *text, size_t length,
+                        double *value)
+{
+    bool whole = option->type == OPTION_INT || option->type == OPTION_INTS;
+    long long integer = 0;
+    char shown[MAX_WORD];
+    snprintf(shown, sizeof shown, "%.*s", length < MAX_WORD ? (int)length : MAX_WORD - 1, text);
+    if (whole ? !parse_whole(text, length, &integer) : !parse_real(text, length, value))
+        return bad_value(option, shown, whole ? "a whole number" : "a number");
+    if (whole)
+        *value = (double)integer;
+    if (!in_range(option, *value))
+        return bad_value(option, shown, whole ? "a whole number" : "a number");
+    return true;
+}
+
+static bool read_list(const struct cli_option *option, const char *text, void *field)
+{
+    struct cli_ints *ints = option->type == OPTION_INTS ? field : NULL;
+    struct cli_reals *reals = option->type == OPTION_REALS ? field : NULL;
+    int count = 0;
+    for (const char *at = text;; at++) {
+        size_t length = strcspn(at, ",");
+        double value = 0;
+        if (count == CLI_MAX_NUMBERS) {
+            cli_error("--%s has too many numbers, expected at most %d", option->name,
+                      CLI_MAX_NUMBERS);
+            return false;
+        }
+        if (!read_number(option, at, length, &value))
+            return false;
+        if (ints)
+            ints->values[count++] = (int)value;
+        else
+            reals->values[count++] = value;
+        at += length;
+        if (!*at)
+            break;
+    }
+    *(ints ? &ints->count : &reals->count) = count;
+    return true;
+}
+
+static bool read_text(const struct cli_option *option, const char *text, void *field)
+{
+    if (!*text)
+        return bad_value(option, text, "a text that is not empty");
+    if (option->type == OPTION_TEXT) {
+        *(const char **)field = text;
+        return true;
+    }
+    struct cli_texts *texts = field;
+    if (texts->count == CLI_MAX_TEXTS) {
+        cli_error("--%s is given too often, expected at most %d times", option->name,
+                  CLI_MAX_TEXTS);
+        return false;
+    }
+    texts->values[texts->count++] = text;
+    return true;
+}
+
+static bool read_choice(const struct cli_option *option, const char *text, const char **field)
+{
+    size_t length = strlen(text);
+    for (const char *at = option->choices;; at++) {
+        size_t word = strcspn(at, "|");
+        if (word == length && memcmp(at, text, length) == 0) {
+            *field = text;
+            return true;
+        }
+        at += word;
+        if (!*at)
+            return bad_value(option, text, "");
+    }
+}
+
+static bool set_value(struct cli_options *options, const struct cli_option *option,
+                      const char *text)
+{
+    void *field = (char *)options + option->field;
+    double value = 0;
+    switch (option->type) {
+    case OPTION_FLAG:
+        *(bool *)field = true;
+        return true;
+    case OPTION_FLAG_NO:
+        *(bool *)field = false;
+        return true;
+    case OPTION_INT:
+        if (!read_number(option, text, strlen(text), &value))
+            return false;
+        *(int *)field = (int)value;
+        return true;
+    case OPTION_REAL:
+        return read_number(option, text, strlen(text), field);
+    case OPTION_SEED:
+        return parse_seed(text, field) || bad_value(option, text, "a whole number");
+    case OPTION_TEXT:
+    case OPTION_TEXTS:
+        return read_text(option, text, field);
+    case OPTION_CHOICE:
+        return read_choice(option, text, field);
+    case OPTION_INTS:
+    case OPTION_REALS:
+        return read_list(option, text, field);
+    }
+    return false;
+}
+
+/* ---- defaults ---- */
+
+void cli_options_default(struct cli_options *options, enum cli_verb_id verb)
+{
+    *options = (struct cli_options){.verb = verb, .exif = true};
+    options->train =
+        verb == VERB_SPARSIFY ? dvit_train_options_sparsify() : dvit_train_options_dense();
+    for (size_t i = 0; i < cli_option_count; i++)
+        if (has_verb(&cli_option_table[i], verb) && cli_option_table[i].default_text)
+            set_value(options, &cli_option_table[i], cli_option_table[i].default_text);
+}
+
+const char *cli_option_default(const struct cli_option *option, enum cli_verb_id verb,
+                               char text[64])
+{
+    struct cli_options options;
+    text[0] = 0;
+    if (option->default_text) {
+        snprintf(text, 64, "%s", option->default_text);
+        return text;
+    }
+    /* fields of the training options always have a value; elsewhere 0 means "not given" */
+    bool training = option->field >= offsetof(struct cli_options, train) &&
+                    option->field < offsetof(struct cli_options, train) + sizeof options.train;
+    if (!training)
+        return text;
+    cli_options_default(&options, verb);
+    const void *field = (const char *)&options + option->field;
+    if (option->type == OPTION_INT)
+        snprintf(text, 64, "%d", *(const int *)field);
+    else if (option->type == OPTION_REAL)
+        snprintf(text, 64, "%.10g", *(const double *)field);
+    return text;
+}
+
+/* ---- parsing ---- */
+
+static void unknown_option(const char *name, size_t length, enum cli_verb_id verb)
+{
+    const char *names[CLI_MAX_OPTIONS];
+    size_t count = 0;
+    for (size_t i = 0; i < cli_option_count; i++)
+        if (has_verb(&cli_option_table[i], verb))
+            names[count++] = cli_option_table[i].name;
+    const char *nearest = cli_nearest(name, length, names, count);
+    int shown = length < MAX_WORD ? (int)length : MAX_WORD;
+    if (nearest) {
+        cli_error("%s: unknown option --%.*s; did you mean --%s?", cli_verbs[verb].name, shown,
+                  name, nearest);
+        return;
+    }
+    for (int other = 0; other < VERB_COUNT; other++)
+        if (cli_option_find(name, length, (enum cli_verb_id)other)) {
+            cli_error("%s: unknown option --%.*s (it is an option of `dvit %s`); see `dvit %s "
+                      "--help`",
+                      cli_verbs[verb].name, shown, name, cli_verbs[other].name,
+                      cli_verbs[verb].name);
+            return;
+        }
+    cli_error("%s: unknown option --%.*s; see `dvit %s --help`", cli_verbs[verb].name, shown, name,
+              cli_verbs[verb].name);
+}
+
+/* Reads the option at arguments[*at] and advances *at over a value of its own. */
+static bool parse_option(struct cli_options *options, int count, char **arguments, int *at,
+                         bool *given)
+{
+    const char *name = arguments[*at] + 2;
+    size_t length = strcspn(name, "=");
+    const char *value = name[length] ? name + length + 1 : NULL;
+    const struct cli_option *option = cli_option_find(name, length, options->verb);
+    if (!option) {
+        unknown_option(name, length, options->verb);
+        return false;
+    }
+    given[option - cli_option_table] = true;
+    if (!option->argument) {
+        if (value) {
+            cli_error("--%s takes no value, got \"%s\"", option->name, value);
+            return false;
+        }
+        return set_value(options, option, NULL);
+    }
+    if (!value && *at + 1 >= count) {
+        cli_error("--%s needs a value: --%s %s", option->name, option->name, option->argument);
+        return false;
+    }
+    return set_value(options, option, value ? value : arguments[++*at]);
+}
+
+static bool check_required(enum cli_verb_id verb, const bool *given)
+{
+    for (size_t i = 0; i < cli_option_count; i++)
+        if ((cli_option_table[i].required >> verb & 1) && !given[i]) {
+            cli_error("%s: --%s %s is missing; see `dvit %s --help`", cli_verbs[verb].name,
+                      cli_option_table[i].name, cli_option_table[i].argument, cli_verbs[verb].name);
+            return false;
+        }
+    return true;
+}
+
+static bool check_operands(const struct cli_options *options)
+{
+    const struct cli_verb *verb = &cli_verbs[options->verb];
+    if (options->operand_count > verb->max_operands) {
+        cli_error("%s: unexpected \"%s\"; see `dvit %s --help`", verb->name,
+                  options->operands[verb->max_operands], verb->name);
+        return false;
+    }
+    if (options->operand_count < verb->min_operands) {
+        cli_error("%s: %s is missing; see `dvit %s --help`", verb->name, verb->operands,
+                  verb->name);
+        return false;
+    }
+    return true;
+}
+
+enum cli_exit cli_options_parse(struct cli_options *options, enum cli_verb_id verb, int count,
+                                char **arguments)
+{
+    bool given[CLI_MAX_OPTIONS] = {false};
+    bool only_operands = false;
+    cli_options_default(options, verb);
+    options->operands = arguments;
+    for (int at = 0; at < count; at++) {
+        char *word = arguments[at];
+        if (!only_operands && strcmp(word, "--") == 0) {
+            only_operands = true;
+        } else if (!only_operands && strcmp(word, "-h") == 0) {
+            options->help = true;
+        } else if (!only_operands && word[0] == '-' && word[1] == '-') {
+            if (!parse_option(options, count, arguments, &at, given))
+                return CLI_EXIT_USAGE;
+        } else if (!only_operands && word[0] == '-' && word[1]) {
+            cli_error("%s: unknown option %s; options begin with two dashes", cli_verbs[verb].name,
+                      word);
+            return CLI_EXIT_USAGE;
+        } else {
+            arguments[options->operand_count++] = word;
+        }
+    }
+    if (options->help)
+        return CLI_EXIT_OK;
+    return check_operands(options) && check_required(verb, given) ? CLI_EXIT_OK : CLI_EXIT_USAGE;
+}

@@ -1,0 +1,125 @@
+/* The command line as data: one table of options gives parsing, help, man page and completion. */
+#ifndef DVIT_CLI_OPTIONS_H
+#define DVIT_CLI_OPTIONS_H
+
+#include <stdint.h>
+
+#include "cli.h"
+#include "dvit/train.h"
+
+/* Bounds of lists on the command line. */
+enum {
+    CLI_MAX_NUMBERS = 16,
+    CLI_MAX_TEXTS = 64,
+    CLI_MAX_OPTIONS = 128, /* rows of the table */
+};
+
+struct cli_ints {
+    int count;
+    int values[CLI_MAX_NUMBERS];
+};
+struct cli_reals {
+    int count;
+    double values[CLI_MAX_NUMBERS];
+};
+struct cli_texts {
+    int count;
+    const char *values[CLI_MAX_TEXTS];
+};
+
+/* Everything a command line can say; strings are borrowed from argv. */
+struct cli_options {
+    enum cli_verb_id verb;
+    int operand_count;
+    char **operands;
+    const char *command; /* the whole line, for the record of a training run */
+
+    struct dvit_train_options train; /* the library's defaults, overwritten by what was given */
+
+    const char *model;
+    struct cli_texts models;
+    const char *data;
+    const char *split;
+    const char *out;
+    const char *teacher;
+    const char *picture;
+    const char *gallery;
+    const char *preview;
+    const char *cpu;
+    uint64_t seed;
+    int batch;
+    struct cli_ints batches;
+    struct cli_ints stage_blocks;
+    int stages;
+    int threads;
+    int workers;
+    int top;
+    int limit;
+    int count;
+    int rounds;
+    double seconds;
+    double keep; /* 0: the model's own */
+    struct cli_reals keeps;
+    bool json;
+    bool quiet;
+    bool strict;
+    bool logits;
+    bool exif;
+    bool check;
+    bool man;
+    bool completion;
+    bool help;
+};
+
+enum cli_option_type {
+    OPTION_FLAG,    /* bool, becomes true */
+    OPTION_FLAG_NO, /* bool, becomes false */
+    OPTION_INT,
+    OPTION_SEED, /* uint64_t */
+    OPTION_REAL,
+    OPTION_TEXT,
+    OPTION_CHOICE, /* one of the words of `choices` */
+    OPTION_INTS,   /* comma-separated */
+    OPTION_REALS,  /* comma-separated */
+    OPTION_TEXTS,  /* may be given several times */
+};
+
+/* One row: an option as some verbs know it. A name may have several rows with disjoint verbs. */
+struct cli_option {
+    const char *name;     /* without the dashes */
+    const char *argument; /* "N", "FILE", …; NULL for flags */
+    enum cli_option_type type;
+    double min, max;          /* of numbers and of each number of a list */
+    bool above_min;           /* min itself is out of range */
+    bool below_max;           /* max itself is out of range */
+    const char *choices;      /* "a|b|c" */
+    const char *default_text; /* parsed into the field; NULL: the field's initial value stands */
+    const char *help;
+    unsigned verbs;    /* bit 1 << enum cli_verb_id */
+    unsigned required; /* same bits */
+    size_t field;      /* offset in struct cli_options */
+};
+extern const struct cli_option cli_option_table[];
+extern const size_t cli_option_count;
+
+/* The row of option `name` (length bytes) for `verb`, or NULL. */
+const struct cli_option *cli_option_find(const char *name, size_t length, enum cli_verb_id verb);
+
+/* Fills `options` with the defaults of `verb`. */
+void cli_options_default(struct cli_options *options, enum cli_verb_id verb);
+
+/* Parses what follows the verb. Reports the first mistake on standard error and returns
+ * CLI_EXIT_USAGE; with --help the rest is not demanded. Operands are moved to the front of argv. */
+enum cli_exit cli_options_parse(struct cli_options *options, enum cli_verb_id verb, int count,
+                                char **arguments);
+
+/* The default of `option` for `verb` as text, "" where there is none to show. */
+const char *cli_option_default(const struct cli_option *option, enum cli_verb_id verb,
+                               char text[64]);
+/* The range in words, "" where there is none: "1 to 4096", "above 0, at most 1". */
+const char *cli_option_range(const struct cli_option *option, char text[96]);
+
+/* The nearest of `count` names within three edits, or NULL. */
+const char *cli_nearest(const char *word, size_t length, const char *const *names, size_t count);
+
+#endif

@@ -1,0 +1,236 @@
+/* Runs a training from the command line: signals ask it to stop, events become progress lines or
+ * JSON. The work itself, and everything written to the run folder, is dvit_train's. */
+#define _POSIX_C_SOURCE 200809L
+#include "training.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "json_lines.h"
+#include "workbench.h"
+
+/* Seconds between progress lines where they cannot be rewritten in place. */
+#define PLAIN_INTERVAL_S 5.0
+
+int cli_training_open(struct cli_training_data *data, const struct cli_options *options, int side)
+{
+    *data = (struct cli_training_data){0};
+    int code = cli_dataset_open(&data->train, options->data, "train", side, true);
+    if (code == CLI_EXIT_OK)
+        code = cli_dataset_open(&data->validation, options->data, "val", side, false);
+    return code;
+}
+
+void cli_training_close(struct cli_training_data *data)
+{
+    dvit_dataset_free(data->train);
+    dvit_dataset_free(data->validation);
+}
+
+/* ---- signals ---- */
+
+static volatile int stop_requested;
+
+static void request_stop(int signal_number)
+{
+    stop_requested = 1;
+    /* whoever asks twice means it */
+    signal(SIGINT, SIG_DFL);
+    signal(SIGTERM, SIG_DFL);
+    (void)signal_number;
+}
+
+static void set_handlers(void (*handler)(int))
+{
+    struct sigaction action = {.sa_flags = SA_RESTART};
+    action.sa_handler = handler;
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+}
+
+/* ---- events ---- */
+
+struct watch {
+    const struct cli_options *options;
+    double started_s, shown_s;
+    int best_epoch;   /* −1: none */
+    double best_top1; /* share */
+    long step;
+    bool evaluated;
+};
+
+static const char *const event_names[] = {
+    [DVIT_TRAIN_STARTED] = "started",     [DVIT_TRAIN_STEP] = "step",
+    [DVIT_TRAIN_EVALUATED] = "evaluated", [DVIT_TRAIN_SAVED] = "saved",
+    [DVIT_TRAIN_SKIPPED] = "skipped",     [DVIT_TRAIN_FINISHED] = "finished",
+};
+
+static void json_losses(struct cli_json *json, const struct dvit_train_event *event)
+{
+    cli_json_real(json, "loss", event->loss);
+    cli_json_real(json, "loss_cls", event->loss_cls);
+    if (event->stages > 0) {
+        cli_json_real(json, "loss_ratio", event->loss_ratio);
+        cli_json_real(json, "loss_kl", event->loss_kl);
+        cli_json_real(json, "loss_token", event->loss_token);
+        cli_json_open(json, "keep", '[');
+        for (int s = 0; s < event->stages; s++)
+            cli_json_real(json, NULL, event->keep[s]);
+        cli_json_close(json, ']');
+    }
+    cli_json_real(json, "gradient_norm", event->gradient_norm);
+    cli_json_real(json, "learning_rate", event->learning_rate);
+    cli_json_real(json, "backbone_learning_rate", event->backbone_learning_rate);
+    cli_json_real(json, "images_per_s", event->images_per_s);
+    cli_json_real(json, "eta_s", event->eta_s);
+    cli_json_integer(json, "bad_steps", event->bad_steps);
+}
+
+static void print_event_json(const struct dvit_train_event *event)
+{
+    struct cli_json json = cli_json_begin(stdout);
+    cli_json_string(&json, "event", event_names[event->kind]);
+    cli_json_integer(&json, "epoch", event->epoch);
+    cli_json_integer(&json, "step", event->step);
+    if (event->kind == DVIT_TRAIN_STARTED) {
+        cli_json_integer(&json, "steps_per_epoch", event->steps_per_epoch);
+        cli_json_integer(&json, "total_steps", event->total_steps);
+    } else if (event->kind == DVIT_TRAIN_STEP) {
+        json_losses(&json, event);
+    } else if (event->kind == DVIT_TRAIN_EVALUATED) {
+        cli_json_real(&json, "val_top1", event->val_top1);
+        cli_json_real(&json, "val_top5", event->val_top5);
+        cli_json_real(&json, "val_loss", event->val_loss);
+        cli_json_bool(&json, "best", event->best);
+    } else {
+        cli_json_string(&json, "text", event->text);
+    }
+    cli_json_end(&json);
+}
+
+static void show_step(const struct watch *watch, const struct dvit_train_event *event)
+{
+    char text[512], left[32];
+    int used = snprintf(text, sizeof text, "epoch %d/%d step %ld/%ld %.1f images/s loss %.4f",
+                        event->epoch + 1, watch->options->train.epochs, event->step,
+                        event->total_steps, event->images_per_s, event->loss);
+    if (event->stages > 0) {
+        used += snprintf(text + used, sizeof text - (size_t)used,
+                         " (cls %.4f ratio %.4f kl %.4f token %.4f) keep", event->loss_cls,
+                         event->loss_ratio, event->loss_kl, event->loss_token);
+        for (int s = 0; s < event->stages; s++)
+            used += snprintf(text + used, sizeof text - (size_t)used, " %.3f", event->keep[s]);
+    }
+    if (event->bad_steps > 0)
+        used += snprintf(text + used, sizeof text - (size_t)used, " skipped %ld", event->bad_steps);
+    cli_progress("%s eta %s", text, cli_duration(event->eta_s, left));
+}
+
+static void show_evaluation(const struct watch *watch, const struct dvit_train_event *event)
+{
+    cli_note("epoch %d/%d: top-1 %.2f %%, top-5 %.2f %%, loss %.4f on the validation images%s",
+             event->epoch + 1, watch->options->train.epochs, 100 * event->val_top1,
+             100 * event->val_top5, event->val_loss, event->best ? " (best so far)" : "");
+}
+
+static void watch_event(void *context, const struct dvit_train_event *event)
+{
+    struct watch *watch = context;
+    double now = cli_seconds();
+    watch->step = event->step;
+    if (watch->options->json)
+        print_event_json(event);
+    switch (event->kind) {
+    case DVIT_TRAIN_STARTED:
+        cli_note("%ld steps, %d per epoch, from step %ld", event->total_steps,
+                 event->steps_per_epoch, event->step);
+        break;
+    case DVIT_TRAIN_STEP:
+        if (!cli_progress_live() && watch->shown_s > 0 && now - watch->shown_s < PLAIN_INTERVAL_S)
+            break;
+        watch->shown_s = now;
+        show_step(watch, event);
+        break;
+    case DVIT_TRAIN_EVALUATED:
+        watch->evaluated = true;
+        if (event->best) {
+            watch->best_epoch = event->epoch;
+            watch->best_top1 = event->val_top1;
+        }
+        show_evaluation(watch, event);
+        break;
+    case DVIT_TRAIN_SKIPPED:
+        cli_note("skipped: %s", event->text ? event->text : "");
+        break;
+    case DVIT_TRAIN_SAVED: /* each epoch: no news for a reader */
+    case DVIT_TRAIN_FINISHED:
+        break;
+    }
+}
+
+/* ---- the run ---- */
+
+static struct dvit_train_options training_options(const struct cli_options *options)
+{
+    struct dvit_train_options train = options->train;
+    train.command = options->command;
+    train.seed = options->seed;
+    train.threads = options->threads;
+    train.cpu = options->cpu;
+    train.strict = options->strict;
+    return train;
+}
+
+static void tell_result(const struct watch *watch, const struct cli_options *options,
+                        const char *path)
+{
+    char elapsed[32];
+    cli_duration(cli_seconds() - watch->started_s, elapsed);
+    if (watch->best_epoch >= 0)
+        cli_note("done in %s; best: epoch %d, top-1 %.2f %%", elapsed, watch->best_epoch + 1,
+                 100 * watch->best_top1);
+    else
+        cli_note("done in %s", elapsed);
+    if (options->json) {
+        struct cli_json json = cli_json_begin(stdout);
+        cli_json_string(&json, "event", "result");
+        cli_json_string(&json, "model", path);
+        if (watch->best_epoch >= 0)
+            cli_json_real(&json, "val_top1", watch->best_top1);
+        cli_json_real(&json, "seconds", cli_seconds() - watch->started_s);
+        cli_json_end(&json);
+    } else {
+        printf("%s\n", path);
+    }
+}
+
+int cli_training_run(struct dvit_model *model, const struct dvit_model *teacher,
+                     struct cli_training_data *data, const struct cli_options *options)
+{
+    struct dvit_error error = {0};
+    struct dvit_train_options train = training_options(options);
+    struct watch watch = {.options = options, .best_epoch = -1, .started_s = cli_seconds()};
+    char *path = cli_path(train.out, "best.safetensors");
+    if (!path) {
+        cli_error("out of memory");
+        return CLI_EXIT_FAILURE;
+    }
+    set_handlers(request_stop);
+    enum dvit_status status = dvit_train(model, teacher, data->train, data->validation, &train,
+                                         watch_event, &watch, &stop_requested, &error);
+    set_handlers(SIG_DFL);
+    cli_progress_clear();
+    int code = cli_exit_of(status);
+    if (status == DVIT_OK)
+        tell_result(&watch, options, path);
+    else if (status == DVIT_ERROR_INTERRUPTED)
+        cli_note("stopped after step %ld, saved in \"%s\"; the same command with --resume goes on",
+                 watch.step, train.out);
+    else
+        cli_error("%s", error.message);
+    free(path);
+    return code;
+}

@@ -1,0 +1,19 @@
+/* What `dvit train` and `dvit sparsify` share: data, signals, progress, events, the last line. */
+#ifndef DVIT_CLI_TRAINING_H
+#define DVIT_CLI_TRAINING_H
+
+#include "dvit/data.h"
+#include "options.h"
+
+struct cli_training_data {
+    struct dvit_dataset *train, *validation;
+};
+/* `side`: pixels of rendered scenes. Reports errors; returns an enum cli_exit. */
+int cli_training_open(struct cli_training_data *data, const struct cli_options *options, int side);
+void cli_training_close(struct cli_training_data *data);
+
+/* Trains `model` in the run folder and prints where the result is. teacher may be NULL. */
+int cli_training_run(struct dvit_model *model, const struct dvit_model *teacher,
+                     struct cli_training_data *data, const struct cli_options *options);
+
+#endif

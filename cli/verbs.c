@@ -1,0 +1,83 @@
+/* The tables of commands and of exit codes. */
+#include "cli.h"
+
+#include <assert.h>
+#include <limits.h>
+
+#include "options.h"
+
+const char *const cli_exit_table[] = {
+    [CLI_EXIT_OK] = "done",
+    [CLI_EXIT_FAILURE] = "failed: a file, the data, memory or the disk",
+    [CLI_EXIT_USAGE] = "the command line is wrong; nothing was done",
+    [CLI_EXIT_SOME_FAILED] = "some images could not be read; the others were answered",
+    [CLI_EXIT_INTERRUPTED] = "training stopped on request, its state saved; go on with --resume",
+};
+static_assert(sizeof(cli_exit_table) / sizeof(*cli_exit_table) == CLI_EXIT_COUNT,
+              "a meaning for each exit code");
+
+const struct cli_verb cli_verbs[] = {
+    [VERB_TRAIN] =
+        {"train", "", 0, 0, "train a dense vision transformer",
+         "Trains a vision transformer on labelled images and writes the run folder. With --json "
+         "each event is one object on standard output.\n"
+         "Ctrl-C or SIGTERM saves the state and stops; the same command with --resume goes on. A "
+         "second signal ends the program at once.\n",
+         "dvit train --data builtin:scenes --model vit:dim=96,depth=6,heads=3,patch=8,image=64 "
+         "--out runs/dense",
+         cli_cmd_train},
+    [VERB_SPARSIFY] =
+        {"sparsify", "", 0, 0, "make a dynamic model from a dense one: learn which patches to keep",
+         "Adds pruning stages to a trained dense model and trains them, with the dense model as "
+         "teacher (DynamicViT). The run folder, signals and --json are as for `dvit train`.\n",
+         "dvit sparsify --data builtin:scenes --model runs/dense/best.safetensors --keep 0.7 "
+         "--out runs/keep07",
+         cli_cmd_sparsify},
+    [VERB_EVAL] =
+        {"eval", "", 0, 0, "accuracy, cost and speed of models over a data set",
+         "Runs each model at each keep ratio over the data set and prints one table. The speed of "
+         "the models alone is then measured in turn, in rounds, so that the speed-ups (against "
+         "the first row) are fair.\n",
+         "dvit eval --model runs/keep07/best.safetensors --data builtin:scenes --keep 1,0.7",
+         cli_cmd_eval},
+    [VERB_CLASSIFY] =
+        {"classify", "IMAGE…", 1, INT_MAX, "name what is in images, and show what was kept",
+         "Prints the best classes of each image, and the patches kept. An operand that is a "
+         "folder stands for the images in it. Every file gets an answer or an error; one that "
+         "cannot be read does not stop the others.\n",
+         "dvit classify --model runs/keep07/best.safetensors --picture cat.png cat.jpg",
+         cli_cmd_classify},
+    [VERB_INFO] =
+        {"info", "[MODEL]", 0, 1, "layers, shapes, parameters, tokens, cost and memory of a model",
+         "Tells everything about a model that does not need data. Costs are multiply-accumulates "
+         "of one image, twice: all that is computed, and as the literature counts (without the "
+         "predictors' first product).\n",
+         "dvit info deit-s --keep 0.7", cli_cmd_info},
+    [VERB_BENCH] =
+        {"bench", "", 0, 0, "speed of the dense and the pruned path",
+         "Measures the dense path and the pruned path of the same weights in turn, in rounds, in "
+         "one process, and prints medians, with the share of this machine's matrix product rate "
+         "that they reach. A model without stages is given random predictors, which cost what "
+         "trained ones cost.\n",
+         "dvit bench --model deit-s --keep 0.7 --batch 1,8,32", cli_cmd_bench},
+    [VERB_CPU] = {"cpu", "", 0, 0, "what dvit uses of this machine",
+                  "Prints the processor, the kernel level, the matrix product backend and the "
+                  "default thread count.\n",
+                  "dvit cpu", cli_cmd_cpu},
+    [VERB_DATA] =
+        {"data", "", 0, 0, "what a data set holds",
+         "Opens both splits of a data set and prints counts, classes, sizes and fingerprints. "
+         "With --check every image is read and the unreadable ones are named.\n",
+         "dvit data --data photos --check --preview sheet.png", cli_cmd_data},
+    [VERB_REPORT] =
+        {"report", "RUN…", 1, CLI_MAX_TEXTS, "an HTML page of training curves and kept patches",
+         "Makes one HTML file from run folders: their curves, and with --data a gallery of what "
+         "each run's best model keeps of some images.\n",
+         "dvit report runs/dense runs/keep07 --data builtin:scenes --out report.html",
+         cli_cmd_report},
+    [VERB_HELP] = {"help", "[COMMAND]", 0, 1, "help on a command",
+                   "Prints the help of a command, the manual page or the shell completion; all "
+                   "are made from the same tables.\n",
+                   "dvit help train", cli_cmd_help},
+};
+static_assert(sizeof(cli_verbs) / sizeof(*cli_verbs) == VERB_COUNT, "a row for each verb");

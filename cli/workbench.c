@@ -1,0 +1,201 @@
+/* Opening models, data sets and sessions for the commands; early checks of outputs. */
+#define _POSIX_C_SOURCE 200809L
+#include "workbench.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+bool cli_is_file(const char *path)
+{
+    struct stat info;
+    return stat(path, &info) == 0 && !S_ISDIR(info.st_mode);
+}
+
+bool cli_is_folder(const char *path)
+{
+    struct stat info;
+    return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
+}
+
+char *cli_path(const char *folder, const char *name)
+{
+    size_t length = strlen(folder);
+    size_t size = length + strlen(name) + 2;
+    char *path = malloc(size);
+    if (path)
+        snprintf(path, size, "%s%s%s", folder, length && folder[length - 1] == '/' ? "" : "/",
+                 name);
+    return path;
+}
+
+static int add_random_stages(struct dvit_model **model, const char *text,
+                             const struct cli_options *options, double keep)
+{
+    struct dvit_error error = {0};
+    struct dvit_model *dynamic = NULL;
+    if (dvit_model_sparsify(&dynamic, *model, options->stages, NULL, keep, options->seed, &error) !=
+        DVIT_OK)
+        return cli_fail(&error);
+    cli_note("\"%s\" is a dense model: %d stages with random predictors (seed %llu) are added",
+             text, options->stages, (unsigned long long)options->seed);
+    dvit_model_free(*model);
+    *model = dynamic;
+    return CLI_EXIT_OK;
+}
+
+int cli_model_open(struct dvit_model **out, const char *text, const struct cli_options *options,
+                   double keep, bool add_stages)
+{
+    struct dvit_error error = {0};
+    struct dvit_model *model = NULL;
+    bool is_random = false;
+    *out = NULL;
+    if (dvit_model_open(&model, text, options->seed, &is_random, &error) != DVIT_OK)
+        return cli_fail(&error);
+    if (is_random)
+        cli_note("\"%s\" is not a file: random weights from seed %llu", text,
+                 (unsigned long long)options->seed);
+    int code = CLI_EXIT_OK;
+    if (dvit_model_config(model)->stages == 0 && keep > 0 && keep < 1 && (is_random || add_stages))
+        code = add_random_stages(&model, text, options, keep);
+    if (code == CLI_EXIT_OK)
+        *out = model;
+    else
+        dvit_model_free(model);
+    return code;
+}
+
+int cli_dataset_open(struct dvit_dataset **out, const char *spec, const char *split, int side,
+                     bool warn)
+{
+    struct dvit_error error = {0};
+    struct dvit_dataset_options options = dvit_dataset_options_default();
+    if (side > 0)
+        options.scene_side = side;
+    if (dvit_dataset_open(out, spec, split, &options, &error) != DVIT_OK)
+        return cli_fail(&error);
+    const char *warning = NULL;
+    for (size_t i = 0; warn && (warning = dvit_dataset_warning(*out, i)) != NULL; i++)
+        cli_note("warning: %s", warning);
+    return CLI_EXIT_OK;
+}
+
+int cli_session_create(struct dvit_session **out, const struct dvit_model *model,
+                       const struct cli_options *options, double keep, int max_batch)
+{
+    struct dvit_error error = {0};
+    struct dvit_session_options session = dvit_session_options_default();
+    session.keep = keep;
+    session.max_batch = max_batch;
+    session.threads = options->threads;
+    session.cpu = options->cpu;
+    return dvit_session_create(out, model, &session, &error) == DVIT_OK ? CLI_EXIT_OK
+                                                                        : cli_fail(&error);
+}
+
+int cli_check_file(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    char *folder = slash ? strndup(path, slash == path ? 1 : (size_t)(slash - path)) : strdup(".");
+    int code = CLI_EXIT_FAILURE;
+    if (!folder)
+        cli_error("out of memory");
+    else if (cli_is_folder(path))
+        cli_error("cannot write \"%s\": it is a folder, expected a file name", path);
+    else if (!cli_is_folder(folder))
+        cli_error("cannot write \"%s\": there is no folder \"%s\"", path, folder);
+    else if (access(folder, W_OK) != 0)
+        cli_error("cannot write \"%s\": folder \"%s\": %s", path, folder, strerror(errno));
+    else
+        code = CLI_EXIT_OK;
+    free(folder);
+    return code;
+}
+
+int cli_make_folder(const char *path)
+{
+    char *part = strdup(path);
+    int code = CLI_EXIT_FAILURE;
+    if (!part) {
+        cli_error("out of memory");
+        return code;
+    }
+    bool made = true;
+    for (char *at = part + 1; made && *at; at++)
+        if (*at == '/' && at[-1] != '/') {
+            *at = 0;
+            made = mkdir(part, 0777) == 0 || cli_is_folder(part);
+            *at = '/';
+        }
+    made = made && (mkdir(path, 0777) == 0 || cli_is_folder(path));
+    if (!made)
+        cli_error("cannot make folder \"%s\": %s", path,
+                  errno == EEXIST ? "a file has that name" : strerror(errno));
+    else if (access(path, W_OK | X_OK) != 0)
+        cli_error("cannot write to folder \"%s\": %s", path, strerror(errno));
+    else
+        code = CLI_EXIT_OK;
+    free(part);
+    return code;
+}
+
+int cli_skipped(size_t skipped, size_t total)
+{
+    if (skipped == 0)
+        return CLI_EXIT_OK;
+    cli_error("%zu of %zu images could not be read and %s left out", skipped, total,
+              skipped == 1 ? "was" : "were");
+    return CLI_EXIT_SOME_FAILED;
+}
+
+struct dvit_table *cli_table_create(const char *const *headers, int count, int left)
+{
+    struct dvit_error error = {0};
+    struct dvit_table *table = NULL;
+    struct dvit_table_column columns[DVIT_MAX_TABLE_COLUMNS];
+    for (int i = 0; i < count; i++)
+        columns[i] = (struct dvit_table_column){
+            .header = headers[i], .align = i < left ? DVIT_ALIGN_LEFT : DVIT_ALIGN_RIGHT};
+    if (dvit_table_create(&table, NULL, columns, count, &error) != DVIT_OK)
+        cli_fail(&error);
+    return table;
+}
+
+int cli_table_print(struct dvit_table *table)
+{
+    struct dvit_error error = {0};
+    char *text = NULL;
+    enum dvit_status status = dvit_table_text(table, &text, &error);
+    if (status == DVIT_OK)
+        fputs(text, stdout);
+    free(text);
+    dvit_table_free(table);
+    return status == DVIT_OK ? CLI_EXIT_OK : cli_fail(&error);
+}
+
+void cli_tokens(const struct dvit_session *session, const struct dvit_model *model,
+                int counts[DVIT_MAX_STAGES])
+{
+    double keep = dvit_session_describe(session).keep;
+    for (int s = 0; s < dvit_session_stages(session); s++)
+        counts[s] = dvit_config_kept(dvit_model_config(model), keep, s);
+}
+
+const char *cli_join_ints(const int *values, int count, char text[256])
+{
+    size_t used = 0;
+    text[0] = 0;
+    for (int i = 0; i < count && used < 240; i++)
+        used += (size_t)snprintf(text + used, 256 - used, "%s%d", i ? "/" : "", values[i]);
+    return text;
+}
+
+void cli_print_plain(const char *text)
+{
+    for (; *text; text++)
+        putchar((unsigned char)*text < ' ' || *text == 127 ? '?' : *text);
+}
