@@ -154,12 +154,17 @@ static const struct known {
     {"a PDF document", "%PDF", 0, 4},
 };
 
+/* ASCII, or bytes in the order that UTF-8 has them. */
 static bool looks_like_text(const unsigned char *data, size_t size)
 {
     size_t checked = size < 512 ? size : 512;
-    for (size_t i = 0; i < checked; i++)
-        if (data[i] < 0x20 ? !memchr("\t\n\v\f\r", data[i], 5) : data[i] == 0x7f)
+    for (size_t i = 0; i < checked; i++) {
+        unsigned char c = data[i], before = i ? data[i - 1] : 0;
+        if (c < 0x20 ? !memchr("\t\n\v\f\r", c, 5) : c == 0x7f || c >= 0xf5)
             return false;
+        if ((c & 0xc0) == 0x80 ? before < 0x80 : before >= 0xc2)
+            return false;
+    }
     return true;
 }
 
