@@ -14,6 +14,19 @@ static void print_word(FILE *stream, const char *word)
         fprintf(stream, "%s%c", *word == '-' ? "\\" : "", *word);
 }
 
+/* One character of valid UTF-8 (the tables hold no other) beyond ASCII, which troff takes by its
+ * number only; returns its length. */
+static size_t print_wide(FILE *stream, const char *text)
+{
+    const unsigned char *at = (const unsigned char *)text;
+    size_t length = at[0] >= 0xf0 ? 4 : at[0] >= 0xe0 ? 3 : 2;
+    unsigned long code = at[0] & (0x7fu >> length);
+    for (size_t i = 1; i < length; i++)
+        code = code << 6 | (at[i] & 0x3fu);
+    fprintf(stream, "\\[u%04lX]", code);
+    return length;
+}
+
 /* Text with what troff would obey made harmless; '\n' ends a paragraph. */
 static void print_text(FILE *stream, const char *text)
 {
@@ -22,7 +35,9 @@ static void print_text(FILE *stream, const char *text)
         if (line_start && (*text == '.' || *text == '\''))
             fputs("\\&", stream);
         line_start = *text == '\n';
-        if (*text == '\\')
+        if ((unsigned char)*text >= 0x80)
+            text += print_wide(stream, text) - 1;
+        else if (*text == '\\')
             fputs("\\e", stream);
         else if (*text == '-')
             fputs("\\-", stream);
@@ -31,7 +46,6 @@ static void print_text(FILE *stream, const char *text)
         else if (*text != '\n')
             fputc(*text, stream);
     }
-    fputc('\n', stream);
 }
 
 static void print_option(FILE *stream, const struct cli_option *option, enum cli_verb_id verb)
@@ -39,8 +53,10 @@ static void print_option(FILE *stream, const struct cli_option *option, enum cli
     char fallback[64], range[96], text[768];
     fputs(".TP\n\\fB\\-\\-", stream);
     print_word(stream, option->name);
-    if (option->argument)
-        fprintf(stream, "\\fR \\fI%s", option->argument);
+    if (option->argument) {
+        fputs("\\fR \\fI", stream);
+        print_text(stream, option->argument);
+    }
     fputs("\\fR\n", stream);
     cli_option_default(option, verb, fallback);
     cli_option_range(option, range);
@@ -48,13 +64,17 @@ static void print_option(FILE *stream, const struct cli_option *option, enum cli
              *range ? "." : "", *fallback ? " Default: " : "", fallback, *fallback ? "." : "",
              option->required >> verb & 1 ? " Required." : "");
     print_text(stream, text);
+    fputc('\n', stream);
 }
 
 static void print_command(FILE *stream, enum cli_verb_id id)
 {
     const struct cli_verb *verb = &cli_verbs[id];
-    fprintf(stream, ".SS \"dvit %s [OPTIONS] %s\"\n", verb->name, verb->operands);
+    fprintf(stream, ".SS \"dvit %s [OPTIONS]%s", verb->name, *verb->operands ? " " : "");
+    print_text(stream, verb->operands);
+    fputs("\"\n", stream);
     print_text(stream, verb->description);
+    fputc('\n', stream);
     for (size_t i = 0; i < cli_option_count; i++)
         if (cli_option_table[i].verbs >> id & 1)
             print_option(stream, &cli_option_table[i], id);
@@ -86,10 +106,13 @@ void cli_help_man(FILE *stream)
     for (int code = 0; code < CLI_EXIT_COUNT; code++) {
         fprintf(stream, ".TP\n%d\n", code);
         print_text(stream, cli_exit_table[code]);
+        fputc('\n', stream);
     }
     fputs(".SH EXAMPLES\n.nf\n", stream);
-    for (int verb = 0; verb < VERB_COUNT; verb++)
+    for (int verb = 0; verb < VERB_COUNT; verb++) {
         print_text(stream, cli_verbs[verb].example);
+        fputc('\n', stream);
+    }
     fputs(".fi\n", stream);
 }
 

@@ -42,7 +42,7 @@ const char *cli_nearest(const char *word, size_t length, const char *const *name
     for (size_t i = 0; i < count; i++) {
         size_t distance = edit_distance(word, length, names[i], strlen(names[i]));
         /* a word that shares nothing with the name is no slip of the finger */
-        if (distance < nearest_distance && distance < strlen(names[i])) {
+        if (distance < nearest_distance && distance < length && distance < strlen(names[i])) {
             nearest = names[i];
             nearest_distance = distance;
         }
@@ -303,22 +303,19 @@ static void unknown_option(const char *name, size_t length, enum cli_verb_id ver
         if (has_verb(&cli_option_table[i], verb))
             names[count++] = cli_option_table[i].name;
     const char *nearest = cli_nearest(name, length, names, count);
+    const char *own = cli_verbs[verb].name;
     int shown = length < MAX_WORD ? (int)length : MAX_WORD;
-    if (nearest) {
-        cli_error("%s: unknown option --%.*s; did you mean --%s?", cli_verbs[verb].name, shown,
-                  name, nearest);
-        return;
-    }
     for (int other = 0; other < VERB_COUNT; other++)
         if (cli_option_find(name, length, (enum cli_verb_id)other)) {
             cli_error("%s: unknown option --%.*s (it is an option of `dvit %s`); see `dvit %s "
                       "--help`",
-                      cli_verbs[verb].name, shown, name, cli_verbs[other].name,
-                      cli_verbs[verb].name);
+                      own, shown, name, cli_verbs[other].name, own);
             return;
         }
-    cli_error("%s: unknown option --%.*s; see `dvit %s --help`", cli_verbs[verb].name, shown, name,
-              cli_verbs[verb].name);
+    if (nearest)
+        cli_error("%s: unknown option --%.*s; did you mean --%s?", own, shown, name, nearest);
+    else
+        cli_error("%s: unknown option --%.*s; see `dvit %s --help`", own, shown, name, own);
 }
 
 /* Reads the option at arguments[*at] and advances *at over a value of its own. */
