@@ -1,5 +1,5 @@
 /* Matrix products by oneDNN: the only file that includes it. Compiles against the C API of 2.x
- * (checked with 2.6.3) and 3.x.
+ * (checked with 2.6.3) and 3.x (checked with 3.2.0).
  *
  * A plan holds one primitive per prepared row count and weight layout, with its memory objects made
  * once for every member: a run sets data pointers and executes. Our part of a run allocates

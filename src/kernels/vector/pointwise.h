@@ -1,0 +1,106 @@
+/* Template: GELU, its derivative, scaled addition and column sums. Compiled once per level.
+ *
+ * GELU and its derivative rest on two odd functions, Φ(x) − ½ and Φ(x) + x·φ(x) − ½, divided by x:
+ * even, so a polynomial in x², centred on its interval to keep coefficients and rounding small.
+ * Coefficients: minimax fits (Chebyshev least squares, reweighted) of |error| ≤ 8e-7 and 1.1e-6
+ * after float evaluation; beyond the interval the function is 0 or x (0 or 1) to the same accuracy.
+ */
+#ifndef DVIT_KERNELS_VECTOR_POINTWISE_H
+#define DVIT_KERNELS_VECTOR_POINTWISE_H
+
+#include "kernels/kernel_names.h"
+
+#define GELU_LIMIT          5.25f
+#define GELU_GRADIENT_LIMIT 5.5f
+
+/* Σ c_k s^k, constant term first. */
+static inline vec polynomial(const float *coefficients, int count, vec s)
+{
+    vec p = vec_set(coefficients[count - 1]);
+    for (int k = count - 2; k >= 0; k--)
+        p = vec_fma(p, s, vec_set(coefficients[k]));
+    return p;
+}
+
+/* x² → [−1, 1] over |x| ≤ limit; beyond it stays at 1, so that nothing overflows. NaN stays. */
+static inline vec centred_square(vec x, float limit)
+{
+    return vec_min(vec_set(1.0f), vec_fma(x * x, vec_set(2.0f / (limit * limit)), vec_set(-1.0f)));
+}
+
+static inline vec gelu(vec x)
+{
+    static const float c[] = {1.346593499e-01f,  -6.712657958e-02f, 4.964493588e-02f,
+                              -3.977148235e-02f, 3.204966336e-02f,  -2.496530674e-02f,
+                              1.839909144e-02f,  -1.308076922e-02f, 8.908573538e-03f,
+                              -4.866620526e-03f, 2.031441778e-03f,  -1.563615282e-03f,
+                              1.396784442e-03f,  -4.773971450e-04f};
+    vec p = polynomial(c, sizeof c / sizeof *c, centred_square(x, GELU_LIMIT));
+    vec y = x * vec_fma(x, p, vec_set(0.5f));
+    y = vec_select_greater(x, vec_set(GELU_LIMIT), x, y);
+    return vec_select_greater(vec_set(-GELU_LIMIT), x, vec_set(0.0f), y);
+}
+
+static inline vec gelu_gradient(vec x)
+{
+    static const float c[] = {1.287592798e-01f,  -6.574323028e-02f, 5.365853012e-02f,
+                              -5.360237509e-02f, 6.040652841e-02f,  -7.027655840e-02f,
+                              7.389286160e-02f,  -6.576200575e-02f, 6.512660533e-02f,
+                              -7.152692229e-02f, 4.251601920e-02f,  -2.484766999e-03f,
+                              9.574442171e-03f,  -2.409029379e-02f, 1.046123821e-02f};
+    vec p = polynomial(c, sizeof c / sizeof *c, centred_square(x, GELU_GRADIENT_LIMIT));
+    vec g = vec_fma(x, p, vec_set(0.5f));
+    g = vec_select_greater(x, vec_set(GELU_GRADIENT_LIMIT), vec_set(1.0f), g);
+    return vec_select_greater(vec_set(-GELU_GRADIENT_LIMIT), x, vec_set(0.0f), g);
+}
+
+void KERNEL(gelu)(float *y, const float *x, size_t count)
+{
+    for (size_t i = 0; i < count; i += VEC_WIDTH)
+        vec_store_part(y + i, gelu(vec_load_part(x + i, count - i)), count - i);
+}
+
+void KERNEL(gelu_backward)(float *dx, const float *dy, const float *x, size_t count)
+{
+    for (size_t i = 0; i < count; i += VEC_WIDTH) {
+        size_t n = count - i;
+        vec_store_part(dx + i, vec_load_part(dy + i, n) * gelu_gradient(vec_load_part(x + i, n)),
+                       n);
+    }
+}
+
+void KERNEL(add_scaled)(float *y, const float *a, const float *b, float scale, size_t count)
+{
+    vec factor = vec_set(scale);
+    for (size_t i = 0; i < count; i += VEC_WIDTH) {
+        size_t n = count - i;
+        vec sum = vec_fma(factor, vec_load_part(b + i, n), vec_load_part(a + i, n));
+        vec_store_part(y + i, sum, n);
+    }
+}
+
+/* Four columns of vectors at a time, so that a row's cache lines are used while they are here. */
+void KERNEL(column_sums)(float *sums, const float *x, size_t rows, size_t width, size_t first,
+                         size_t last)
+{
+    enum { VECS = 4 };
+    size_t c = first;
+    for (; c + VECS * VEC_WIDTH <= last; c += VECS * VEC_WIDTH) {
+        vec sum[VECS];
+        for (int v = 0; v < VECS; v++)
+            sum[v] = vec_load(sums + c + v * VEC_WIDTH);
+        for (size_t r = 0; r < rows; r++)
+            for (int v = 0; v < VECS; v++)
+                sum[v] = sum[v] + vec_load(x + r * width + c + v * VEC_WIDTH);
+        for (int v = 0; v < VECS; v++)
+            vec_store(sums + c + v * VEC_WIDTH, sum[v]);
+    }
+    for (; c < last; c += VEC_WIDTH) {
+        vec sum = vec_load_part(sums + c, last - c);
+        for (size_t r = 0; r < rows; r++)
+            sum = sum + vec_load_part(x + r * width + c, last - c);
+        vec_store_part(sums + c, sum, last - c);
+    }
+}
+
+#endif

@@ -1,0 +1,474 @@
+/* Attention kernels: the reference against a double forward and its difference quotients (policy
+ * included), every vector level against the reference, over odd sizes, all kinds of policies, logit
+ * gaps up to 50, split query ranges, and inputs that are huge or NaN. */
+#define _DEFAULT_SOURCE /* MAP_ANONYMOUS */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <cmocka.h>
+
+#include "base/rng.h"
+#include "kernels/kernels.h"
+#include "test_kernels_guard.h"
+
+enum policy_kind { POLICY_NONE, POLICY_ONES, POLICY_ZEROS, POLICY_RANDOM, POLICY_KINDS };
+
+struct size_case {
+    int tokens, head_dim, heads;
+};
+
+static const struct size_case sizes[] = {
+    {1, 1, 1},   {1, 64, 2},  {2, 3, 1},    {3, 7, 2},    {7, 15, 1},   {15, 16, 3}, {16, 17, 1},
+    {17, 8, 2},  {31, 31, 1}, {63, 32, 1},  {64, 64, 1},  {65, 65, 1},  {24, 48, 2}, {50, 1, 3},
+    {97, 64, 2}, {130, 5, 1}, {197, 64, 1}, {200, 96, 1}, {33, 130, 1}, {5, 64, 6},
+};
+enum { SIZES = sizeof sizes / sizeof *sizes };
+
+static struct dvit_kernels reference;
+
+/* Inputs and outputs of one case. gap: the spread of the scores, roughly. */
+struct problem {
+    struct dvit_attention_shape shape;
+    size_t tokens, width, channels;
+    const float *policy_or_null;
+    struct guarded qkv, policy, dout, out, dqkv, dpolicy, scratch;
+};
+
+static struct problem problem_new(struct size_case size, enum policy_kind kind, double gap,
+                                  const struct dvit_kernels *kernels, enum guard_side side)
+{
+    struct problem p = {
+        .shape = {size.tokens, size.heads, size.head_dim, 1 / sqrtf((float)size.head_dim)},
+        .tokens = (size_t)size.tokens,
+        .width = (size_t)size.head_dim,
+        .channels = (size_t)(size.heads * size.head_dim),
+    };
+    struct dvit_rng rng =
+        dvit_rng_stream(13, DVIT_RNG_TEST, p.tokens, (uint32_t)(p.channels + kind * 1000));
+    p.qkv = guard_new(p.tokens * 3 * p.channels, side);
+    p.policy = guard_new(p.tokens, side);
+    p.dout = guard_new(p.tokens * p.channels, side);
+    p.out = guard_new(p.tokens * p.channels, side);
+    p.dqkv = guard_new(p.tokens * 3 * p.channels, side);
+    p.dpolicy = guard_new(p.tokens, side);
+    p.scratch = guard_new(kernels->attention_scratch(&p.shape), GUARD_AFTER);
+    for (size_t n = 0; n < p.tokens * 3 * p.channels; n++) {
+        bool query = n / p.channels % 3 == 0;
+        p.qkv.data[n] = (float)(dvit_rng_normal(&rng) * (query ? gap / 6 : 1));
+    }
+    for (size_t n = 0; n < p.tokens * p.channels; n++)
+        p.dout.data[n] = (float)dvit_rng_normal(&rng);
+    for (size_t j = 0; j < p.tokens; j++) {
+        p.policy.data[j] = kind == POLICY_ZEROS    ? 0
+                           : kind == POLICY_RANDOM ? (float)dvit_rng_below(&rng, 2)
+                                                   : 1;
+        p.dpolicy.data[j] = 0.25f; /* added to */
+    }
+    p.policy_or_null = kind == POLICY_NONE ? NULL : p.policy.data;
+    return p;
+}
+
+static void problem_free(struct problem *p)
+{
+    struct guarded *all[] = {&p->qkv,  &p->policy,  &p->dout,   &p->out,
+                             &p->dqkv, &p->dpolicy, &p->scratch};
+    for (size_t n = 0; n < sizeof all / sizeof *all; n++)
+        guard_free(all[n]);
+}
+
+/* --- the formula in double ---------------------------------------------------------------------
+ */
+
+struct exact {
+    double *qkv, *policy; /* inputs, free to vary */
+    double *max;          /* [H][T] m_i, held constant while they vary */
+    double eps;
+};
+
+static double exact_score(const struct problem *p, const double *qkv, size_t h, size_t i, size_t j)
+{
+    const double *q = qkv + i * 3 * p->channels + h * p->width;
+    const double *k = qkv + j * 3 * p->channels + p->channels + h * p->width;
+    double sum = 0;
+    for (size_t d = 0; d < p->width; d++)
+        sum += q[d] * k[d];
+    return sum * p->shape.scale;
+}
+
+/* out_i of head h, [D]. */
+static void exact_row(double *out, const struct problem *p, const struct exact *e, size_t h,
+                      size_t i)
+{
+    double sum = 0;
+    for (size_t d = 0; d < p->width; d++)
+        out[d] = 0;
+    for (size_t j = 0; j < p->tokens; j++) {
+        double gate = i == j ? 1 : e->policy[j];
+        double lead = exact_score(p, e->qkv, h, i, j) - e->max[h * p->tokens + i];
+        double w = gate == 0 ? 0 : exp(lead) * gate;
+        const double *v = e->qkv + j * 3 * p->channels + 2 * p->channels + h * p->width;
+        sum += w;
+        for (size_t d = 0; d < p->width; d++)
+            out[d] += (w + e->eps / (double)p->tokens) * v[d];
+    }
+    for (size_t d = 0; d < p->width; d++)
+        out[d] /= sum + e->eps;
+}
+
+static struct exact exact_new(const struct problem *p, double eps)
+{
+    size_t count = p->tokens * 3 * p->channels, heads = p->channels / p->width;
+    struct exact e = {.qkv = malloc(count * sizeof *e.qkv),
+                      .policy = malloc(p->tokens * sizeof *e.policy),
+                      .max = malloc(heads * p->tokens * sizeof *e.max),
+                      .eps = eps};
+    assert_true(e.qkv && e.policy && e.max);
+    for (size_t n = 0; n < count; n++)
+        e.qkv[n] = p->qkv.data[n];
+    for (size_t j = 0; j < p->tokens; j++)
+        e.policy[j] = p->policy_or_null ? p->policy.data[j] : 1;
+    for (size_t h = 0; h < heads; h++) {
+        for (size_t i = 0; i < p->tokens; i++) {
+            double max = -INFINITY;
+            for (size_t j = 0; j < p->tokens; j++)
+                if (e.policy[j] > 0 || i == j)
+                    max = fmax(max, exact_score(p, e.qkv, h, i, j));
+            e.max[h * p->tokens + i] = max;
+        }
+    }
+    return e;
+}
+
+static void exact_free(struct exact *e)
+{
+    free(e->qkv), free(e->policy), free(e->max);
+}
+
+/* Σ dout·out over everything. */
+static double exact_loss(const struct problem *p, const struct exact *e)
+{
+    double loss = 0, row[256];
+    for (size_t h = 0; h * p->width < p->channels; h++) {
+        for (size_t i = 0; i < p->tokens; i++) {
+            exact_row(row, p, e, h, i);
+            for (size_t d = 0; d < p->width; d++)
+                loss += row[d] * p->dout.data[i * p->channels + h * p->width + d];
+        }
+    }
+    return loss;
+}
+
+static double slope(const struct problem *p, const struct exact *e, double *at)
+{
+    const double h = 1e-6, before = *at;
+    *at = before + h;
+    double up = exact_loss(p, e);
+    *at = before - h;
+    double down = exact_loss(p, e);
+    *at = before;
+    return (up - down) / (2 * h);
+}
+
+static void test_reference_is_the_formula(void **state)
+{
+    double row[256];
+    for (size_t n = 0; n < SIZES; n++) {
+        for (int kind = 0; kind < POLICY_KINDS; kind++) {
+            struct problem p =
+                problem_new(sizes[n], (enum policy_kind)kind, 8, &reference, GUARD_AFTER);
+            for (int masked = 0; masked < 2; masked++) {
+                if (!masked && kind != POLICY_NONE)
+                    continue;
+                struct exact e = exact_new(&p, masked ? 1e-6 : 0);
+                if (masked)
+                    reference.attention_masked(p.out.data, p.qkv.data, p.policy_or_null, 0,
+                                               p.shape.tokens, &p.shape, p.scratch.data);
+                else
+                    reference.attention(p.out.data, p.qkv.data, 0, p.shape.tokens, &p.shape,
+                                        p.scratch.data);
+                for (size_t h = 0; h * p.width < p.channels; h++) {
+                    for (size_t i = 0; i < p.tokens; i++) {
+                        exact_row(row, &p, &e, h, i);
+                        for (size_t d = 0; d < p.width; d++)
+                            assert_true(
+                                fabs(p.out.data[i * p.channels + h * p.width + d] - row[d]) < 1e-6);
+                    }
+                }
+                exact_free(&e);
+            }
+            problem_free(&p);
+        }
+    }
+}
+
+static void test_gradient_is_the_difference_quotient(void **state)
+{
+    const struct size_case small[] = {{1, 3, 1}, {5, 4, 2}, {9, 3, 1}};
+    for (size_t n = 0; n < sizeof small / sizeof *small; n++) {
+        for (int kind = 0; kind < POLICY_KINDS; kind++) {
+            struct problem p =
+                problem_new(small[n], (enum policy_kind)kind, 6, &reference, GUARD_AFTER);
+            struct exact e = exact_new(&p, 1e-6f);
+            reference.attention_masked(p.out.data, p.qkv.data, p.policy_or_null, 0, p.shape.tokens,
+                                       &p.shape, p.scratch.data);
+            reference.attention_masked_backward(p.dqkv.data, p.dpolicy.data, p.dout.data,
+                                                p.out.data, p.qkv.data, p.policy_or_null, &p.shape,
+                                                p.scratch.data);
+            for (size_t at = 0; at < p.tokens * 3 * p.channels; at++) {
+                double want = slope(&p, &e, &e.qkv[at]);
+                assert_true(fabs(p.dqkv.data[at] - want) < 1e-5 * (1 + fabs(want)));
+            }
+            for (size_t j = 0; j < p.tokens; j++) {
+                double want = slope(&p, &e, &e.policy[j]);
+                assert_true(fabs(p.dpolicy.data[j] - 0.25 - want) < 1e-5 * (1 + fabs(want)));
+            }
+            exact_free(&e);
+            problem_free(&p);
+        }
+    }
+}
+
+/* --- every level against the reference -----------------------------------------------------------
+ */
+
+static double largest(const float *x, size_t count)
+{
+    double max = 0;
+    for (size_t n = 0; n < count; n++)
+        max = fmax(max, fabs(x[n]));
+    return max;
+}
+
+static void assert_close(const float *got, const float *want, size_t count, double bound,
+                         const char *what, const struct problem *p, enum dvit_cpu cpu)
+{
+    for (size_t n = 0; n < count; n++)
+        if (!(fabs((double)got[n] - want[n]) <= bound))
+            fail_msg("%s, %s, T %d D %d H %d, element %zu: %.9g, expected %.9g ± %.3g", what,
+                     dvit_cpu_name(cpu), p->shape.tokens, p->shape.head_dim, p->shape.heads, n,
+                     got[n], want[n], bound);
+}
+
+/* What rounding can do here: `relative`, the error of one exponential, which is the absolute error
+ * of its score; `mass`, the largest column sum of A; `lead`, the largest Σ_i exp(min(a − m, …))/S.
+ */
+struct magnitudes {
+    double relative, mass, lead, q, k, v, dout_v;
+};
+
+static struct magnitudes measure(const struct problem *p)
+{
+    struct exact e = exact_new(p, 1e-6);
+    struct magnitudes m = {0};
+    double width = (double)p->width, *a = malloc(p->tokens * p->tokens * sizeof *a);
+    assert_non_null(a);
+    for (size_t h = 0; h * p->width < p->channels; h++) {
+        for (size_t i = 0; i < p->tokens; i++) {
+            double sum = 0, max = e.max[h * p->tokens + i], *row = a + i * p->tokens;
+            for (size_t j = 0; j < p->tokens; j++) {
+                row[j] = exp(fmin(exact_score(p, e.qkv, h, i, j) - max, log(1e6)));
+                sum += row[j] * (i == j ? 1 : e.policy[j]);
+            }
+            for (size_t j = 0; j < p->tokens; j++)
+                row[j] /= sum;
+        }
+        for (size_t j = 0; j < p->tokens; j++) {
+            double lead = 0, mass = 0;
+            for (size_t i = 0; i < p->tokens; i++) {
+                lead += a[i * p->tokens + j];
+                mass += a[i * p->tokens + j] * (i == j ? 1 : e.policy[j]) + 1e-6;
+            }
+            m.lead = fmax(m.lead, lead);
+            m.mass = fmax(m.mass, mass);
+        }
+    }
+    for (size_t n = 0; n < p->tokens * 3; n++) {
+        double *to[] = {&m.q, &m.k, &m.v};
+        *to[n % 3] = fmax(*to[n % 3], largest(p->qkv.data + n * p->channels, p->channels));
+    }
+    m.dout_v = largest(p->dout.data, p->tokens * p->channels) * m.v * sqrt(width) * 3;
+    double score = p->shape.scale * m.q * m.k * fmin(width, 4 * sqrt(width));
+    m.relative = 0x1p-24 * (score * (4 + sqrt(width)) + 16 + 2 * sqrt((double)p->tokens));
+    free(a);
+    exact_free(&e);
+    return m;
+}
+
+static void check_level(const struct dvit_kernels *kernels, struct size_case size,
+                        enum policy_kind kind, double gap, enum guard_side side)
+{
+    struct problem p = problem_new(size, kind, gap, kernels, side);
+    struct problem want = problem_new(size, kind, gap, &reference, side);
+    struct magnitudes m = measure(&p);
+    size_t count = p.tokens * p.channels;
+    if (kind == POLICY_NONE) {
+        reference.attention(want.out.data, p.qkv.data, 0, size.tokens, &p.shape, want.scratch.data);
+        kernels->attention(p.out.data, p.qkv.data, 0, size.tokens, &p.shape, p.scratch.data);
+        assert_close(p.out.data, want.out.data, count, 2 * m.relative * m.v, "attention", &p,
+                     kernels->cpu);
+    }
+    for (size_t n = 0; n < count; n++)
+        p.out.data[n] = NAN;
+    reference.attention_masked(want.out.data, p.qkv.data, p.policy_or_null, 0, size.tokens,
+                               &p.shape, want.scratch.data);
+    kernels->attention_masked(p.out.data, p.qkv.data, p.policy_or_null, 0, size.tokens, &p.shape,
+                              p.scratch.data);
+    assert_close(p.out.data, want.out.data, count, 2 * m.relative * m.v, "attention_masked", &p,
+                 kernels->cpu);
+
+    reference.attention_masked_backward(want.dqkv.data, want.dpolicy.data, p.dout.data,
+                                        want.out.data, p.qkv.data, p.policy_or_null, &p.shape,
+                                        want.scratch.data);
+    kernels->attention_masked_backward(p.dqkv.data, p.dpolicy.data, p.dout.data, want.out.data,
+                                       p.qkv.data, p.policy_or_null, &p.shape, p.scratch.data);
+    const double bounds[] = {p.shape.scale * m.dout_v * m.k * 4 * m.relative,
+                             p.shape.scale * m.dout_v * m.q * m.mass * 4 * m.relative,
+                             largest(p.dout.data, count) * m.mass * 4 * m.relative};
+    for (size_t n = 0; n < p.tokens * 3; n++)
+        assert_close(p.dqkv.data + n * p.channels, want.dqkv.data + n * p.channels, p.channels,
+                     bounds[n % 3],
+                     n % 3 == 0   ? "dq"
+                     : n % 3 == 1 ? "dk"
+                                  : "dv",
+                     &p, kernels->cpu);
+    assert_close(p.dpolicy.data, want.dpolicy.data, p.tokens,
+                 size.heads * m.dout_v * m.lead * 4 * m.relative + 1e-6, "dpolicy", &p,
+                 kernels->cpu);
+    problem_free(&want);
+    problem_free(&p);
+}
+
+static void test_levels(void **state)
+{
+    for (int cpu = DVIT_CPU_REFERENCE + 1; cpu <= (int)dvit_cpu_best(); cpu++) {
+        struct dvit_kernels kernels;
+        dvit_kernels_select(&kernels, (enum dvit_cpu)cpu);
+        for (size_t n = 0; n < SIZES; n++) {
+            for (int kind = 0; kind < POLICY_KINDS; kind++) {
+                check_level(&kernels, sizes[n], (enum policy_kind)kind, 6, GUARD_AFTER);
+                check_level(&kernels, sizes[n], (enum policy_kind)kind, 50, GUARD_BEFORE);
+            }
+        }
+    }
+}
+
+/* Query ranges given to different threads make up the whole, and touch only their rows. */
+static void test_query_ranges(void **state)
+{
+    const struct size_case size = {67, 24, 2};
+    const int cuts[] = {0, 1, 6, 23, 64, 67};
+    for (int cpu = 0; cpu <= (int)dvit_cpu_best(); cpu++) {
+        struct dvit_kernels kernels;
+        dvit_kernels_select(&kernels, (enum dvit_cpu)cpu);
+        struct problem p = problem_new(size, POLICY_RANDOM, 6, &kernels, GUARD_AFTER);
+        size_t count = p.tokens * p.channels;
+        struct guarded whole = guard_new(count, GUARD_AFTER);
+        for (int masked = 0; masked < 2; masked++) {
+            for (size_t n = 0; n < count; n++)
+                p.out.data[n] = NAN;
+            for (size_t c = 0; c + 1 < sizeof cuts / sizeof *cuts; c++) {
+                float *out = p.out.data;
+                if (masked)
+                    kernels.attention_masked(out, p.qkv.data, p.policy.data, cuts[c], cuts[c + 1],
+                                             &p.shape, p.scratch.data);
+                else
+                    kernels.attention(out, p.qkv.data, cuts[c], cuts[c + 1], &p.shape,
+                                      p.scratch.data);
+                for (size_t n = (size_t)cuts[c + 1] * p.channels; n < count; n++)
+                    assert_true(isnan(out[n]));
+            }
+            if (masked)
+                kernels.attention_masked(whole.data, p.qkv.data, p.policy.data, 0, size.tokens,
+                                         &p.shape, p.scratch.data);
+            else
+                kernels.attention(whole.data, p.qkv.data, 0, size.tokens, &p.shape, p.scratch.data);
+            assert_close(p.out.data, whole.data, count, 2 * measure(&p).relative, "ranges", &p,
+                         kernels.cpu);
+        }
+        guard_free(&whole);
+        problem_free(&p);
+    }
+}
+
+/* A dropped key of enormous score changes nothing but the eps share and the capped dpolicy. */
+static void test_dropped_giants_are_harmless(void **state)
+{
+    const struct size_case size = {20, 16, 1};
+    for (int cpu = 0; cpu <= (int)dvit_cpu_best(); cpu++) {
+        struct dvit_kernels kernels;
+        dvit_kernels_select(&kernels, (enum dvit_cpu)cpu);
+        struct problem p = problem_new(size, POLICY_ONES, 6, &kernels, GUARD_AFTER);
+        size_t count = p.tokens * p.channels;
+        p.policy.data[3] = 0;
+        float *key = p.qkv.data + 3 * 3 * p.channels + p.channels;
+        for (size_t d = 0; d < p.channels; d++)
+            key[d] *= 1e30f;
+        kernels.attention_masked(p.out.data, p.qkv.data, p.policy.data, 0, size.tokens, &p.shape,
+                                 p.scratch.data);
+        kernels.attention_masked_backward(p.dqkv.data, p.dpolicy.data, p.dout.data, p.out.data,
+                                          p.qkv.data, p.policy.data, &p.shape, p.scratch.data);
+        assert_true(largest(p.out.data, count) <= largest(p.qkv.data + 2 * p.channels, 16) * 5 + 5);
+        for (size_t n = 0; n < count * 3; n++)
+            assert_true(isfinite(p.dqkv.data[n]));
+        for (size_t j = 0; j < p.tokens; j++)
+            assert_true(isfinite(p.dpolicy.data[j]));
+        assert_true(fabsf(p.dpolicy.data[3]) > 1e3f); /* it leads by far: the cap, not infinity */
+        problem_free(&p);
+    }
+}
+
+static void test_huge_scores_stay_finite_and_nan_shows(void **state)
+{
+    const struct size_case size = {19, 16, 1};
+    for (int cpu = 0; cpu <= (int)dvit_cpu_best(); cpu++) {
+        struct dvit_kernels kernels;
+        dvit_kernels_select(&kernels, (enum dvit_cpu)cpu);
+        struct problem p = problem_new(size, POLICY_RANDOM, 6, &kernels, GUARD_AFTER);
+        size_t count = p.tokens * p.channels;
+        for (size_t i = 0; i < p.tokens; i++) { /* all scores ±∞ in float: one channel decides */
+            float *q = p.qkv.data + i * 3 * p.channels;
+            for (size_t d = 1; d < p.channels; d++)
+                q[d] = 0;
+            q[0] = i % 2 ? 1e30f : -1e30f;
+            q[p.channels] = 1e30f;
+        }
+        for (int masked = 0; masked < 2; masked++) {
+            if (masked)
+                kernels.attention_masked(p.out.data, p.qkv.data, p.policy.data, 0, size.tokens,
+                                         &p.shape, p.scratch.data);
+            else
+                kernels.attention(p.out.data, p.qkv.data, 0, size.tokens, &p.shape, p.scratch.data);
+            for (size_t n = 0; n < count; n++)
+                assert_true(fabsf(p.out.data[n]) < 10);
+        }
+        problem_free(&p);
+
+        p = problem_new(size, POLICY_NONE, 6, &kernels, GUARD_AFTER);
+        p.qkv.data[5 * 3 * p.channels + 2] = NAN; /* query 5 */
+        kernels.attention(p.out.data, p.qkv.data, 0, size.tokens, &p.shape, p.scratch.data);
+        for (size_t n = 0; n < count; n++)
+            assert_int_equal(isnan(p.out.data[n]) != 0, n / p.channels == 5);
+        p.qkv.data[7 * 3 * p.channels + p.channels] = NAN; /* key 7 */
+        kernels.attention_masked(p.out.data, p.qkv.data, NULL, 0, size.tokens, &p.shape,
+                                 p.scratch.data);
+        for (size_t n = 0; n < count; n++)
+            assert_true(isnan(p.out.data[n]));
+        problem_free(&p);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_reference_is_the_formula),
+        cmocka_unit_test(test_gradient_is_the_difference_quotient),
+        cmocka_unit_test(test_levels),
+        cmocka_unit_test(test_query_ranges),
+        cmocka_unit_test(test_dropped_giants_are_harmless),
+        cmocka_unit_test(test_huge_scores_stay_finite_and_nan_shows),
+    };
+    dvit_kernels_select(&reference, DVIT_CPU_REFERENCE);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
