@@ -1,0 +1,219 @@
+/* Products by shape. Row counts to prepare are those of dvit_chunk_count on every share a member can
+ * get; see ops/linear.c, which must cut rows the same way. */
+#include "graph/products.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static bool is_linear(const struct dvit_op *op)
+{
+    return op->class == &dvit_op_linear;
+}
+
+static bool same_shape(const struct dvit_matmul_shape *a, const struct dvit_matmul_shape *b)
+{
+    return a->kind == b->kind && a->outputs == b->outputs && a->inputs == b->inputs &&
+           a->x_stride == b->x_stride && a->y_stride == b->y_stride && a->bias == b->bias &&
+           a->accumulate == b->accumulate;
+}
+
+static enum dvit_status find_or_create(struct dvit_products *products,
+                                       const struct dvit_matmul_shape *shape,
+                                       const struct dvit_matmul **out, struct dvit_error *error)
+{
+    for (int i = 0; i < products->count; i++)
+        if (same_shape(shape, &products->shapes[i])) {
+            *out = products->matmuls[i];
+            return DVIT_OK;
+        }
+    size_t count = (size_t)products->count + 1;
+    struct dvit_matmul_shape *shapes = realloc(products->shapes, count * sizeof *shapes);
+    if (shapes)
+        products->shapes = shapes;
+    struct dvit_matmul **matmuls = realloc(products->matmuls, count * sizeof *matmuls);
+    if (matmuls)
+        products->matmuls = matmuls;
+    if (!shapes || !matmuls)
+        return dvit_error_set(error, DVIT_ERROR_MEMORY, "matrix products: out of memory");
+    enum dvit_status status = dvit_matmul_create(&matmuls[count - 1], shape, products->cpu,
+                                                 products->members, error);
+    if (status != DVIT_OK)
+        return status;
+    shapes[count - 1] = *shape;
+    products->count = (int)count;
+    *out = matmuls[count - 1];
+    return DVIT_OK;
+}
+
+static struct dvit_matmul_shape shape_of(const struct dvit_graph *graph, const struct dvit_op *op,
+                                         enum dvit_matmul_kind kind, size_t outputs)
+{
+    size_t inputs = graph->values[op->inputs[0]].width;
+    return (struct dvit_matmul_shape){
+        .kind = kind,
+        .outputs = outputs,
+        .inputs = inputs,
+        .x_stride = inputs,
+        .y_stride = op->is.linear.outputs,
+        .bias = kind == DVIT_MATMUL_FORWARD && op->parameters[1] != DVIT_NONE,
+        .accumulate = kind == DVIT_MATMUL_DATA && dvit_op_accumulates(op, 0),
+    };
+}
+
+static enum dvit_status create_for(struct dvit_products *products, const struct dvit_graph *graph,
+                                   struct dvit_op *op, struct dvit_error *error)
+{
+    enum dvit_status status = DVIT_OK;
+    size_t outputs = op->is.linear.outputs, members = (size_t)products->members;
+    struct dvit_matmul_shape shape = shape_of(graph, op, DVIT_MATMUL_FORWARD, outputs);
+    DVIT_TRY(find_or_create(products, &shape, &op->product.forward, error));
+    if (graph->values[op->inputs[0]].gradient) {
+        shape = shape_of(graph, op, DVIT_MATMUL_DATA, outputs);
+        DVIT_TRY(find_or_create(products, &shape, &op->product.data, error));
+    }
+    if (graph->training && dvit_op_trains(graph, op, 0)) {
+        size_t share[2] = {(outputs + members - 1) / members, outputs / members};
+        for (int i = 0; i < 2; i++) {
+            if (share[i] == 0)
+                continue; /* fewer channels than members: some have none */
+            shape = shape_of(graph, op, DVIT_MATMUL_WEIGHT, share[i]);
+            DVIT_TRY(find_or_create(products, &shape, &op->product.weight[i], error));
+        }
+    }
+done:
+    return status;
+}
+
+enum dvit_status dvit_products_create(struct dvit_products *products, struct dvit_graph *graph,
+                                      enum dvit_cpu cpu, int members, struct dvit_error *error)
+{
+    enum dvit_status status = DVIT_OK;
+    *products = (struct dvit_products){.cpu = cpu, .members = members};
+    for (int i = 0; i < graph->op_count; i++)
+        if (is_linear(&graph->ops[i]))
+            DVIT_TRY(create_for(products, graph, &graph->ops[i], error));
+done:
+    if (status != DVIT_OK)
+        dvit_products_free(products);
+    return status;
+}
+
+void dvit_products_free(struct dvit_products *products)
+{
+    for (int i = 0; i < products->count; i++)
+        dvit_matmul_free(products->matmuls[i]);
+    free(products->shapes);
+    free(products->matmuls);
+    dvit_arena_free(&products->packed);
+    *products = (struct dvit_products){0};
+}
+
+/* Both chunk sizes that `rows` rows are cut into. */
+static enum dvit_status prepare_chunks(const struct dvit_matmul *matmul, size_t rows,
+                                       struct dvit_error *error)
+{
+    int chunks = dvit_chunk_count(rows);
+    enum dvit_status status = DVIT_OK;
+    for (int i = 0; i < chunks && status == DVIT_OK; i += chunks > 1 ? chunks - 1 : 1) {
+        struct dvit_span span = dvit_span_share(rows, i, chunks);
+        /* The products own their objects; only preparation changes them, before any run. */
+        status = dvit_matmul_prepare((struct dvit_matmul *)matmul, span.last - span.first, error);
+    }
+    return status;
+}
+
+static enum dvit_status prepare_op(const struct dvit_products *products,
+                                   const struct dvit_graph *graph, const struct dvit_op *op,
+                                   int images, bool by_rows, struct dvit_error *error)
+{
+    enum dvit_status status = DVIT_OK;
+    size_t rows = (size_t)images * dvit_graph_rows(graph, op->outputs[0]);
+    const struct dvit_matmul *chunked[2] = {op->product.forward, op->product.data};
+    for (int k = 0; k < 2; k++) {
+        if (!chunked[k])
+            continue;
+        int parts = by_rows ? products->members : 1;
+        for (int part = 0; part < parts; part += parts > 1 ? parts - 1 : 1) {
+            struct dvit_span span = dvit_span_share(rows, part, parts);
+            DVIT_TRY(prepare_chunks(chunked[k], span.last - span.first, error));
+        }
+    }
+done:
+    return status;
+}
+
+enum dvit_status dvit_products_prepare(struct dvit_products *products, const struct dvit_graph *graph,
+                                       int images, bool by_rows, struct dvit_error *error)
+{
+    enum dvit_status status = DVIT_OK;
+    for (int i = 0; i < graph->op_count; i++)
+        if (is_linear(&graph->ops[i]))
+            DVIT_TRY(prepare_op(products, graph, &graph->ops[i], images, by_rows, error));
+done:
+    return status;
+}
+
+enum dvit_status dvit_products_prepare_batch(const struct dvit_graph *graph, int images,
+                                             struct dvit_error *error)
+{
+    enum dvit_status status = DVIT_OK;
+    for (int i = 0; i < graph->op_count; i++) {
+        const struct dvit_op *op = &graph->ops[i];
+        if (!is_linear(op))
+            continue;
+        size_t rows = (size_t)images * dvit_graph_rows(graph, op->outputs[0]);
+        for (int k = 0; k < 2; k++)
+            if (op->product.weight[k])
+                DVIT_TRY(dvit_matmul_prepare((struct dvit_matmul *)op->product.weight[k], rows,
+                                             error));
+    }
+done:
+    return status;
+}
+
+/* Layout: one packed weight after the other; used to measure and to hand out. */
+static void lay_out(struct dvit_products *products, struct dvit_graph *graph)
+{
+    for (int i = 0; i < graph->op_count; i++) {
+        struct dvit_op *op = &graph->ops[i];
+        if (!is_linear(op))
+            continue;
+        size_t bytes = dvit_matmul_packed_bytes(op->product.forward);
+        op->product.packed = bytes ? dvit_arena_take(&products->packed, bytes, 1) : NULL;
+    }
+}
+
+enum dvit_status dvit_products_pack(struct dvit_products *products, struct dvit_graph *graph,
+                                    const float *const *parameters, struct dvit_error *error)
+{
+    enum dvit_status status = DVIT_OK;
+    lay_out(products, graph);
+    DVIT_TRY(dvit_arena_commit(&products->packed, "packed weights", error));
+    lay_out(products, graph);
+    for (int i = 0; i < graph->op_count; i++) {
+        struct dvit_op *op = &graph->ops[i];
+        if (is_linear(op) && op->product.packed)
+            DVIT_TRY(dvit_matmul_pack((struct dvit_matmul *)op->product.forward,
+                                      (void *)op->product.packed, parameters[op->parameters[0]],
+                                      error));
+    }
+done:
+    return status;
+}
+
+size_t dvit_products_scratch_bytes(const struct dvit_products *products,
+                                   const struct dvit_graph *graph,
+                                   const struct dvit_kernels *kernels)
+{
+    size_t largest = 0;
+    for (int i = 0; i < products->count; i++) {
+        size_t bytes = dvit_matmul_scratch_bytes(products->matmuls[i]);
+        largest = bytes > largest ? bytes : largest;
+    }
+    for (int i = 0; i < graph->op_count; i++) {
+        const struct dvit_op *op = &graph->ops[i];
+        size_t bytes = op->class->scratch_bytes ? op->class->scratch_bytes(graph, op, kernels) : 0;
+        largest = bytes > largest ? bytes : largest;
+    }
+    return dvit_align_up(largest);
+}

@@ -1,0 +1,210 @@
+/* The training walk and its memory plan. A step of the backward plan is an operator in reverse. */
+#include "graph/training.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "graph/memory.h"
+
+static bool has_trained_parameters(const struct dvit_graph *graph, const struct dvit_op *op)
+{
+    for (int i = 0; i < DVIT_OP_PARAMETERS; i++)
+        if (dvit_op_trains(graph, op, i))
+            return true;
+    return false;
+}
+
+static bool takes_part(const struct dvit_graph *graph, const struct dvit_op *op)
+{
+    return graph->values[op->outputs[0]].gradient;
+}
+
+enum dvit_status dvit_training_mark(struct dvit_graph *graph, struct dvit_error *error)
+{
+    bool *begun = calloc((size_t)graph->value_count + 1, sizeof *begun);
+    if (!begun)
+        return dvit_error_set(error, DVIT_ERROR_MEMORY, "training plan: out of memory");
+    for (int i = graph->op_count - 1; i >= 0; i--) {
+        struct dvit_op *op = &graph->ops[i];
+        op->accumulate = 0;
+        for (int k = 0; takes_part(graph, op) && k < DVIT_OP_INPUTS; k++) {
+            int v = op->inputs[k];
+            if (v == DVIT_NONE || !graph->values[v].gradient)
+                continue;
+            if (begun[v])
+                op->accumulate |= 1u << k;
+            begun[v] = true;
+        }
+    }
+    free(begun);
+    return DVIT_OK;
+}
+
+/* The step until which a gradient read at `step` may not be overwritten: members meet inside every
+ * step that has trained parameters, after its first half. */
+static int safe_until(const struct dvit_graph *graph, int step)
+{
+    int last = graph->op_count - 1;
+    while (step < last) {
+        step++;
+        if (has_trained_parameters(graph, &graph->ops[last - step]))
+            break;
+    }
+    return step;
+}
+
+static void touch(struct dvit_buffer *buffer, int first, int last)
+{
+    if (buffer->first > buffer->last)
+        buffer->first = first;
+    if (last > buffer->last)
+        buffer->last = last;
+}
+
+/* buffer_of[v]: which buffer holds the gradient of v; residuals pass theirs on in place. */
+static void find_gradient_lives(const struct dvit_graph *graph, int images,
+                                struct dvit_buffer *buffers, int *buffer_of)
+{
+    for (int v = 0; v < graph->value_count; v++) {
+        size_t rows = (size_t)images * dvit_graph_rows(graph, v);
+        buffer_of[v] = v;
+        buffers[v] = (struct dvit_buffer){
+            .size_bytes = rows * graph->values[v].width * sizeof(float), .first = 1, .last = 0};
+    }
+    for (int i = graph->op_count - 1; i >= 0; i--) {
+        const struct dvit_op *op = &graph->ops[i];
+        if (!takes_part(graph, op))
+            continue;
+        int step = graph->op_count - 1 - i, last = safe_until(graph, step);
+        touch(&buffers[buffer_of[op->outputs[0]]], step, last);
+        if (op->outputs[1] != DVIT_NONE && graph->values[op->outputs[1]].gradient_only)
+            touch(&buffers[op->outputs[1]], step, last);
+        for (int k = 0; k < DVIT_OP_INPUTS; k++) {
+            int v = op->inputs[k];
+            if (v == DVIT_NONE || !graph->values[v].gradient)
+                continue;
+            if (k == op->class->passes_gradient && !dvit_op_accumulates(op, k))
+                buffer_of[v] = buffer_of[op->outputs[0]];
+            touch(&buffers[buffer_of[v]], step, last);
+        }
+    }
+}
+
+struct plan {
+    struct dvit_buffer *buffers; /* of gradients, [value_count] */
+    int *buffer_of;              /* [value_count] */
+};
+
+static void lay_out(struct dvit_training *t, const struct plan *plan)
+{
+    const struct dvit_graph *graph = t->graph;
+    size_t count = (size_t)graph->value_count;
+    t->values = dvit_arena_take(&t->arena, count, sizeof *t->values);
+    t->gradients = dvit_arena_take(&t->arena, count, sizeof *t->gradients);
+    t->layout.offset = dvit_arena_take(&t->arena, (size_t)t->max_images + 1, sizeof(int));
+    t->scratch = dvit_arena_take(&t->arena, (size_t)t->members, t->scratch_bytes);
+    size_t before = t->arena.used_bytes;
+    for (int v = 0; v < graph->value_count; v++) {
+        const struct dvit_value *value = &graph->values[v];
+        size_t rows = (size_t)t->max_images * dvit_graph_rows(graph, v);
+        float *data = value->external || value->gradient_only
+                          ? NULL
+                          : dvit_arena_take(&t->arena, rows * value->width, sizeof *data);
+        if (t->values)
+            t->values[v] = data;
+    }
+    t->values_bytes = t->arena.used_bytes - before;
+    unsigned char *gradients = dvit_arena_take(&t->arena, t->gradients_bytes, 1);
+    for (int v = 0; t->gradients && v < graph->value_count; v++) {
+        const struct dvit_buffer *buffer = &plan->buffers[plan->buffer_of[v]];
+        bool used = graph->values[v].gradient && buffer->first <= buffer->last;
+        t->gradients[v] = used ? (float *)(void *)(gradients + buffer->offset) : NULL;
+    }
+}
+
+enum dvit_status dvit_training_create(struct dvit_training *training, struct dvit_graph *graph,
+                                      const struct dvit_kernels *kernels,
+                                      const struct dvit_products *products, int max_images,
+                                      int members, struct dvit_error *error)
+{
+    enum dvit_status status = DVIT_OK;
+    struct plan plan = {
+        .buffers = calloc((size_t)graph->value_count + 1, sizeof *plan.buffers),
+        .buffer_of = calloc((size_t)graph->value_count + 1, sizeof *plan.buffer_of),
+    };
+    *training = (struct dvit_training){
+        .graph = graph, .kernels = kernels, .max_images = max_images, .members = members};
+    if (!plan.buffers || !plan.buffer_of)
+        DVIT_FAIL(error, DVIT_ERROR_MEMORY, "training plan: out of memory");
+    training->scratch_bytes = dvit_products_scratch_bytes(products, graph, kernels);
+    find_gradient_lives(graph, max_images, plan.buffers, plan.buffer_of);
+    DVIT_TRY(dvit_memory_plan(plan.buffers, graph->value_count, &training->gradients_bytes, error));
+    lay_out(training, &plan);
+    DVIT_TRY(dvit_arena_commit(&training->arena, "training activations", error));
+    lay_out(training, &plan);
+done:
+    free(plan.buffers);
+    free(plan.buffer_of);
+    if (status != DVIT_OK)
+        dvit_training_free(training);
+    return status;
+}
+
+void dvit_training_free(struct dvit_training *training)
+{
+    dvit_arena_free(&training->arena);
+    *training = (struct dvit_training){0};
+}
+
+void dvit_training_begin(struct dvit_training *training, int images)
+{
+    int tokens = training->graph->patches + training->graph->prefix;
+    for (int i = 0; i <= images; i++)
+        training->layout.offset[i] = i * tokens;
+}
+
+struct dvit_run dvit_training_view(const struct dvit_training_job *job, int member)
+{
+    struct dvit_training *t = job->training;
+    return (struct dvit_run){
+        .graph = t->graph,
+        .kernels = t->kernels,
+        .images = job->images,
+        .layout = &t->layout,
+        .values = t->values,
+        .gradients = t->gradients,
+        .parameters = job->parameters,
+        .parameter_gradients = job->parameter_gradients,
+        .scratch = t->scratch + (size_t)member * t->scratch_bytes,
+        .member = member,
+        .members = t->members,
+        .product_member = member,
+        .loss_scale = job->loss_scale,
+        .failure = job->failure,
+    };
+}
+
+void dvit_training_forward(const struct dvit_training_job *job, int member)
+{
+    struct dvit_run run = dvit_training_view(job, member);
+    for (int i = 0; i < run.graph->op_count; i++)
+        run.graph->ops[i].class->forward(&run.graph->ops[i], &run);
+}
+
+void dvit_training_run(const struct dvit_training_job *job, int member)
+{
+    struct dvit_run run = dvit_training_view(job, member);
+    dvit_training_forward(job, member);
+    dvit_threads_barrier(job->team); /* losses sum over everyone's images */
+    for (int i = run.graph->op_count - 1; i >= 0; i--) {
+        const struct dvit_op *op = &run.graph->ops[i];
+        if (!takes_part(run.graph, op))
+            continue;
+        if (op->class->backward)
+            op->class->backward(op, &run);
+        if (has_trained_parameters(run.graph, op)) {
+            dvit_threads_barrier(job->team);
+            op->class->backward_parameters(op, &run);
+        }
+    }
+}

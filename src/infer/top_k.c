@@ -1,0 +1,39 @@
+/* From logits to answers: softmax and the best classes. */
+#include <math.h>
+
+#include "dvit/infer.h"
+
+void dvit_softmax(const float *logits, int classes, float *probabilities)
+{
+    double high = logits[0], sum = 0;
+    for (int k = 1; k < classes; k++)
+        high = logits[k] > high ? logits[k] : high;
+    for (int k = 0; k < classes; k++)
+        sum += exp(logits[k] - high);
+    for (int k = 0; k < classes; k++)
+        probabilities[k] = (float)(exp(logits[k] - high) / sum);
+}
+
+/* True if a stands before b: larger, or equal and of lower index; NaN stands last. */
+static bool before(const float *values, int a, int b)
+{
+    float x = values[a], y = values[b];
+    if (isnan(x) || isnan(y))
+        return isnan(x) == isnan(y) ? a < b : isnan(y);
+    return x > y || (x == y && a < b);
+}
+
+void dvit_top_k(const float *values, int count, int k, int *indices)
+{
+    int held = 0;
+    for (int i = 0; i < count; i++) {
+        int at = held < k ? held++ : k;
+        if (at == k && !before(values, i, indices[k - 1]))
+            continue;
+        if (at == k)
+            at = k - 1;
+        for (; at > 0 && before(values, i, indices[at - 1]); at--)
+            indices[at] = indices[at - 1];
+        indices[at] = i;
+    }
+}

@@ -1,0 +1,230 @@
+/* Model configurations: presets, "vit:key=value" texts, bounds, and the arithmetic of keep ratios. */
+#define _GNU_SOURCE
+#include <math.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "dvit/config.h"
+#include "models/presets.h"
+
+static struct dvit_config from_preset(const struct dvit_preset *preset)
+{
+    struct dvit_config config = {
+        .image_width = preset->image,
+        .image_height = preset->image,
+        .patch = preset->patch,
+        .dim = preset->dim,
+        .depth = preset->depth,
+        .heads = preset->heads,
+        .mlp = preset->mlp,
+        .classes = preset->classes,
+        .norm_eps = 1e-6f,
+        .keep = 1.0,
+    };
+    snprintf(config.name, sizeof config.name, "%s", preset->name);
+    return config;
+}
+
+const char *dvit_config_preset_name(size_t index)
+{
+    const struct dvit_preset *preset = dvit_preset_get(index);
+    return preset ? preset->name : NULL;
+}
+
+/* Edit distance of two short names (two rows of the table). */
+static size_t edit_distance(const char *a, const char *b)
+{
+    size_t row[65], length = strlen(b);
+    if (length > 64 || strlen(a) > 64)
+        return 64;
+    for (size_t j = 0; j <= length; j++)
+        row[j] = j;
+    for (size_t i = 1; a[i - 1]; i++) {
+        size_t diagonal = row[0];
+        row[0] = i;
+        for (size_t j = 1; j <= length; j++) {
+            size_t replace = diagonal + (a[i - 1] != b[j - 1]);
+            size_t other = (row[j] < row[j - 1] ? row[j] : row[j - 1]) + 1;
+            diagonal = row[j];
+            row[j] = replace < other ? replace : other;
+        }
+    }
+    return row[length];
+}
+
+static const char *nearest_preset(const char *text)
+{
+    const char *best = NULL;
+    size_t best_distance = SIZE_MAX;
+    for (size_t i = 0; dvit_config_preset_name(i); i++) {
+        size_t distance = edit_distance(text, dvit_config_preset_name(i));
+        if (distance < best_distance) {
+            best_distance = distance;
+            best = dvit_config_preset_name(i);
+        }
+    }
+    return best;
+}
+
+/* The integer fields that a "vit:" text may set. */
+static const struct field {
+    const char *key;
+    size_t offset;
+} fields[] = {
+    {"dim", offsetof(struct dvit_config, dim)},
+    {"depth", offsetof(struct dvit_config, depth)},
+    {"heads", offsetof(struct dvit_config, heads)},
+    {"mlp", offsetof(struct dvit_config, mlp)},
+    {"patch", offsetof(struct dvit_config, patch)},
+    {"classes", offsetof(struct dvit_config, classes)},
+    {"width", offsetof(struct dvit_config, image_width)},
+    {"height", offsetof(struct dvit_config, image_height)},
+};
+
+static enum dvit_status set_field(struct dvit_config *config, char *key, struct dvit_error *error)
+{
+    char *value = strchr(key, '=');
+    if (!value)
+        return dvit_error_set(error, DVIT_ERROR_ARGUMENT,
+                              "model text: \"%s\" has no value, expected key=number", key);
+    *value++ = 0;
+    char *end;
+    long number = strtol(value, &end, 10);
+    if (end == value || *end || number < 1 || number > 1000000000)
+        return dvit_error_set(error, DVIT_ERROR_ARGUMENT,
+                              "model text: %s is \"%s\", expected a positive whole number", key,
+                              value);
+    if (strcmp(key, "image") == 0) {
+        config->image_width = config->image_height = (int)number;
+        return DVIT_OK;
+    }
+    for (size_t i = 0; i < sizeof fields / sizeof *fields; i++)
+        if (strcmp(key, fields[i].key) == 0) {
+            *(int *)(void *)((char *)config + fields[i].offset) = (int)number;
+            return DVIT_OK;
+        }
+    return dvit_error_set(error, DVIT_ERROR_ARGUMENT,
+                          "model text: unknown key \"%s\", expected dim, depth, heads, mlp, patch, "
+                          "image, width, height or classes",
+                          key);
+}
+
+static enum dvit_status parse_fields(const char *text, struct dvit_config *config,
+                                     struct dvit_error *error)
+{
+    enum dvit_status status = DVIT_OK;
+    char *copy = malloc(strlen(text) + 1);
+    if (!copy)
+        return dvit_error_set(error, DVIT_ERROR_MEMORY, "model text: out of memory");
+    strcpy(copy, text);
+    *config = from_preset(dvit_preset_get(0)); /* deit-t's values where the text is silent */
+    snprintf(config->name, sizeof config->name, "vit");
+    config->mlp = 0;
+    char *rest = NULL;
+    for (char *key = strtok_r(copy, ",", &rest); key; key = strtok_r(NULL, ",", &rest))
+        DVIT_TRY(set_field(config, key, error));
+    if (!config->mlp)
+        config->mlp = 4 * config->dim;
+done:
+    free(copy);
+    return status;
+}
+
+enum dvit_status dvit_config_parse(const char *text, struct dvit_config *config,
+                                   struct dvit_error *error)
+{
+    if (strncmp(text, "vit:", 4) == 0) {
+        enum dvit_status status = parse_fields(text + 4, config, error);
+        return status == DVIT_OK ? dvit_config_check(config, error) : status;
+    }
+    for (size_t i = 0; dvit_preset_get(i); i++)
+        if (strcmp(text, dvit_preset_get(i)->name) == 0) {
+            *config = from_preset(dvit_preset_get(i));
+            return DVIT_OK;
+        }
+    return dvit_error_set(error, DVIT_ERROR_NOT_FOUND,
+                          "unknown model \"%.100s\"; the nearest preset is \"%s\"; other shapes: "
+                          "vit:dim=192,depth=6,heads=3,patch=4,image=32,classes=10",
+                          text, nearest_preset(text));
+}
+
+void dvit_config_add_stages(struct dvit_config *config, int stages, double keep)
+{
+    config->stages = stages;
+    config->keep = keep;
+    for (int s = 1; s <= stages && s <= DVIT_MAX_STAGES; s++)
+        config->stage_block[s - 1] = config->depth * s / (stages + 1);
+}
+
+static enum dvit_status check_range(const char *field, long value, long low, long high,
+                                    struct dvit_error *error)
+{
+    if (value >= low && value <= high)
+        return DVIT_OK;
+    return dvit_error_set(error, DVIT_ERROR_ARGUMENT, "model: %s is %ld, expected %ld to %ld",
+                          field, value, low, high);
+}
+
+static enum dvit_status check_stages(const struct dvit_config *c, struct dvit_error *error)
+{
+    enum dvit_status status = DVIT_OK;
+    DVIT_TRY(check_range("stages", c->stages, 0, DVIT_MAX_STAGES, error));
+    for (int s = 0; s < c->stages; s++) {
+        int after = s ? c->stage_block[s - 1] + 1 : 0;
+        if (c->stage_block[s] < after || c->stage_block[s] >= c->depth)
+            DVIT_FAIL(error, DVIT_ERROR_ARGUMENT,
+                      "model: stage %d prunes before block %d, expected %d to %d", s + 1,
+                      c->stage_block[s], after, c->depth - 1);
+    }
+    if (c->stages && c->dim % 4 != 0)
+        DVIT_FAIL(error, DVIT_ERROR_ARGUMENT,
+                  "model: dim is %d, pruning stages need a multiple of 4", c->dim);
+    if (!(c->keep > 0 && c->keep <= 1))
+        DVIT_FAIL(error, DVIT_ERROR_ARGUMENT, "model: keep is %g, expected above 0 up to 1",
+                  c->keep);
+done:
+    return status;
+}
+
+enum dvit_status dvit_config_check(const struct dvit_config *c, struct dvit_error *error)
+{
+    enum dvit_status status = DVIT_OK;
+    DVIT_TRY(check_range("image width", c->image_width, 1, DVIT_MAX_IMAGE_SIDE, error));
+    DVIT_TRY(check_range("image height", c->image_height, 1, DVIT_MAX_IMAGE_SIDE, error));
+    DVIT_TRY(check_range("patch", c->patch, 1, DVIT_MAX_IMAGE_SIDE, error));
+    DVIT_TRY(check_range("dim", c->dim, 1, DVIT_MAX_DIM, error));
+    DVIT_TRY(check_range("depth", c->depth, 1, DVIT_MAX_DEPTH, error));
+    DVIT_TRY(check_range("heads", c->heads, 1, c->dim, error));
+    DVIT_TRY(check_range("mlp", c->mlp, 1, 8 * DVIT_MAX_DIM, error));
+    DVIT_TRY(check_range("classes", c->classes, 1, DVIT_MAX_CLASSES, error));
+    if (c->dim % c->heads != 0)
+        DVIT_FAIL(error, DVIT_ERROR_ARGUMENT, "model: dim %d is not a multiple of heads %d", c->dim,
+                  c->heads);
+    if (c->image_width % c->patch != 0 || c->image_height % c->patch != 0)
+        DVIT_FAIL(error, DVIT_ERROR_ARGUMENT,
+                  "model: image %d × %d is not a multiple of the patch, %d pixels", c->image_width,
+                  c->image_height, c->patch);
+    DVIT_TRY(check_range("patches", dvit_config_patches(c), 1, DVIT_MAX_PATCHES, error));
+    if (!(c->norm_eps > 0 && c->norm_eps < 1))
+        DVIT_FAIL(error, DVIT_ERROR_ARGUMENT, "model: norm_eps is %g, expected between 0 and 1",
+                  (double)c->norm_eps);
+    DVIT_TRY(check_stages(c, error));
+done:
+    return status;
+}
+
+int dvit_config_patches(const struct dvit_config *config)
+{
+    return config->image_width / config->patch * (config->image_height / config->patch);
+}
+
+/* pow and truncation in double, as the reference computes them: exact floor arithmetic and repeated
+ * products give other counts at some grids. */
+int dvit_config_kept(const struct dvit_config *config, double keep, int stage)
+{
+    int kept = (int)(dvit_config_patches(config) * pow(keep, stage + 1));
+    return kept > 1 ? kept : 1;
+}

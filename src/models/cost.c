@@ -1,0 +1,85 @@
+/* What a model costs, and its layers one by one: walks over the inference graph, nothing is run. */
+#include <stdlib.h>
+
+#include "dvit/model.h"
+#include "models/vit.h"
+
+struct dvit_layers {
+    struct dvit_parameters parameters;
+    struct dvit_graph *graph;
+};
+
+enum dvit_status dvit_layers_create(struct dvit_layers **out, const struct dvit_config *config,
+                                    double keep, struct dvit_error *error)
+{
+    enum dvit_status status = DVIT_OK;
+    struct dvit_vit_values values;
+    struct dvit_vit_options options = {.keep = keep};
+    *out = NULL;
+    struct dvit_layers *layers = calloc(1, sizeof *layers);
+    if (!layers)
+        DVIT_FAIL(error, DVIT_ERROR_MEMORY, "layers: out of memory");
+    DVIT_TRY(dvit_config_check(config, error));
+    if (!(keep > 0 && keep <= 1))
+        DVIT_FAIL(error, DVIT_ERROR_ARGUMENT, "keep is %g, expected above 0 up to 1", keep);
+    DVIT_TRY(dvit_parameters_create(&layers->parameters, config, error));
+    DVIT_TRY(dvit_vit_build(&layers->graph, &values, config, &layers->parameters, &options, error));
+    *out = layers;
+    layers = NULL;
+done:
+    dvit_layers_free(layers);
+    return status;
+}
+
+size_t dvit_layers_count(const struct dvit_layers *layers)
+{
+    return (size_t)layers->graph->op_count;
+}
+
+struct dvit_layer_info dvit_layers_get(const struct dvit_layers *layers, size_t index)
+{
+    const struct dvit_graph *graph = layers->graph;
+    const struct dvit_op *op = &graph->ops[index];
+    struct dvit_layer_info info = {
+        .kind = op->class->kind,
+        .name = op->name,
+        .tokens = dvit_graph_rows(graph, op->outputs[0]),
+        .width = graph->values[op->outputs[0]].width,
+        .macs = op->class->macs ? op->class->macs(graph, op) : 0,
+    };
+    for (int i = 0; i < DVIT_OP_PARAMETERS; i++)
+        if (op->parameters[i] != DVIT_NONE)
+            info.parameters += layers->parameters.items[op->parameters[i]].count;
+    return info;
+}
+
+void dvit_layers_free(struct dvit_layers *layers)
+{
+    if (!layers)
+        return;
+    dvit_graph_free(layers->graph);
+    dvit_parameters_free(&layers->parameters);
+    free(layers);
+}
+
+/* The literature leaves out each predictor's first C×C product, on the patches it sees. */
+static double unpublished_macs(const struct dvit_config *config, const struct dvit_graph *graph)
+{
+    double macs = 0, width = config->dim;
+    for (int s = 0; s < graph->stages; s++)
+        macs += (s ? graph->kept[s - 1] : graph->patches) * width * width;
+    return macs;
+}
+
+enum dvit_status dvit_model_cost(const struct dvit_config *config, double keep,
+                                 struct dvit_cost *out, struct dvit_error *error)
+{
+    struct dvit_layers *layers;
+    enum dvit_status status = dvit_layers_create(&layers, config, keep, error);
+    if (status != DVIT_OK)
+        return status;
+    out->macs = dvit_graph_macs(layers->graph);
+    out->macs_published = out->macs - unpublished_macs(config, layers->graph);
+    dvit_layers_free(layers);
+    return DVIT_OK;
+}

@@ -1,0 +1,118 @@
+/* Multi-head self-attention within each image: qkv [T][3C] → [T][C]. In inference the plain softmax;
+ * in training the masked one, in which a dropped token gives nothing to others and still attends to
+ * the kept tokens and itself (kernels.h has the formulas).
+ *
+ * inputs: 0 qkv, 1 policy [T][1] or NONE (all kept). outputs: 0 out. */
+#include "ops/op.h"
+
+#include <math.h>
+#include <string.h>
+
+enum { QKV, POLICY };
+
+static enum dvit_status attention_shape(struct dvit_graph *graph, struct dvit_op *op,
+                                        struct dvit_error *error)
+{
+    enum dvit_status status = DVIT_OK;
+    struct dvit_value qkv = graph->values[op->inputs[QKV]];
+    size_t heads = (size_t)op->is.attention.heads;
+    DVIT_TRY(dvit_graph_expect(graph, op, QKV, DVIT_ROWS_TOKENS, 0, error));
+    if (op->inputs[POLICY] != DVIT_NONE)
+        DVIT_TRY(dvit_graph_expect(graph, op, POLICY, DVIT_ROWS_TOKENS, 1, error));
+    if (qkv.width % (3 * heads) != 0)
+        DVIT_FAIL(error, DVIT_ERROR_MISMATCH, "attention \"%s\": width %zu is not 3 × %zu heads",
+                  op->name, qkv.width, heads);
+    DVIT_TRY(dvit_graph_output(graph, op, 0, DVIT_ROWS_TOKENS, qkv.stage, qkv.width / 3, error));
+done:
+    return status;
+}
+
+static struct dvit_attention_shape shape_of(const struct dvit_graph *graph,
+                                            const struct dvit_op *op, int tokens)
+{
+    int heads = op->is.attention.heads;
+    int head_dim = (int)graph->values[op->outputs[0]].width / heads;
+    return (struct dvit_attention_shape){
+        .tokens = tokens,
+        .heads = heads,
+        .head_dim = head_dim,
+        .scale = 1.0f / sqrtf((float)head_dim),
+    };
+}
+
+static void attention_forward(const struct dvit_op *op, struct dvit_run *run)
+{
+    const struct dvit_value *out = &run->graph->values[op->outputs[0]];
+    const float *qkv = dvit_run_value(run, op->inputs[QKV]);
+    const float *policy = dvit_run_value(run, op->inputs[POLICY]);
+    float *y = dvit_run_value(run, op->outputs[0]);
+    struct dvit_span own = dvit_run_rows(run, DVIT_ROWS_TOKENS, out->stage);
+
+    for (int image = 0; image < run->images; image++) {
+        struct dvit_span rows =
+            dvit_run_image_rows(run, DVIT_ROWS_TOKENS, out->stage, image);
+        size_t first = rows.first > own.first ? rows.first : own.first;
+        size_t last = rows.last < own.last ? rows.last : own.last;
+        if (first >= last)
+            continue;
+        struct dvit_attention_shape shape =
+            shape_of(run->graph, op, (int)(rows.last - rows.first));
+        float *to = y + rows.first * out->width;
+        const float *from = qkv + rows.first * 3 * out->width;
+        int begin = (int)(first - rows.first), end = (int)(last - rows.first);
+        if (op->is.attention.masked)
+            run->kernels->attention_masked(to, from, policy ? policy + rows.first : NULL, begin,
+                                           end, &shape, run->scratch);
+        else
+            run->kernels->attention(to, from, begin, end, &shape, run->scratch);
+    }
+}
+
+static void attention_backward(const struct dvit_op *op, struct dvit_run *run)
+{
+    const struct dvit_value *out = &run->graph->values[op->outputs[0]];
+    float *dqkv = dvit_run_gradient(run, op->inputs[QKV]);
+    float *dpolicy = dvit_run_gradient(run, op->inputs[POLICY]);
+    const float *policy = dvit_run_value(run, op->inputs[POLICY]);
+    struct dvit_span images = dvit_run_images(run);
+
+    for (size_t image = images.first; image < images.last; image++) {
+        struct dvit_span rows =
+            dvit_run_image_rows(run, DVIT_ROWS_TOKENS, out->stage, (int)image);
+        size_t tokens = rows.last - rows.first, offset = rows.first * out->width;
+        struct dvit_attention_shape shape = shape_of(run->graph, op, (int)tokens);
+        if (dpolicy && !dvit_op_accumulates(op, POLICY))
+            memset(dpolicy + rows.first, 0, tokens * sizeof *dpolicy);
+        run->kernels->attention_masked_backward(
+            dqkv + 3 * offset, dpolicy ? dpolicy + rows.first : NULL,
+            dvit_run_gradient(run, op->outputs[0]) + offset,
+            dvit_run_value(run, op->outputs[0]) + offset,
+            dvit_run_value(run, op->inputs[QKV]) + 3 * offset, policy ? policy + rows.first : NULL,
+            &shape, run->scratch);
+    }
+}
+
+static size_t attention_scratch_bytes(const struct dvit_graph *graph, const struct dvit_op *op,
+                                      const struct dvit_kernels *kernels)
+{
+    struct dvit_attention_shape shape = shape_of(graph, op, graph->patches + graph->prefix);
+    return kernels->attention_scratch(&shape) * sizeof(float);
+}
+
+/* Scores and weighted sums: 2·T²·C. */
+static double attention_macs(const struct dvit_graph *graph, const struct dvit_op *op)
+{
+    double tokens = (double)dvit_graph_rows(graph, op->outputs[0]);
+    return 2.0 * tokens * tokens * (double)graph->values[op->outputs[0]].width;
+}
+
+const struct dvit_op_class dvit_op_attention = {
+    .kind = "attention",
+    .crosses_rows = true,
+    .shape = attention_shape,
+    .forward = attention_forward,
+    .backward = attention_backward,
+    .scratch_bytes = attention_scratch_bytes,
+    .macs = attention_macs,
+    .passes_gradient = DVIT_NONE,
+};

@@ -1,0 +1,186 @@
+/* Linear: one of
+ *     y = x·Wᵀ + b,   y = gelu(x·Wᵀ + b),   y = residual + scale_image·(x·Wᵀ + b),
+ * where the branch scale (drop path) is 1 if not given.
+ * Rows are worked on in chunks, so that the epilogue finds them in cache.
+ *
+ * inputs: 0 x, 1 residual or NONE, 2 branch scale [images][1] or NONE (training only).
+ * outputs: 0 y; 1 with GELU in training: the value before it; with a branch scale: the gradient of
+ * the branch. parameters: 0 weight [outputs][inputs], 1 bias [outputs]. */
+#include "ops/op.h"
+
+#include <string.h>
+
+enum { X, RESIDUAL, SCALE };
+
+static enum dvit_status linear_shape(struct dvit_graph *graph, struct dvit_op *op,
+                                     struct dvit_error *error)
+{
+    enum dvit_status status = DVIT_OK;
+    struct dvit_value x = graph->values[op->inputs[X]];
+    size_t width = op->is.linear.outputs;
+    if (op->is.linear.gelu && op->inputs[RESIDUAL] != DVIT_NONE)
+        DVIT_FAIL(error, DVIT_ERROR_UNSUPPORTED, "linear \"%s\": GELU and residual together",
+                  op->name);
+    if (op->inputs[SCALE] != DVIT_NONE && op->inputs[RESIDUAL] == DVIT_NONE)
+        DVIT_FAIL(error, DVIT_ERROR_UNSUPPORTED, "linear \"%s\": a branch scale needs a residual",
+                  op->name);
+    if (op->inputs[RESIDUAL] != DVIT_NONE)
+        DVIT_TRY(dvit_graph_expect(graph, op, RESIDUAL, x.rows, width, error));
+    if (op->inputs[SCALE] != DVIT_NONE)
+        DVIT_TRY(dvit_graph_expect(graph, op, SCALE, DVIT_ROWS_IMAGES, 1, error));
+    DVIT_TRY(dvit_graph_output(graph, op, 0, x.rows, x.stage, width, error));
+    if (graph->training && (op->is.linear.gelu || op->inputs[SCALE] != DVIT_NONE))
+        DVIT_TRY(dvit_graph_output(graph, op, 1, x.rows, x.stage, width, error));
+    if (op->outputs[1] != DVIT_NONE)
+        graph->values[op->outputs[1]].gradient_only = !op->is.linear.gelu;
+done:
+    return status;
+}
+
+static void note_failure(const struct dvit_run *run, enum dvit_status status)
+{
+    int none = DVIT_OK;
+    if (status != DVIT_OK)
+        atomic_compare_exchange_strong(run->failure, &none, (int)status);
+}
+
+/* y = residual + scale·branch, or scale·branch without a residual, with each image's own scale. */
+static void scale_rows(const struct dvit_op *op, const struct dvit_run *run, float *y,
+                       const float *residual, const float *branch, struct dvit_span rows)
+{
+    const struct dvit_value *value = &run->graph->values[op->outputs[0]];
+    const float *scale = dvit_run_value(run, op->inputs[SCALE]);
+    size_t width = value->width;
+    for (int image = 0; image < run->images; image++) {
+        struct dvit_span own = dvit_run_image_rows(run, value->rows, value->stage, image);
+        size_t first = own.first > rows.first ? own.first : rows.first;
+        size_t last = own.last < rows.last ? own.last : rows.last;
+        if (first >= last)
+            continue;
+        if (residual)
+            run->kernels->add_scaled(y + first * width, residual + first * width,
+                                     branch + first * width, scale[image], (last - first) * width);
+        else
+            for (size_t i = first * width; i < last * width; i++)
+                y[i] = scale[image] * branch[i];
+    }
+}
+
+static void epilogue(const struct dvit_op *op, struct dvit_run *run, float *y,
+                     struct dvit_span rows)
+{
+    size_t width = op->is.linear.outputs, offset = rows.first * width;
+    size_t count = (rows.last - rows.first) * width;
+    const float *residual = dvit_run_value(run, op->inputs[RESIDUAL]);
+    float *before = dvit_run_value(run, op->outputs[1]);
+    if (op->is.linear.gelu)
+        run->kernels->gelu(y + offset, (before ? before : y) + offset, count);
+    if (residual && op->inputs[SCALE] != DVIT_NONE)
+        scale_rows(op, run, y, residual, y, rows);
+    else if (residual)
+        run->kernels->add_scaled(y + offset, residual + offset, y + offset, 1.0f, count);
+}
+
+static void linear_forward(const struct dvit_op *op, struct dvit_run *run)
+{
+    const struct dvit_value *value = &run->graph->values[op->outputs[0]];
+    size_t inputs = dvit_op_input(run->graph, op, X)->width, outputs = op->is.linear.outputs;
+    float *x = dvit_run_value(run, op->inputs[X]);
+    float *y = dvit_run_value(run, op->outputs[0]);
+    float *before = dvit_run_value(run, op->outputs[1]);
+    float *product = op->is.linear.gelu && before ? before : y;
+    float *weight = (float *)dvit_run_parameter(run, op, 0); /* only read: FORWARD */
+    struct dvit_span own = dvit_run_rows(run, value->rows, value->stage);
+    int chunks = dvit_chunk_count(own.last - own.first);
+
+    for (int i = 0; i < chunks; i++) {
+        struct dvit_span rows = dvit_span_share(own.last - own.first, i, chunks);
+        rows.first += own.first;
+        rows.last += own.first;
+        note_failure(run, dvit_matmul_run(op->product.forward, run->product_member,
+                                          rows.last - rows.first, x + rows.first * inputs,
+                                          product + rows.first * outputs, weight,
+                                          op->product.packed, dvit_run_parameter(run, op, 1),
+                                          run->scratch));
+        epilogue(op, run, y, rows);
+    }
+}
+
+/* The gradient of the product's output: of y itself, scaled for drop path, through GELU in place. */
+static float *product_gradient(const struct dvit_op *op, const struct dvit_run *run)
+{
+    bool scaled = op->inputs[SCALE] != DVIT_NONE;
+    return dvit_run_gradient(run, op->outputs[scaled ? 1 : 0]);
+}
+
+static void linear_backward(const struct dvit_op *op, struct dvit_run *run)
+{
+    const struct dvit_value *value = &run->graph->values[op->outputs[0]];
+    size_t inputs = dvit_op_input(run->graph, op, X)->width, outputs = op->is.linear.outputs;
+    struct dvit_span rows = dvit_run_rows(run, value->rows, value->stage);
+    size_t count = rows.last - rows.first, offset = rows.first * outputs;
+    float *dy = dvit_run_gradient(run, op->outputs[0]);
+    float *dproduct = product_gradient(op, run);
+    float *dresidual = dvit_run_gradient(run, op->inputs[RESIDUAL]);
+    float *dx = dvit_run_gradient(run, op->inputs[X]);
+
+    if (dproduct != dy)
+        scale_rows(op, run, dproduct, NULL, dy, rows);
+    if (dresidual && dresidual != dy) { /* not passed on in place */
+        if (dvit_op_accumulates(op, RESIDUAL))
+            run->kernels->add_scaled(dresidual + offset, dresidual + offset, dy + offset, 1.0f,
+                                     count * outputs);
+        else
+            memcpy(dresidual + offset, dy + offset, count * outputs * sizeof *dy);
+    }
+    if (op->is.linear.gelu)
+        run->kernels->gelu_backward(dproduct + offset, dproduct + offset,
+                                    dvit_run_value(run, op->outputs[1]) + offset, count * outputs);
+    if (!dx)
+        return;
+    float *weight = (float *)dvit_run_parameter(run, op, 0); /* only read: DATA */
+    int chunks = dvit_chunk_count(count);
+    for (int i = 0; i < chunks; i++) {
+        struct dvit_span part = dvit_span_share(count, i, chunks);
+        size_t first = rows.first + part.first;
+        note_failure(run, dvit_matmul_run(op->product.data, run->product_member, part.last - part.first,
+                                          dx + first * inputs, dproduct + first * outputs, weight,
+                                          NULL, NULL, run->scratch));
+    }
+}
+
+static void linear_backward_parameters(const struct dvit_op *op, struct dvit_run *run)
+{
+    const struct dvit_value *value = &run->graph->values[op->outputs[0]];
+    size_t inputs = dvit_op_input(run->graph, op, X)->width, outputs = op->is.linear.outputs;
+    size_t rows = dvit_run_total_rows(run, value->rows, value->stage);
+    struct dvit_span channels = dvit_span_share(outputs, run->member, run->members);
+    float *dproduct = product_gradient(op, run);
+    float *dweight = dvit_run_parameter_gradient(run, op, 0);
+    float *dbias = dvit_run_parameter_gradient(run, op, 1);
+    if (channels.first == channels.last)
+        return;
+    bool smaller = channels.last - channels.first < (outputs + (size_t)run->members - 1) / (size_t)run->members;
+    note_failure(run, dvit_matmul_run(op->product.weight[smaller], run->product_member, rows,
+                                      dvit_run_value(run, op->inputs[X]),
+                                      dproduct + channels.first, dweight + channels.first * inputs,
+                                      NULL, NULL, run->scratch));
+    if (dbias)
+        run->kernels->column_sums(dbias, dproduct, rows, outputs, channels.first, channels.last);
+}
+
+static double linear_macs(const struct dvit_graph *graph, const struct dvit_op *op)
+{
+    return (double)dvit_graph_rows(graph, op->outputs[0]) *
+           (double)dvit_op_input(graph, op, X)->width * (double)op->is.linear.outputs;
+}
+
+const struct dvit_op_class dvit_op_linear = {
+    .kind = "linear",
+    .shape = linear_shape,
+    .forward = linear_forward,
+    .backward = linear_backward,
+    .backward_parameters = linear_backward_parameters,
+    .macs = linear_macs,
+    .passes_gradient = RESIDUAL,
+};

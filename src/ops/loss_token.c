@@ -1,0 +1,93 @@
+/* Token loss: mean over the kept patches of the whole batch, and over channels, of
+ * (student − teacher)² on the tokens after the final norm. The mask is the last decision, detached;
+ * nothing kept at all gives 0.
+ *
+ * inputs: 0 tokens [T][C], 1 teacher tokens [T][C], 2 policy [T][1] or NONE (all kept).
+ * outputs: 0 partial results (sum of squares, number of terms). */
+#include "ops/loss.h"
+
+#include <string.h>
+
+enum { TOKENS, TEACHER, POLICY };
+
+static enum dvit_status token_shape(struct dvit_graph *graph, struct dvit_op *op,
+                                    struct dvit_error *error)
+{
+    enum dvit_status status = DVIT_OK;
+    DVIT_TRY(dvit_graph_expect(graph, op, TOKENS, DVIT_ROWS_TOKENS, 0, error));
+    DVIT_TRY(dvit_graph_expect(graph, op, TEACHER, DVIT_ROWS_TOKENS,
+                               dvit_op_input(graph, op, TOKENS)->width, error));
+    if (op->inputs[POLICY] != DVIT_NONE)
+        DVIT_TRY(dvit_graph_expect(graph, op, POLICY, DVIT_ROWS_TOKENS, 1, error));
+    DVIT_TRY(dvit_graph_output(graph, op, 0, DVIT_ROWS_IMAGES, 0, 2, error));
+done:
+    return status;
+}
+
+static double squared_distance(const float *a, const float *b, size_t count)
+{
+    double sum = 0;
+    for (size_t i = 0; i < count; i++) {
+        double gap = (double)a[i] - b[i];
+        sum += gap * gap;
+    }
+    return sum;
+}
+
+static void token_forward(const struct dvit_op *op, struct dvit_run *run)
+{
+    const struct dvit_value *in = dvit_op_input(run->graph, op, TOKENS);
+    const float *tokens = dvit_run_value(run, op->inputs[TOKENS]);
+    const float *teacher = dvit_run_value(run, op->inputs[TEACHER]);
+    const float *policy = dvit_run_value(run, op->inputs[POLICY]);
+    float *partial = dvit_run_value(run, op->outputs[0]);
+    struct dvit_span images = dvit_run_images(run);
+    for (size_t image = images.first; image < images.last; image++) {
+        struct dvit_span rows = dvit_run_image_rows(run, DVIT_ROWS_TOKENS, in->stage, (int)image);
+        double sum = 0, terms = 0;
+        for (size_t row = rows.first + (size_t)run->graph->prefix; row < rows.last; row++) {
+            if (policy && policy[row] == 0.0f)
+                continue;
+            sum += squared_distance(tokens + row * in->width, teacher + row * in->width,
+                                    in->width);
+            terms += (double)in->width;
+        }
+        partial[2 * image] = (float)sum;
+        partial[2 * image + 1] = (float)terms;
+    }
+}
+
+/* ds = 2·(s − t)/terms for kept patches, 0 elsewhere. */
+static void token_backward(const struct dvit_op *op, struct dvit_run *run)
+{
+    float *dtokens = dvit_run_gradient(run, op->inputs[TOKENS]);
+    if (!dtokens)
+        return;
+    const struct dvit_value *in = dvit_op_input(run->graph, op, TOKENS);
+    const float *tokens = dvit_run_value(run, op->inputs[TOKENS]);
+    const float *teacher = dvit_run_value(run, op->inputs[TEACHER]);
+    const float *policy = dvit_run_value(run, op->inputs[POLICY]);
+    double terms = dvit_loss_sums(op, run).second;
+    float scale = terms > 0 ? (float)(2.0 * dvit_loss_gradient_scale(op, run) / terms) : 0.0f;
+    struct dvit_span images = dvit_run_images(run);
+    for (size_t image = images.first; image < images.last; image++) {
+        struct dvit_span rows = dvit_run_image_rows(run, DVIT_ROWS_TOKENS, in->stage, (int)image);
+        if (!dvit_op_accumulates(op, TOKENS))
+            memset(dtokens + rows.first * in->width, 0,
+                   (rows.last - rows.first) * in->width * sizeof *dtokens);
+        for (size_t row = rows.first + (size_t)run->graph->prefix; row < rows.last; row++) {
+            if (policy && policy[row] == 0.0f)
+                continue;
+            for (size_t i = row * in->width; i < (row + 1) * in->width; i++)
+                dtokens[i] += scale * (tokens[i] - teacher[i]);
+        }
+    }
+}
+
+const struct dvit_op_class dvit_op_loss_token = {
+    .kind = "token loss",
+    .shape = token_shape,
+    .forward = token_forward,
+    .backward = token_backward,
+    .passes_gradient = DVIT_NONE,
+};

@@ -1,0 +1,120 @@
+/* What operators share: access to graph and run, and the splitting of work among members. */
+#include "ops/op.h"
+
+const struct dvit_value *dvit_op_input(const struct dvit_graph *graph, const struct dvit_op *op,
+                                       int slot)
+{
+    int value = op->inputs[slot];
+    return value == DVIT_NONE ? NULL : &graph->values[value];
+}
+
+size_t dvit_graph_rows(const struct dvit_graph *graph, int value)
+{
+    const struct dvit_value *v = &graph->values[value];
+    if (v->rows == DVIT_ROWS_IMAGES)
+        return 1;
+    size_t patches = (size_t)(v->stage == 0 ? graph->patches : graph->kept[v->stage - 1]);
+    return v->rows == DVIT_ROWS_PATCHES ? patches : patches + (size_t)graph->prefix;
+}
+
+bool dvit_op_trains(const struct dvit_graph *graph, const struct dvit_op *op, int slot)
+{
+    int parameter = op->parameters[slot];
+    return parameter != DVIT_NONE && graph->trained && graph->trained[parameter];
+}
+
+bool dvit_op_accumulates(const struct dvit_op *op, int slot)
+{
+    return op->accumulate >> slot & 1u;
+}
+
+static const char *rows_name(enum dvit_rows rows)
+{
+    static const char *const names[] = {"tokens", "patches", "images"};
+    return names[rows];
+}
+
+enum dvit_status dvit_graph_expect(const struct dvit_graph *graph, const struct dvit_op *op,
+                                   int slot, enum dvit_rows rows, size_t width,
+                                   struct dvit_error *error)
+{
+    const struct dvit_value *value = dvit_op_input(graph, op, slot);
+    if (!value)
+        return dvit_error_set(error, DVIT_ERROR_ARGUMENT, "%s \"%s\": input %d is missing",
+                              op->class->kind, op->name, slot);
+    if (value->rows != rows || (width && value->width != width))
+        return dvit_error_set(error, DVIT_ERROR_MISMATCH,
+                              "%s \"%s\": input %d is [%s][%zu], expected [%s][%zu]",
+                              op->class->kind, op->name, slot, rows_name(value->rows),
+                              value->width, rows_name(rows), width);
+    return DVIT_OK;
+}
+
+struct dvit_span dvit_span_share(size_t total, int index, int parts)
+{
+    size_t count = (size_t)parts, part = (size_t)index;
+    size_t base = total / count, extra = total % count;
+    size_t first = part * base + (part < extra ? part : extra);
+    return (struct dvit_span){first, first + base + (part < extra)};
+}
+
+struct dvit_span dvit_run_images(const struct dvit_run *run)
+{
+    return dvit_span_share((size_t)run->images, run->member, run->members);
+}
+
+struct dvit_span dvit_run_image_rows(const struct dvit_run *run, enum dvit_rows rows, int stage,
+                                     int image)
+{
+    if (rows == DVIT_ROWS_IMAGES)
+        return (struct dvit_span){(size_t)image, (size_t)image + 1};
+    const int *offset = run->layout[stage].offset;
+    int before = rows == DVIT_ROWS_PATCHES ? run->graph->prefix : 0;
+    return (struct dvit_span){(size_t)(offset[image] - before * image),
+                              (size_t)(offset[image + 1] - before * (image + 1))};
+}
+
+size_t dvit_run_total_rows(const struct dvit_run *run, enum dvit_rows rows, int stage)
+{
+    return run->images ? dvit_run_image_rows(run, rows, stage, run->images - 1).last : 0;
+}
+
+struct dvit_span dvit_run_rows(const struct dvit_run *run, enum dvit_rows rows, int stage)
+{
+    if (run->by_rows)
+        return dvit_span_share(dvit_run_total_rows(run, rows, stage), run->member, run->members);
+    struct dvit_span images = dvit_run_images(run);
+    if (images.first == images.last)
+        return (struct dvit_span){0, 0};
+    return (struct dvit_span){
+        dvit_run_image_rows(run, rows, stage, (int)images.first).first,
+        dvit_run_image_rows(run, rows, stage, (int)images.last - 1).last,
+    };
+}
+
+float *dvit_run_value(const struct dvit_run *run, int value)
+{
+    return value == DVIT_NONE ? NULL : run->values[value];
+}
+
+float *dvit_run_gradient(const struct dvit_run *run, int value)
+{
+    return value == DVIT_NONE || !run->gradients ? NULL : run->gradients[value];
+}
+
+const float *dvit_run_parameter(const struct dvit_run *run, const struct dvit_op *op, int slot)
+{
+    int parameter = op->parameters[slot];
+    return parameter == DVIT_NONE ? NULL : run->parameters[parameter];
+}
+
+float *dvit_run_parameter_gradient(const struct dvit_run *run, const struct dvit_op *op, int slot)
+{
+    int parameter = op->parameters[slot];
+    return parameter == DVIT_NONE ? NULL : run->parameter_gradients[parameter];
+}
+
+int dvit_chunk_count(size_t rows)
+{
+    return (int)((rows + DVIT_CHUNK_ROWS - 1) / DVIT_CHUNK_ROWS);
+}

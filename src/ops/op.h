@@ -1,0 +1,213 @@
+/* What a model is made of: a list of operators over values.
+ *
+ * A graph is passive data: builders (models/) append to it through graph/builder.h, and walks
+ * (graph/) run it, plan it, count it. Each operator is one file here with everything known about
+ * it: shape rule, forward, backward, cost. Forward and backward are called by every member of a
+ * thread team on the same run; an operator does its member's share and never synchronises.
+ *
+ * Rows are packed: an activation is [rows][width] for a whole batch, and an image's rows stand
+ * together, class token first. The layout of a stage (after `stage` selections) says where. */
+#ifndef DVIT_OPS_OP_H
+#define DVIT_OPS_OP_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "kernels/kernels.h"
+#include "kernels/matmul.h"
+
+/* What one row of a value stands for. */
+enum dvit_rows {
+    DVIT_ROWS_TOKENS,  /* prefix (class) tokens and patches */
+    DVIT_ROWS_PATCHES, /* patches only */
+    DVIT_ROWS_IMAGES,  /* one row per image */
+};
+
+enum {
+    DVIT_OP_INPUTS = 4,
+    DVIT_OP_OUTPUTS = 3,
+    DVIT_OP_PARAMETERS = 2,
+    DVIT_NONE = -1, /* an input, output or parameter that is not there */
+};
+
+struct dvit_value {
+    const char *name; /* of the operator that makes it, or of the input; owned by the graph */
+    enum dvit_rows rows;
+    int stage; /* selections before it (always 0 in training: nothing is removed) */
+    size_t width;
+    bool external; /* an input: memory is bound by the executor */
+    bool gradient; /* depends on a trained parameter, so a gradient flows through it */
+    bool gradient_only; /* exists for its gradient; no forward memory in training */
+    bool keep;     /* an output of the graph: its memory is never reused */
+};
+
+struct dvit_op;
+struct dvit_graph;
+struct dvit_run;
+
+struct dvit_op_class {
+    const char *kind; /* as printed by `dvit info` */
+    /* Rows of other members, or of other images' order, are read: all members must have finished
+     * what came before, and must wait for it where rows of one image are split. */
+    bool crosses_rows;
+    /* Checks the inputs and declares op->outputs through dvit_graph_output. */
+    enum dvit_status (*shape)(struct dvit_graph *graph, struct dvit_op *op,
+                              struct dvit_error *error);
+    void (*forward)(const struct dvit_op *op, struct dvit_run *run);
+    /* Gradients of the inputs, for the member's own rows. NULL: nothing to do. */
+    void (*backward)(const struct dvit_op *op, struct dvit_run *run);
+    /* Gradients of the parameters over all rows, for the member's own channels. */
+    void (*backward_parameters)(const struct dvit_op *op, struct dvit_run *run);
+    /* Bytes of scratch per member, besides the matrix products'. NULL: none. */
+    size_t (*scratch_bytes)(const struct dvit_graph *graph, const struct dvit_op *op,
+                            const struct dvit_kernels *kernels);
+    /* Multiply–accumulates per image. NULL: not counted, as the literature counts. */
+    double (*macs)(const struct dvit_graph *graph, const struct dvit_op *op);
+    /* Index of the input whose gradient is the output's own, unchanged (a residual); or NONE. */
+    int passes_gradient;
+};
+
+struct dvit_op {
+    const struct dvit_op_class *class;
+    const char *name; /* "blocks.0.attn.qkv"; owned by the graph */
+    int inputs[DVIT_OP_INPUTS];
+    int outputs[DVIT_OP_OUTPUTS];
+    int parameters[DVIT_OP_PARAMETERS]; /* indices into the parameter table */
+    unsigned accumulate; /* bit i: the gradient of input i was begun by another operator */
+    union {
+        struct {
+            int patch, image_width, image_height; /* pixels */
+        } patchify;
+        struct {
+            float eps;
+        } layer_norm;
+        struct {
+            size_t outputs; /* channels */
+            bool gelu;
+        } linear;
+        struct {
+            int heads;
+            bool masked;
+        } attention;
+        struct {
+            int stage;
+            double keep;
+        } select;
+        struct {
+            double weight;      /* factor of this term in the total loss */
+            double target;      /* ratio: the stage's cumulative keep ratio */
+            bool on_batch_mean; /* ratio: square of the mean instead of mean of the squares */
+        } loss;
+    } is;
+    /* linear: the planned products; set by graph/products.c. */
+    struct {
+        const struct dvit_matmul *forward, *data; /* data: NULL where x has no gradient */
+        const struct dvit_matmul *weight[2]; /* for the larger and the smaller channel share */
+        const void *packed;                  /* weight in the product's own layout, or NULL */
+    } product;
+};
+
+struct dvit_graph {
+    struct dvit_op *ops;
+    struct dvit_value *values;
+    int op_count, op_capacity;
+    int value_count, value_capacity;
+    bool training;   /* masked forward and losses; else pruned forward */
+    int prefix;      /* tokens before the patches: 1, the class token */
+    int stages;      /* layouts are 0 … stages */
+    int patches;     /* N, at stage 0 */
+    int *kept;       /* [stages]: patches kept at each; uniform over images */
+    size_t parameter_count;
+    const bool *trained; /* [parameter_count], or NULL for none: parameters that get a gradient */
+};
+
+/* Appends a value that `op` makes; returns its index in op->outputs[slot] too. */
+enum dvit_status dvit_graph_output(struct dvit_graph *graph, struct dvit_op *op, int slot,
+                                   enum dvit_rows rows, int stage, size_t width,
+                                   struct dvit_error *error);
+/* Error unless input `slot` has the given rows and width (width 0: any). */
+enum dvit_status dvit_graph_expect(const struct dvit_graph *graph, const struct dvit_op *op,
+                                   int slot, enum dvit_rows rows, size_t width,
+                                   struct dvit_error *error);
+const struct dvit_value *dvit_op_input(const struct dvit_graph *graph, const struct dvit_op *op,
+                                       int slot);
+/* Rows of a value per image, where all images keep the stages' common counts. */
+size_t dvit_graph_rows(const struct dvit_graph *graph, int value);
+/* True if the operator's parameter in this slot is trained. */
+bool dvit_op_trains(const struct dvit_graph *graph, const struct dvit_op *op, int slot);
+
+/* Where images stand in the rows of one stage. */
+struct dvit_layout {
+    int *offset; /* [images + 1]: first token row of each image, then the total */
+};
+
+/* One execution, as one member sees it. Everything is borrowed from the executor. */
+struct dvit_run {
+    const struct dvit_graph *graph;
+    const struct dvit_kernels *kernels;
+    int images;
+    const struct dvit_layout *layout; /* [stages + 1] */
+    float *const *values;             /* [value_count] */
+    float *const *gradients;          /* [value_count]; training */
+    const float *const *parameters;   /* [parameter_count] */
+    float *const *parameter_gradients; /* [parameter_count]; NULL where not trained */
+    int *const *kept; /* [stages]: original indices of the kept patches, images × kept[stage] */
+    void *scratch;    /* this member's */
+    int member, members;
+    int product_member; /* as the matrix products know this thread */
+    bool by_rows;     /* members share the rows of each image; else each has whole images */
+    double loss_scale; /* 1 / micro-batches per step */
+    atomic_int *failure; /* a matrix product refused: first status that is not OK */
+};
+
+struct dvit_span {
+    size_t first, last; /* last is excluded */
+};
+
+/* Part `index` of `parts` nearly equal shares of `total`; the larger ones come first. */
+struct dvit_span dvit_span_share(size_t total, int index, int parts);
+/* This member's images. */
+struct dvit_span dvit_run_images(const struct dvit_run *run);
+/* This member's rows of a value of this kind and stage. */
+struct dvit_span dvit_run_rows(const struct dvit_run *run, enum dvit_rows rows, int stage);
+/* All rows of one image. */
+struct dvit_span dvit_run_image_rows(const struct dvit_run *run, enum dvit_rows rows, int stage,
+                                     int image);
+size_t dvit_run_total_rows(const struct dvit_run *run, enum dvit_rows rows, int stage);
+/* Pointer to a value's first row; NULL for DVIT_NONE. */
+float *dvit_run_value(const struct dvit_run *run, int value);
+float *dvit_run_gradient(const struct dvit_run *run, int value);
+const float *dvit_run_parameter(const struct dvit_run *run, const struct dvit_op *op, int slot);
+float *dvit_run_parameter_gradient(const struct dvit_run *run, const struct dvit_op *op, int slot);
+/* True if the gradient of input `slot` must be added to what is there. */
+bool dvit_op_accumulates(const struct dvit_op *op, int slot);
+
+/* The operators. Input and output slots are documented in each file. */
+extern const struct dvit_op_class dvit_op_patchify;
+extern const struct dvit_op_class dvit_op_embed;
+extern const struct dvit_op_class dvit_op_layer_norm;
+extern const struct dvit_op_class dvit_op_patch_norm; /* tokens in, patches out */
+extern const struct dvit_op_class dvit_op_linear;
+extern const struct dvit_op_class dvit_op_attention;
+extern const struct dvit_op_class dvit_op_kept_mean;
+extern const struct dvit_op_class dvit_op_select;
+extern const struct dvit_op_class dvit_op_class_token;
+extern const struct dvit_op_class dvit_op_loss_cross_entropy;
+extern const struct dvit_op_class dvit_op_loss_distill;
+extern const struct dvit_op_class dvit_op_loss_ratio;
+extern const struct dvit_op_class dvit_op_loss_token;
+
+/* Rows that one matrix product works on at a time: its output stays in the second-level cache for
+ * the epilogue. Spans of rows are cut into nearly equal chunks of at most this. */
+enum { DVIT_CHUNK_ROWS = 256 };
+int dvit_chunk_count(size_t rows);
+
+/* The value of a loss operator, unweighted, from its per-image partial results; after the forward
+ * pass of all members. */
+double dvit_loss_value(const struct dvit_op *op, const struct dvit_run *run);
+bool dvit_op_is_loss(const struct dvit_op *op);
+
+#endif

@@ -1,0 +1,234 @@
+/* Select: the pruning decision, from each patch's two scores (index 0 keep, 1 drop).
+ *
+ * Training: nothing is removed. With log p = log-softmax(scores) and Gumbel noise g,
+ *     hard_n = 1 if (log p + g)[keep] ≥ (log p + g)[drop] else 0,   policy_n = hard_n · before_n,
+ * and the gradient is that of the softmax of log p + g (straight-through, temperature 1). The class
+ * token's policy is 1.
+ *
+ * Inference: the `kept` patches with the largest score difference (the order of log p(keep)) stay, in
+ * ascending order of their place; of equal ones, the lower place. NaN counts as the lowest. Which
+ * patches of the original grid they are is written to run->kept.
+ *
+ * inputs, training: 0 scores [N][2], 1 policy before [T][1] or NONE, 2 noise [N][2].
+ * outputs, training: 0 policy [T][1], 1 log p [N][2].
+ * inputs, inference: 0 scores, 3 tokens [T][C]. outputs, inference: 0 tokens of the next stage. */
+#include "ops/op.h"
+
+#include <math.h>
+#include <string.h>
+
+enum { SCORES, POLICY, NOISE, TOKENS };
+
+static enum dvit_status select_shape(struct dvit_graph *graph, struct dvit_op *op,
+                                     struct dvit_error *error)
+{
+    enum dvit_status status = DVIT_OK;
+    int stage = graph->values[op->inputs[SCORES]].stage;
+    DVIT_TRY(dvit_graph_expect(graph, op, SCORES, DVIT_ROWS_PATCHES, 2, error));
+    if (graph->training) {
+        if (op->inputs[POLICY] != DVIT_NONE)
+            DVIT_TRY(dvit_graph_expect(graph, op, POLICY, DVIT_ROWS_TOKENS, 1, error));
+        DVIT_TRY(dvit_graph_expect(graph, op, NOISE, DVIT_ROWS_PATCHES, 2, error));
+        DVIT_TRY(dvit_graph_output(graph, op, 0, DVIT_ROWS_TOKENS, stage, 1, error));
+        DVIT_TRY(dvit_graph_output(graph, op, 1, DVIT_ROWS_PATCHES, stage, 2, error));
+    } else {
+        size_t width = dvit_op_input(graph, op, TOKENS)->width;
+        DVIT_TRY(dvit_graph_expect(graph, op, TOKENS, DVIT_ROWS_TOKENS, 0, error));
+        DVIT_TRY(dvit_graph_output(graph, op, 0, DVIT_ROWS_TOKENS, stage + 1, width, error));
+    }
+done:
+    return status;
+}
+
+static void log_softmax_pair(float *out, const float *scores)
+{
+    float high = fmaxf(scores[0], scores[1]);
+    float sum = high + logf(expf(scores[0] - high) + expf(scores[1] - high));
+    out[0] = scores[0] - sum;
+    out[1] = scores[1] - sum;
+}
+
+static bool hard_keep(const float *log_p, const float *noise)
+{
+    return log_p[0] + noise[0] >= log_p[1] + noise[1];
+}
+
+/* policy and before start at the image's first patch. */
+static void decide(float *policy, float *log_p, const float *scores, const float *before,
+                   const float *noise, size_t patches)
+{
+    for (size_t n = 0; n < patches; n++) {
+        log_softmax_pair(log_p + 2 * n, scores + 2 * n);
+        bool keep = hard_keep(log_p + 2 * n, noise + 2 * n);
+        policy[n] = keep ? (before ? before[n] : 1.0f) : 0.0f;
+    }
+}
+
+static void forward_masked(const struct dvit_op *op, struct dvit_run *run, int image)
+{
+    int stage = run->graph->values[op->outputs[0]].stage;
+    size_t prefix = (size_t)run->graph->prefix;
+    struct dvit_span tokens = dvit_run_image_rows(run, DVIT_ROWS_TOKENS, stage, image);
+    struct dvit_span patches = dvit_run_image_rows(run, DVIT_ROWS_PATCHES, stage, image);
+    float *policy = dvit_run_value(run, op->outputs[0]) + tokens.first;
+    const float *before = dvit_run_value(run, op->inputs[POLICY]);
+    for (size_t i = 0; i < prefix; i++)
+        policy[i] = 1.0f;
+    decide(policy + prefix, dvit_run_value(run, op->outputs[1]) + 2 * patches.first,
+           dvit_run_value(run, op->inputs[SCORES]) + 2 * patches.first,
+           before ? before + tokens.first + prefix : NULL,
+           dvit_run_value(run, op->inputs[NOISE]) + 2 * patches.first,
+           patches.last - patches.first);
+}
+
+/* The value that exactly `rank` of the others are ahead of, in descending order (quickselect on a
+ * copy). 0 ≤ rank < count. */
+static float ranked_value(float *values, size_t count, size_t rank)
+{
+    size_t low = 0, high = count - 1;
+    while (low < high) {
+        float pivot = values[low + (high - low) / 2];
+        size_t i = low, j = high;
+        for (;;) { /* Hoare partition, descending */
+            while (values[i] > pivot)
+                i++;
+            while (values[j] < pivot)
+                j--;
+            if (i >= j)
+                break;
+            float swap = values[i];
+            values[i++] = values[j];
+            values[j--] = swap;
+        }
+        if (rank <= j)
+            high = j;
+        else
+            low = j + 1;
+    }
+    return values[low];
+}
+
+/* Writes the `kept` places with the largest margins, ascending. margins: [patches], then a second
+ * [patches] of scratch behind it. */
+static void choose(int *places, float *margins, size_t patches, size_t kept)
+{
+    float *copy = margins + patches;
+    memcpy(copy, margins, patches * sizeof *copy);
+    float cut = ranked_value(copy, patches, kept - 1);
+    size_t above = 0, count = 0;
+    for (size_t n = 0; n < patches; n++)
+        above += margins[n] > cut;
+    size_t equal = kept - above; /* of those at the cut, the first ones */
+    for (size_t n = 0; n < patches && count < kept; n++) {
+        bool stays = margins[n] > cut || (margins[n] == cut && equal > 0);
+        if (!stays)
+            continue;
+        equal -= margins[n] == cut;
+        places[count++] = (int)n;
+    }
+}
+
+static void score_margins(float *margins, const float *scores, size_t patches)
+{
+    for (size_t n = 0; n < patches; n++) {
+        float margin = scores[2 * n] - scores[2 * n + 1];
+        margins[n] = isnan(margin) ? -INFINITY : margin;
+    }
+}
+
+static void forward_pruned(const struct dvit_op *op, struct dvit_run *run, int image)
+{
+    const struct dvit_value *out = &run->graph->values[op->outputs[0]];
+    int stage = out->stage - 1;
+    size_t prefix = (size_t)run->graph->prefix, width = out->width;
+    struct dvit_span from = dvit_run_image_rows(run, DVIT_ROWS_TOKENS, stage, image);
+    struct dvit_span to = dvit_run_image_rows(run, DVIT_ROWS_TOKENS, stage + 1, image);
+    struct dvit_span patches = dvit_run_image_rows(run, DVIT_ROWS_PATCHES, stage, image);
+    size_t count = patches.last - patches.first, kept = to.last - to.first - prefix;
+    const float *tokens = dvit_run_value(run, op->inputs[TOKENS]) + from.first * width;
+    float *next = dvit_run_value(run, op->outputs[0]) + to.first * width;
+    float *margins = run->scratch;
+    int *places = run->kept[stage] + dvit_run_image_rows(run, DVIT_ROWS_PATCHES, stage + 1, image).first;
+    const int *origin = stage ? run->kept[stage - 1] + patches.first : NULL;
+
+    score_margins(margins, dvit_run_value(run, op->inputs[SCORES]) + 2 * patches.first, count);
+    choose(places, margins, count, kept);
+    memcpy(next, tokens, prefix * width * sizeof *next);
+    for (size_t i = 0; i < kept; i++) {
+        size_t place = (size_t)places[i];
+        memcpy(next + (prefix + i) * width, tokens + (prefix + place) * width,
+               width * sizeof *next);
+        if (origin)
+            places[i] = origin[place];
+    }
+}
+
+static void select_forward(const struct dvit_op *op, struct dvit_run *run)
+{
+    struct dvit_span images = dvit_run_images(run);
+    for (size_t image = images.first; image < images.last; image++) {
+        if (run->graph->training)
+            forward_masked(op, run, (int)image);
+        else
+            forward_pruned(op, run, (int)image);
+    }
+}
+
+/* With y = softmax(log p + g)[keep]: dhard = dpolicy·before; d(log p)[keep] = dhard·y(1−y) and the
+ * negative of it for drop, whose sum is 0, so that it passes the log-softmax unchanged. */
+static void backward_image(const struct dvit_op *op, struct dvit_run *run, int image)
+{
+    int stage = run->graph->values[op->outputs[0]].stage;
+    size_t prefix = (size_t)run->graph->prefix;
+    struct dvit_span tokens = dvit_run_image_rows(run, DVIT_ROWS_TOKENS, stage, image);
+    struct dvit_span patches = dvit_run_image_rows(run, DVIT_ROWS_PATCHES, stage, image);
+    const float *dpolicy = dvit_run_gradient(run, op->outputs[0]) + tokens.first + prefix;
+    const float *log_p = dvit_run_value(run, op->outputs[1]) + 2 * patches.first;
+    const float *noise = dvit_run_value(run, op->inputs[NOISE]) + 2 * patches.first;
+    const float *before = dvit_run_value(run, op->inputs[POLICY]);
+    float *dscores = dvit_run_gradient(run, op->inputs[SCORES]);
+    float *dbefore = dvit_run_gradient(run, op->inputs[POLICY]);
+
+    if (before)
+        before += tokens.first + prefix;
+    if (dbefore && !dvit_op_accumulates(op, POLICY))
+        memset(dbefore + tokens.first, 0, (tokens.last - tokens.first) * sizeof *dbefore);
+    if (dbefore)
+        dbefore += tokens.first + prefix;
+    for (size_t n = 0; n < patches.last - patches.first; n++) {
+        float margin = log_p[2 * n] + noise[2 * n] - log_p[2 * n + 1] - noise[2 * n + 1];
+        float y = 1.0f / (1.0f + expf(-margin));
+        float slope = dpolicy[n] * (before ? before[n] : 1.0f) * y * (1.0f - y);
+        if (dscores) {
+            dscores[2 * (patches.first + n)] = slope;
+            dscores[2 * (patches.first + n) + 1] = -slope;
+        }
+        if (dbefore && hard_keep(log_p + 2 * n, noise + 2 * n))
+            dbefore[n] += dpolicy[n];
+    }
+}
+
+static void select_backward(const struct dvit_op *op, struct dvit_run *run)
+{
+    struct dvit_span images = dvit_run_images(run);
+    for (size_t image = images.first; image < images.last; image++)
+        backward_image(op, run, (int)image);
+}
+
+static size_t select_scratch_bytes(const struct dvit_graph *graph, const struct dvit_op *op,
+                                   const struct dvit_kernels *kernels)
+{
+    (void)op;
+    (void)kernels;
+    return 2 * (size_t)graph->patches * sizeof(float);
+}
+
+const struct dvit_op_class dvit_op_select = {
+    .kind = "select",
+    .crosses_rows = true,
+    .shape = select_shape,
+    .forward = select_forward,
+    .backward = select_backward,
+    .scratch_bytes = select_scratch_bytes,
+    .passes_gradient = DVIT_NONE,
+};

@@ -1,0 +1,215 @@
+/* Configuration, preprocessing and labels to and from JSON text, through jansson. */
+#define _GNU_SOURCE
+#include "weights/model_json.h"
+
+#include <jansson.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Reals as written must read back to the same float or double. */
+enum { REAL_DIGITS = 17, DUMP_FLAGS = JSON_COMPACT | JSON_REAL_PRECISION(REAL_DIGITS) };
+
+static char *dump(json_t *value)
+{
+    char *text = value ? json_dumps(value, DUMP_FLAGS) : NULL;
+    json_decref(value);
+    return text;
+}
+
+char *dvit_config_to_json(const struct dvit_config *c)
+{
+    json_t *blocks = json_array();
+    for (int s = 0; blocks && s < c->stages; s++)
+        json_array_append_new(blocks, json_integer(c->stage_block[s]));
+    return dump(json_pack("{s:s, s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:f, s:o, s:f}",
+                          "family", "vit", "name", c->name, "image_width", c->image_width,
+                          "image_height", c->image_height, "patch", c->patch, "dim", c->dim,
+                          "depth", c->depth, "heads", c->heads, "mlp", c->mlp, "classes",
+                          c->classes, "norm_eps", (double)c->norm_eps, "stage_block", blocks,
+                          "keep", c->keep));
+}
+
+static const char *const fit_names[] = {
+    [DVIT_FIT_CROP] = "crop", [DVIT_FIT_SQUASH] = "squash", [DVIT_FIT_NONE] = "none"};
+
+char *dvit_preprocess_to_json(const struct dvit_preprocess *p)
+{
+    return dump(json_pack("{s:s, s:s, s:i, s:i, s:i, s:[f,f,f], s:[f,f,f]}", "name", p->name,
+                          "fit", fit_names[p->fit], "resize_side", p->resize_side, "crop_width",
+                          p->crop_width, "crop_height", p->crop_height, "mean",
+                          (double)p->mean[0], (double)p->mean[1], (double)p->mean[2], "std",
+                          (double)p->std[0], (double)p->std[1], (double)p->std[2]));
+}
+
+char *dvit_labels_to_json(char *const *labels, int count)
+{
+    json_t *array = json_array();
+    for (int i = 0; array && i < count; i++)
+        json_array_append_new(array, json_string(labels[i]));
+    return dump(array);
+}
+
+static enum dvit_status load(const char *text, const char *what, json_t **out,
+                             struct dvit_error *error)
+{
+    json_error_t problem;
+    *out = json_loads(text, JSON_REJECT_DUPLICATES, &problem);
+    if (!*out)
+        return dvit_error_set(error, DVIT_ERROR_FORMAT, "%s is not JSON: %s", what, problem.text);
+    return DVIT_OK;
+}
+
+static enum dvit_status unpack_failed(json_t *root, const json_error_t *problem, const char *what,
+                                      struct dvit_error *error)
+{
+    json_decref(root);
+    return dvit_error_set(error, DVIT_ERROR_FORMAT, "%s: %s", what, problem->text);
+}
+
+static enum dvit_status read_stage_blocks(json_t *blocks, struct dvit_config *c,
+                                          struct dvit_error *error)
+{
+    size_t count = json_array_size(blocks);
+    if (!json_is_array(blocks) || count > DVIT_MAX_STAGES)
+        return dvit_error_set(error, DVIT_ERROR_FORMAT,
+                              "model configuration: stage_block has %zu entries, expected an "
+                              "array of at most %d",
+                              count, DVIT_MAX_STAGES);
+    for (size_t s = 0; s < count; s++) {
+        json_t *block = json_array_get(blocks, s);
+        json_int_t value = json_is_integer(block) ? json_integer_value(block) : -1;
+        if (value < 0 || value >= DVIT_MAX_DEPTH)
+            return dvit_error_set(error, DVIT_ERROR_FORMAT,
+                                  "model configuration: stage_block[%zu] is not a block", s);
+        c->stage_block[s] = (int)value;
+    }
+    c->stages = (int)count;
+    return DVIT_OK;
+}
+
+enum dvit_status dvit_config_from_json(const char *text, struct dvit_config *config,
+                                       struct dvit_error *error)
+{
+    json_t *root, *blocks;
+    json_error_t problem;
+    const char *family, *name;
+    double eps, keep;
+    struct dvit_config c = {0};
+    enum dvit_status status = load(text, "model configuration", &root, error);
+    if (status != DVIT_OK)
+        return status;
+    if (json_unpack_ex(root, &problem, JSON_STRICT,
+                       "{s:s, s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:F, s:o, s:F}",
+                       "family", &family, "name", &name, "image_width", &c.image_width,
+                       "image_height", &c.image_height, "patch", &c.patch, "dim", &c.dim, "depth",
+                       &c.depth, "heads", &c.heads, "mlp", &c.mlp, "classes", &c.classes,
+                       "norm_eps", &eps, "stage_block", &blocks, "keep", &keep) != 0)
+        return unpack_failed(root, &problem, "model configuration", error);
+    if (strcmp(family, "vit") != 0)
+        DVIT_FAIL(error, DVIT_ERROR_UNSUPPORTED,
+                  "model configuration: family \"%.40s\", expected \"vit\"", family);
+    snprintf(c.name, sizeof c.name, "%s", name);
+    c.norm_eps = (float)eps;
+    c.keep = keep;
+    DVIT_TRY(read_stage_blocks(blocks, &c, error));
+    DVIT_TRY(dvit_config_check(&c, error));
+    *config = c;
+done:
+    json_decref(root);
+    return status;
+}
+
+static enum dvit_status check_preprocess(const struct dvit_preprocess *p, struct dvit_error *error)
+{
+    if (p->crop_width < 1 || p->crop_width > DVIT_MAX_IMAGE_SIDE || p->crop_height < 1 ||
+        p->crop_height > DVIT_MAX_IMAGE_SIDE || p->resize_side < 0 ||
+        p->resize_side > 2 * DVIT_MAX_IMAGE_SIDE)
+        return dvit_error_set(error, DVIT_ERROR_FORMAT,
+                              "preprocessing: sizes %d, %d × %d are out of range", p->resize_side,
+                              p->crop_width, p->crop_height);
+    if (p->fit == DVIT_FIT_CROP && p->resize_side < 1)
+        return dvit_error_set(error, DVIT_ERROR_FORMAT,
+                              "preprocessing: resize_side is %d, expected 1 or more",
+                              p->resize_side);
+    for (int i = 0; i < 3; i++)
+        if (!isfinite(p->mean[i]) || !isfinite(p->std[i]) || !(p->std[i] > 0))
+            return dvit_error_set(error, DVIT_ERROR_FORMAT,
+                                  "preprocessing: mean %g, std %g of channel %d, expected finite "
+                                  "numbers and a positive std",
+                                  (double)p->mean[i], (double)p->std[i], i);
+    return DVIT_OK;
+}
+
+enum dvit_status dvit_preprocess_from_json(const char *text, struct dvit_preprocess *preprocess,
+                                           struct dvit_error *error)
+{
+    json_t *root;
+    json_error_t problem;
+    const char *name, *fit;
+    double mean[3], std[3];
+    struct dvit_preprocess p = {0};
+    enum dvit_status status = load(text, "preprocessing", &root, error);
+    if (status != DVIT_OK)
+        return status;
+    if (json_unpack_ex(root, &problem, JSON_STRICT, "{s:s, s:s, s:i, s:i, s:i, s:[FFF], s:[FFF]}",
+                       "name", &name, "fit", &fit, "resize_side", &p.resize_side, "crop_width",
+                       &p.crop_width, "crop_height", &p.crop_height, "mean", &mean[0], &mean[1],
+                       &mean[2], "std", &std[0], &std[1], &std[2]) != 0)
+        return unpack_failed(root, &problem, "preprocessing", error);
+    int known = (int)(sizeof fit_names / sizeof *fit_names), found = 0;
+    while (found < known && strcmp(fit, fit_names[found]) != 0)
+        found++;
+    if (found == known)
+        DVIT_FAIL(error, DVIT_ERROR_FORMAT, "preprocessing: unknown fit \"%.40s\"", fit);
+    p.fit = (enum dvit_fit)found;
+    snprintf(p.name, sizeof p.name, "%s", name);
+    for (int i = 0; i < 3; i++) {
+        p.mean[i] = (float)mean[i];
+        p.std[i] = (float)std[i];
+    }
+    DVIT_TRY(check_preprocess(&p, error));
+    *preprocess = p;
+done:
+    json_decref(root);
+    return status;
+}
+
+void dvit_labels_free(char **labels, int count)
+{
+    for (int i = 0; labels && i < count; i++)
+        free(labels[i]);
+    free(labels);
+}
+
+enum dvit_status dvit_labels_from_json(const char *text, int count, char ***out,
+                                       struct dvit_error *error)
+{
+    json_t *root;
+    char **labels = NULL;
+    *out = NULL;
+    enum dvit_status status = load(text, "labels", &root, error);
+    if (status != DVIT_OK)
+        return status;
+    if (!json_is_array(root) || json_array_size(root) != (size_t)count)
+        DVIT_FAIL(error, DVIT_ERROR_MISMATCH, "labels: %zu entries, the model has %d classes",
+                  json_array_size(root), count);
+    labels = calloc((size_t)count + 1, sizeof *labels);
+    if (!labels)
+        DVIT_FAIL(error, DVIT_ERROR_MEMORY, "labels: out of memory");
+    for (int i = 0; i < count; i++) {
+        const char *label = json_string_value(json_array_get(root, (size_t)i));
+        if (!label)
+            DVIT_FAIL(error, DVIT_ERROR_FORMAT, "labels: entry %d is not a string", i);
+        labels[i] = strdup(label);
+        if (!labels[i])
+            DVIT_FAIL(error, DVIT_ERROR_MEMORY, "labels: out of memory");
+    }
+    *out = labels;
+    labels = NULL;
+done:
+    json_decref(root);
+    dvit_labels_free(labels, count);
+    return status;
+}
