@@ -56,3 +56,11 @@ void test_limit_file_size(long bytes)
     signal(SIGXFSZ, bytes < 0 ? SIG_DFL : SIG_IGN);
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
 }
+
+/* Asked by the leak checker, where there is one. It cannot follow what cairo and fontconfig keep for
+ * the whole process: a few fonts, their addresses stored as offsets. */
+__attribute__((visibility("default"))) const char *__lsan_default_suppressions(void);
+const char *__lsan_default_suppressions(void)
+{
+    return "leak:libfontconfig\nleak:libcairo\n";
+}
