@@ -5,6 +5,7 @@
  * would depend on the process's locale. */
 #include "report/markup.h"
 
+#include <math.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -137,6 +138,18 @@ void dvit_markup_clean(struct dvit_markup *markup, const char *text)
 void dvit_markup_escape(struct dvit_markup *markup, const char *text)
 {
     add_foreign(markup, text, true);
+}
+
+void dvit_markup_number(struct dvit_markup *markup, double value, int decimals)
+{
+    long long unit = 1;
+    for (int i = 0; i < decimals; i++)
+        unit *= 10;
+    long long scaled = llround(fmin(fmax(value * (double)unit, -1e15), 1e15));
+    long long rest = llabs(scaled);
+    dvit_markup_format(markup, "%s%lld", scaled < 0 ? "-" : "", rest / unit);
+    if (decimals > 0)
+        dvit_markup_format(markup, ".%0*lld", decimals, rest % unit);
 }
 
 void dvit_markup_base64(struct dvit_markup *markup, const void *bytes, size_t count)

@@ -26,6 +26,9 @@ void dvit_markup_format(struct dvit_markup *markup, const char *format, ...)
 void dvit_markup_clean(struct dvit_markup *markup, const char *text);
 /* The same with & < > " ' escaped: safe in HTML text and in quoted attributes. */
 void dvit_markup_escape(struct dvit_markup *markup, const char *text);
+/* A finite number of at most 15 digits with `decimals` (0 … 9) places and a point, whatever the
+ * process's locale: what SVG demands. */
+void dvit_markup_number(struct dvit_markup *markup, double value, int decimals);
 void dvit_markup_base64(struct dvit_markup *markup, const void *bytes, size_t count);
 /* Hands the text over (never NULL on success; caller frees) and empties the markup. `what` names
  * the text in the error. */

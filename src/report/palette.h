@@ -10,7 +10,7 @@
 #define DVIT_COLOUR_PAPER   0xffffffffu
 #define DVIT_COLOUR_INK     0x1a1d21ffu
 #define DVIT_COLOUR_MUTED   0x5f6772ffu
-#define DVIT_COLOUR_GRID    0x00000030u
+#define DVIT_COLOUR_GRID    0x00000022u
 #define DVIT_COLOUR_OUTLINE 0xc4c9d0ffu
 #define DVIT_COLOUR_RULE    0xe1e4e8ffu
 

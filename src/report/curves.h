@@ -1,0 +1,39 @@
+/* One chart as inline SVG: axes with round ticks, a legend, lines over a common x axis. */
+#ifndef DVIT_REPORT_CURVES_H
+#define DVIT_REPORT_CURVES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "report/markup.h"
+
+struct dvit_series {
+    const char *name; /* foreign text */
+    const double *x;  /* [count], ascending */
+    const double *y;  /* [count]; what is not finite, or beyond ±1e100, is a gap */
+    size_t count;
+    size_t stride; /* doubles from one value to the next in x and in y */
+    int colour;    /* ≥ 0; beyond the palette it begins anew with another dash */
+    bool target;   /* drawn dashed, without dots, named "target" in the legend */
+};
+
+struct dvit_chart {
+    const char *title;   /* ours */
+    const char *x_label; /* ours */
+    const char *unit;    /* ours; may be "" */
+    bool percent;        /* values are shares, shown as per cent */
+    bool from_zero;      /* the y axis includes 0 */
+    const struct dvit_series *series;
+    size_t count;
+};
+
+/* Values to draw that are not all 0. */
+bool dvit_chart_has_content(const struct dvit_chart *chart);
+/* A <figure>; a chart without finite values says so. */
+void dvit_chart_add_svg(const struct dvit_chart *chart, struct dvit_markup *markup);
+
+/* Distance of round ticks: the smallest 1, 2, 2.5 or 5 · 10^k that divides low … high (low < high)
+ * into at most `wanted` intervals. */
+double dvit_tick_step(double low, double high, int wanted);
+
+#endif

@@ -1,0 +1,31 @@
+/* The parts that a report page is put together from. */
+#ifndef DVIT_REPORT_PAGE_H
+#define DVIT_REPORT_PAGE_H
+
+#include "report/markup.h"
+#include "report/run_log.h"
+
+/* One run as the page shows it. */
+struct dvit_page_run {
+    const char *folder;  /* borrowed */
+    const char *label;   /* borrowed; foreign text */
+    size_t label_length; /* bytes of label that count */
+    struct dvit_run_log log;
+    unsigned char *config; /* config.json as read, owned; NULL = the folder has none */
+    size_t config_bytes;
+    double keep; /* target ratio of stage s is pow(keep, s + 1); NaN = not stated */
+};
+
+/* The style sheet, without its <style> element. */
+void dvit_page_add_style(struct dvit_markup *markup);
+
+/* All charts of the runs that have something to show. */
+enum dvit_status dvit_page_add_charts(const struct dvit_page_run *runs, size_t count,
+                                      struct dvit_markup *markup, struct dvit_error *error);
+
+/* JSON as nested tables, or a note saying where it is damaged. */
+void dvit_page_add_settings(const unsigned char *json, size_t size, struct dvit_markup *markup);
+/* options.keep of a config.json, else model.keep, if it is a ratio in (0, 1]; NaN otherwise. */
+double dvit_page_read_keep(const unsigned char *json, size_t size);
+
+#endif
