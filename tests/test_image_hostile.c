@@ -153,6 +153,42 @@ static void noise_after_a_magic_number(void **state)
         }
 }
 
+/* The pixels are complete and a comment follows them, but nothing says that the file ends here. */
+static void jpeg_without_an_end(void **state)
+{
+    struct dvit_error error;
+    struct dvit_image image;
+    size_t size;
+    unsigned char *data = read_golden("jpeg_444.jpg", &size);
+    unsigned char *copy = malloc(size + 6);
+    assert_non_null(copy);
+    memcpy(copy, data, size - 2);
+    memcpy(copy + size - 2, "\xff\xfe\0\4hi\xff\xd9", 8);
+    assert_ok(decode_exactly(&image, copy, size + 6, &error), &error);
+    dvit_image_free(&image);
+    assert_fails(decode_exactly(&image, copy, size + 4, &error), &error, DVIT_ERROR_FORMAT,
+                 "JPEG data end early");
+    free(copy);
+    free(data);
+}
+
+/* A last chunk of odd length without its padding byte: the search for EXIF must stop there. */
+static void webp_without_padding(void **state)
+{
+    struct dvit_error error;
+    struct dvit_image image;
+    size_t size;
+    unsigned char *data = read_golden("webp_lossy.webp", &size);
+    unsigned char *longer = malloc(size + 9);
+    assert_non_null(longer);
+    memcpy(longer, data, size);
+    memcpy(longer + size, "XYZW\1\0\0\0a", 9);
+    assert_ok(decode_exactly(&image, longer, size + 9, &error), &error);
+    dvit_image_free(&image);
+    free(longer);
+    free(data);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -160,6 +196,8 @@ int main(void)
         cmocka_unit_test(bit_flips_never_crash),
         cmocka_unit_test(png_with_valid_checksums),
         cmocka_unit_test(noise_after_a_magic_number),
+        cmocka_unit_test(jpeg_without_an_end),
+        cmocka_unit_test(webp_without_padding),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

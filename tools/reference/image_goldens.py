@@ -311,7 +311,7 @@ def bmps():
     palette = noise(1024, 5).tobytes()
     for bits in (1, 4, 8):
         add(f"bmp_palette{bits}.bmp", bmp(bits, row(bits, bits), 6, palette=palette[: 4 << bits]))
-    add("bmp_palette_short.bmp", bmp(8, (np.frombuffer(row(8, 9), np.uint8) % 20).tobytes(), 6,
+    add("bmp_palette_short.bmp", bmp(8, (np.frombuffer(row(8, 9), np.uint8) % 25).tobytes(), 6,
         palette=palette[:80], colours=20))  # fmt: skip
     for bits in (16, 24, 32):
         add(f"bmp_{bits}.bmp", bmp(bits, row(bits, bits), 6))
