@@ -10,7 +10,7 @@
 #include "report/palette.h"
 
 /* The chart in SVG units; about CSS pixels at its natural size. */
-enum { WIDTH = 480, HEIGHT = 250, LEFT = 50, RIGHT = 16, TOP = 20, BOTTOM = 38 };
+enum { WIDTH = 400, HEIGHT = 230, LEFT = 46, RIGHT = 16, TOP = 20, BOTTOM = 38 };
 enum { PLOT_WIDTH = WIDTH - LEFT - RIGHT, PLOT_HEIGHT = HEIGHT - TOP - BOTTOM };
 enum { MAX_BUCKETS = 300, MAX_DOTTED_POINTS = 40 };
 
@@ -36,6 +36,14 @@ static double x_at(const struct dvit_series *series, size_t i)
 static double y_at(const struct dvit_series *series, size_t i)
 {
     return series->y[i * series->stride];
+}
+
+bool dvit_series_has_content(const struct dvit_series *series)
+{
+    for (size_t i = 0; i < series->count; i++)
+        if (is_drawn(x_at(series, i), y_at(series, i)) && y_at(series, i) != 0)
+            return true;
+    return false;
 }
 
 /* ---- axes ---- */
@@ -311,12 +319,12 @@ static void add_class(struct dvit_markup *markup, const struct dvit_series *seri
     dvit_markup_add(markup, "\"");
 }
 
-static void add_series(struct dvit_markup *markup, const struct dvit_series *series,
+static void add_series(struct dvit_markup *markup, const struct dvit_series *series, bool dotted,
                        const struct axis *x_axis, const struct axis *y_axis)
 {
     size_t stride = series->count > 2 * MAX_BUCKETS ? series->count / MAX_BUCKETS + 1 : 1;
     struct pen pen = {.markup = markup, .x_axis = x_axis, .y_axis = y_axis};
-    pen.dot_all = series->count <= MAX_DOTTED_POINTS && !series->target;
+    pen.dot_all = dotted && !series->target;
     dvit_markup_add(markup, "<g ");
     add_class(markup, series);
     dvit_markup_add(markup, "><title>");
@@ -366,12 +374,6 @@ static void add_legend(struct dvit_markup *markup, const struct dvit_chart *char
     dvit_markup_add(markup, "</ul>\n");
 }
 
-bool dvit_chart_has_content(const struct dvit_chart *chart)
-{
-    double low, high;
-    return find_range(chart, false, &low, &high) && (low < 0 || high > 0);
-}
-
 void dvit_chart_add_svg(const struct dvit_chart *chart, struct dvit_markup *markup)
 {
     double x_low, x_high, y_low, y_high;
@@ -387,8 +389,11 @@ void dvit_chart_add_svg(const struct dvit_chart *chart, struct dvit_markup *mark
                        WIDTH, HEIGHT, chart->title);
     add_y_axis(markup, &y_axis, chart);
     add_x_axis(markup, &x_axis, chart->x_label);
+    size_t longest = 0;
     for (size_t s = 0; s < chart->count; s++)
-        add_series(markup, &chart->series[s], &x_axis, &y_axis);
+        longest = chart->series[s].count > longest ? chart->series[s].count : longest;
+    for (size_t s = 0; s < chart->count; s++)
+        add_series(markup, &chart->series[s], longest <= MAX_DOTTED_POINTS, &x_axis, &y_axis);
     dvit_markup_add(markup, "</svg>\n");
     add_legend(markup, chart);
     dvit_markup_add(markup, "</figure>\n");

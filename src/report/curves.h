@@ -27,8 +27,8 @@ struct dvit_chart {
     size_t count;
 };
 
-/* Values to draw that are not all 0. */
-bool dvit_chart_has_content(const struct dvit_chart *chart);
+/* Whether there is a value to draw that is not 0. */
+bool dvit_series_has_content(const struct dvit_series *series);
 /* A <figure>; a chart without finite values says so. */
 void dvit_chart_add_svg(const struct dvit_chart *chart, struct dvit_markup *markup);
 

@@ -69,13 +69,13 @@ static const struct group groups[] = {
      true,
      1,
      {{FROM_STEPS, DVIT_STEP_LOSS_TOKEN, "Loss: token distillation", "token"}}},
-    {"Learning rate",
+    {"Learning rate", "", false, true, 1, {{FROM_STEPS, DVIT_STEP_RATE, "Learning rate", "rate"}}},
+    {"Learning rate of the backbone",
      "",
      false,
      true,
-     2,
-     {{FROM_STEPS, DVIT_STEP_RATE, "Learning rate", "base"},
-      {FROM_STEPS, DVIT_STEP_BACKBONE_RATE, "Learning rate, backbone", "backbone"}}},
+     1,
+     {{FROM_STEPS, DVIT_STEP_BACKBONE_RATE, "Learning rate of the backbone", "rate"}}},
     {"Gradient norm",
      "",
      false,
@@ -154,6 +154,10 @@ static void add_quantity(struct draft *draft, const struct dvit_page_run *run,
     struct dvit_series *series = add_line(draft, colour, &name);
     set_values(series, quantity->source == FROM_STEPS ? &run->log.steps : &run->log.evaluations,
                quantity->column);
+    if (!dvit_series_has_content(series)) {
+        draft->count--; /* a dense run among dynamic ones has no keep ratio's loss */
+        return;
+    }
     if (by_run)
         add_label(name, run);
     else
@@ -169,7 +173,7 @@ static void draw(struct draft *draft, struct dvit_chart *chart, struct dvit_mark
         markup->failed = markup->failed || draft->names[i].failed;
         draft->series[i].name = draft->names[i].text ? draft->names[i].text : "";
     }
-    if (!markup->failed && dvit_chart_has_content(chart))
+    if (!markup->failed && draft->count)
         dvit_chart_add_svg(chart, markup);
     draft_clear(draft);
 }
