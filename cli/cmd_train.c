@@ -7,20 +7,6 @@
 #include "training.h"
 #include "workbench.h"
 
-/* A configuration from a preset or "vit:…" text, for the data set's classes where the text names
- * none; the count is not known yet and stays at 2. */
-static enum dvit_status parse_config(const char *text, struct dvit_config *config,
-                                     bool *names_classes, struct dvit_error *error)
-{
-    char whole[512];
-    bool is_text = strncmp(text, "vit:", 4) == 0;
-    *names_classes = is_text && strstr(text, "classes=") != NULL;
-    if (!is_text || *names_classes || strlen(text) + sizeof ",classes=2" > sizeof whole)
-        return dvit_config_parse(text, config, error);
-    snprintf(whole, sizeof whole, "%s,classes=2", text);
-    return dvit_config_parse(whole, config, error);
-}
-
 /* Images that have the network's size already (rendered scenes, CIFAR) are taken as they are; the
  * geometry is written so that it does nothing to them, and still fits a photograph to the network
  * when the trained model meets one. */
@@ -85,14 +71,14 @@ int cli_cmd_train(const struct cli_options *options)
     struct dvit_config config;
     struct dvit_model *model = NULL;
     struct cli_training_data data = {0};
-    bool names_classes = false, is_new = false;
     int code = CLI_EXIT_OK;
-    if (!cli_is_file(options->model) &&
-        parse_config(options->model, &config, &names_classes, &error) == DVIT_OK)
-        is_new = true;
-    else if (strncmp(options->model, "vit:", 4) == 0 && !cli_is_file(options->model))
+    bool is_text = strncmp(options->model, "vit:", 4) == 0;
+    bool names_classes = is_text && strstr(options->model, "classes=") != NULL;
+    bool is_new = !cli_is_file(options->model) &&
+                  dvit_config_parse(options->model, &config, &error) == DVIT_OK;
+    if (!is_new && is_text && !cli_is_file(options->model))
         return cli_fail(&error);
-    else /* a file, or a name that is nothing: the library says what it could have been */
+    if (!is_new) /* a file, or a name that is nothing: the library says what it could have been */
         code = cli_model_open(&model, options->model, options, 0, false);
     if (code == CLI_EXIT_OK && !is_new)
         config = *dvit_model_config(model);

@@ -24,8 +24,8 @@ const struct cli_option cli_option_table[] = {
      .type = OPTION_TEXT,
      .field = FIELD(model),
      .help = "what to train: a preset or \"vit:dim=…,depth=…,heads=…,patch=…,image=…\" (random "
-             "weights from --seed; the data set gives the class count), or a model file to go on "
-             "with",
+             "weights from --seed; what is left out is as in deit-t, the class count as in the "
+             "data), or a model file to go on with",
      .verbs = ON(TRAIN),
      .required = ON(TRAIN)},
     {.name = "model",

@@ -1,0 +1,170 @@
+"""Training from outside: what it prints and leaves behind, stopping, going on, a full disk."""
+
+import json
+import os
+import resource
+import signal
+import subprocess
+
+from harness import (CommandTest, DVIT, FAILURE, INTERRUPTED, Models, OK, SCENES, SHAPE, USAGE,
+                     dvit, environment, main, read_bytes)
+
+QUICK = ("--data", SCENES, "--batch", "16", "--threads", "2", "--warmup-epochs", "0", "--ema",
+         "0.9")
+
+
+class TrainingTest(CommandTest):
+    def train(self, out, *more, model=SHAPE, verb="train"):
+        return dvit(verb, *QUICK, "--model", model, "--out", self.path(out), *more)
+
+
+class Train(TrainingTest):
+    def test_run_folder_and_messages(self):
+        answer = self.check(self.train("run", "--epochs", 2), OK)
+        self.assertEqual(answer.out, self.path("run", "best.safetensors") + "\n")
+        self.assertIn("random weights from seed 0", answer.err)
+        for words in ("epoch 1/2: top-1", "epoch 2/2: top-1", "images/s", "eta"):
+            self.assertIn(words, answer.err)
+        for name in ("best.safetensors", "last.safetensors", "state.safetensors", "log.jsonl",
+                     "config.json"):
+            self.assertTrue(os.path.exists(self.path("run", name)), name)
+        with open(self.path("run", "config.json"), encoding="utf-8") as stream:
+            self.assertIn("dvit train", json.dumps(json.load(stream)))
+
+    def test_the_data_gives_classes_and_labels(self):
+        self.check(self.train("run", "--epochs", 1, "--max-steps", 1), OK)
+        info = dvit("info", self.path("run", "last.safetensors"), "--json").lines[0]
+        self.assertEqual(info["classes"], 4)
+        data = dvit("data", "--data", SCENES, "--json").lines[0]
+        image = os.path.join(self.make_folder("images"), "a.ppm")
+        with open(image, "wb") as stream:
+            stream.write(b"P6 50 40 255 " + bytes(50 * 40 * 3))  # a size the network does not have
+        answer = self.check(dvit("classify", "--model", self.path("run", "last.safetensors"),
+                                 "--json", "--top", 4, image), OK)
+        self.assertEqual({entry["label"] for entry in answer.lines[0]["top"]},
+                         {entry["label"] for entry in data["classes"]})
+
+    def test_json_events(self):
+        events = self.check(self.train("run", "--epochs", 1, "--log-every", 2, "--json"), OK).lines
+        kinds = [event["event"] for event in events]
+        self.assertEqual(kinds[0], "started")
+        self.assertEqual(kinds[-1], "result")
+        self.assertEqual(events[0]["steps_per_epoch"] * 1, events[0]["total_steps"])
+        self.assertIn("evaluated", kinds)
+        step = next(event for event in events if event["event"] == "step")
+        for name in ("loss", "loss_cls", "images_per_s", "eta_s", "learning_rate"):
+            self.assertIn(name, step)
+        self.assertEqual(events[-1]["model"], self.path("run", "best.safetensors"))
+
+    def test_same_seed_same_bits(self):
+        for name, seed in (("a", 3), ("b", 3), ("c", 4)):
+            self.check(self.train(name, "--epochs", 1, "--seed", seed), OK)
+        a, b, c = (read_bytes(self.path(name, "last.safetensors")) for name in "abc")
+        self.assertEqual(a, b)
+        self.assertNotEqual(a, c)
+
+    def test_quiet(self):
+        self.assertEqual(self.train("run", "--epochs", 1, "--quiet").err, "")
+
+    def test_mistakes(self):
+        self.refused(self.train("run", model="deit-ss"), FAILURE, "deit-s")
+        self.refused(self.train("run", model="vit:dim=30,depth=2,heads=4,patch=8,image=32"), USAGE,
+                     "dim", "heads")
+        self.refused(self.train("run", "--quiet", model=SHAPE + ",classes=9"), FAILURE, "9", "4")
+        with open(self.path("file"), "w", encoding="ascii"):
+            pass
+        self.refused(self.train("file", "--quiet"), FAILURE, "file")
+        self.refused(self.train("file/below", "--quiet"), FAILURE, "file")
+        self.refused(self.train("empty", "--resume", "--quiet"), FAILURE, "state.safetensors")
+
+
+class Sparsify(TrainingTest):
+    @classmethod
+    def setUpClass(cls):
+        Models.make()
+
+    def sparsify(self, out, *more, model=None):
+        return self.train(out, *more, model=model or Models.best("dense"), verb="sparsify")
+
+    def test_stages_and_losses(self):
+        answer = self.check(self.sparsify("run", "--epochs", 1, "--keep", "0.5", "--stage-blocks",
+                                          "1,3", "--log-every", 1, "--json"), OK)
+        step = next(event for event in answer.lines if event["event"] == "step")
+        self.assertEqual(len(step["keep"]), 2)
+        for name in ("loss_cls", "loss_ratio", "loss_kl", "loss_token"):
+            self.assertGreaterEqual(step[name], 0)
+        info = dvit("info", self.path("run", "best.safetensors"), "--json").lines[0]
+        self.assertEqual((info["stage_blocks"], info["keep"], info["tokens"]), ([1, 3], 0.5, [8, 4]))
+
+    def test_frozen_backbone_stays(self):
+        self.check(self.sparsify("run", "--epochs", 1, "--freeze-backbone"), OK)
+        def dense_loss(model):
+            return dvit("eval", "--model", model, "--data", SCENES, "--keep", 1, "--seconds",
+                        "0.05", "--rounds", 1, "--json").lines[0]["loss"]
+        self.assertEqual(dense_loss(Models.best("dense")),
+                         dense_loss(self.path("run", "best.safetensors")))
+
+    def test_mistakes(self):
+        self.refused(self.sparsify("run", "--stages", 2, "--stage-blocks", "1,2,3"), USAGE,
+                     "--stage-blocks", "--stages")
+        self.refused(self.sparsify("run", model=Models.best("dynamic")), USAGE, "--teacher")
+        self.refused(self.sparsify("run", "--stage-blocks", "1,4"), USAGE, "4")
+        self.check(self.train("wide", "--epochs", 1, "--max-steps", 1,
+                              model=SHAPE.replace("dim=32", "dim=64")), OK)
+        self.refused(self.sparsify("run", "--quiet", "--teacher",
+                                   self.path("wide", "last.safetensors")), FAILURE, "64", "32")
+
+
+class Stopping(TrainingTest):
+    def stop_after_steps(self, out, steps, number, *more):
+        """Sends the signal when so many steps have been told; the exit code."""
+        command = [DVIT, "train", *QUICK, "--model", SHAPE, "--out", self.path(out), "--json",
+                   "--log-every", "1", *more]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                              env=environment()) as process:
+            for line in process.stdout:
+                event = json.loads(line)
+                if event["event"] == "step" and event["step"] >= steps:
+                    process.send_signal(number)
+                    break
+            process.communicate(timeout=240)
+            return process.returncode
+
+    def test_stopped_and_resumed_is_the_same_as_never_stopped(self):
+        run = ("--epochs", "3")
+        self.check(self.train("whole", *run), OK)
+        self.assertEqual(self.stop_after_steps("parts", 4, signal.SIGINT, *run), INTERRUPTED)
+        self.assertEqual(self.stop_after_steps("parts", 9, signal.SIGTERM, "--resume", *run),
+                         INTERRUPTED)
+        self.check(self.train("parts", "--resume", *run), OK)
+        for name in ("last.safetensors", "best.safetensors"):
+            self.assertEqual(read_bytes(self.path("whole", name)),
+                             read_bytes(self.path("parts", name)), name)
+
+    def test_killed_and_resumed(self):
+        run = ("--epochs", "2", "--checkpoint-every", "1")
+        self.check(self.train("whole", *run), OK)
+        self.assertEqual(self.stop_after_steps("parts", 5, signal.SIGKILL, *run), -signal.SIGKILL)
+        self.check(self.train("parts", "--resume", *run), OK)
+        self.assertEqual(read_bytes(self.path("whole", "last.safetensors")),
+                         read_bytes(self.path("parts", "last.safetensors")))
+
+
+class FullDisk(TrainingTest):
+    def test_previous_checkpoint_stays(self):
+        self.check(self.train("run", "--epochs", 1), OK)
+        before = {name: read_bytes(self.path("run", name))
+                  for name in ("best.safetensors", "last.safetensors", "state.safetensors")}
+
+        def no_large_files():  # EFBIG instead of a signal: Python ignores SIGXFSZ
+            resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000))
+        answer = dvit("train", *QUICK, "--model", SHAPE, "--out", self.path("run"), "--epochs",
+                      2, "--resume", "--quiet", preexec_fn=no_large_files, restore_signals=False)
+        self.refused(answer, FAILURE, "safetensors")
+        for name, content in before.items():
+            self.assertEqual(read_bytes(self.path("run", name)), content, name)
+        self.assertEqual([name for name in os.listdir(self.path("run")) if ".tmp" in name], [])
+
+
+if __name__ == "__main__":
+    main()
