@@ -382,5 +382,6 @@ int main(void)
         cmocka_unit_test(test_bad_shapes_are_refused),
     };
     printf("backend: %s\n", dvit_matmul_backend());
+    dvit_matmul_thread_start();
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

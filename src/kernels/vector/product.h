@@ -8,6 +8,13 @@
 
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 
+/* Before the loops over the register block: only unrolled are their arrays registers. */
+#if defined(__clang__)
+#define UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define UNROLL _Pragma("GCC unroll 8")
+#endif
+
 /* The depth of b that is used while it is in the first-level cache. */
 enum { PRODUCT_DEPTH = 96 };
 
@@ -24,32 +31,34 @@ ALWAYS_INLINE void product_tile(float *c, size_t c_stride, struct product_left a
                                 const int vecs)
 {
     vec acc[PRODUCT_ROWS][PRODUCT_VECS];
-#pragma GCC unroll 8
-    for (int r = 0; r < rows; r++)
-#pragma GCC unroll 4
+    UNROLL
+    for (int r = 0; r < rows; r++) {
+        UNROLL
         for (int v = 0; v < vecs; v++)
             acc[r][v] =
                 accumulate ? vec_load(c + (size_t)r * c_stride + v * VEC_WIDTH) : vec_set(0);
+    }
     for (size_t k = 0; k < depth; k++) {
         vec right[PRODUCT_VECS];
-#pragma GCC unroll 4
+        UNROLL
         for (int v = 0; v < vecs; v++)
             right[v] = vec_load(b + v * VEC_WIDTH);
-#pragma GCC unroll 8
+        UNROLL
         for (int r = 0; r < rows; r++) {
             vec left = vec_set(a.data[(size_t)r * a.row]);
-#pragma GCC unroll 4
+            UNROLL
             for (int v = 0; v < vecs; v++)
                 acc[r][v] = vec_fma(left, right[v], acc[r][v]);
         }
         a.data += a.step;
         b += b_stride;
     }
-#pragma GCC unroll 8
-    for (int r = 0; r < rows; r++)
-#pragma GCC unroll 4
+    UNROLL
+    for (int r = 0; r < rows; r++) {
+        UNROLL
         for (int v = 0; v < vecs; v++)
             vec_store(c + (size_t)r * c_stride + v * VEC_WIDTH, acc[r][v]);
+    }
 }
 
 /* All rows of one column block. */

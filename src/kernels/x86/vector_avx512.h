@@ -36,12 +36,15 @@ static inline void vec_store(float *p, vec v)
 
 static inline vec vec_load_part(const float *p, size_t n)
 {
-    return _mm512_maskz_loadu_ps(lanes(n), p);
+    return n >= VEC_WIDTH ? _mm512_loadu_ps(p) : _mm512_maskz_loadu_ps(lanes(n), p);
 }
 
 static inline void vec_store_part(float *p, vec v, size_t n)
 {
-    _mm512_mask_storeu_ps(p, lanes(n), v);
+    if (n >= VEC_WIDTH)
+        _mm512_storeu_ps(p, v);
+    else
+        _mm512_mask_storeu_ps(p, lanes(n), v);
 }
 
 static inline vec vec_fma(vec a, vec b, vec c)
