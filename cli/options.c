@@ -119,9 +119,7 @@ const char *cli_option_range(const struct cli_option *option, char text[96])
     case OPTION_INTS:
     case OPTION_REAL:
     case OPTION_REALS:
-        if (option->max >= 2147483647.0)
-            snprintf(text, 96, "%s %.10g", option->above_min ? "above" : "at least", option->min);
-        else if (option->above_min || option->below_max)
+        if (option->above_min || option->below_max)
             snprintf(text, 96, "%s %.10g, %s %.10g", option->above_min ? "above" : "at least",
                      option->min, option->below_max ? "below" : "at most", option->max);
         else

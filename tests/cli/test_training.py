@@ -2,6 +2,7 @@
 
 import json
 import os
+import pty
 import resource
 import signal
 import subprocess
@@ -62,6 +63,24 @@ class Train(TrainingTest):
         a, b, c = (read_bytes(self.path(name, "last.safetensors")) for name in "abc")
         self.assertEqual(a, b)
         self.assertNotEqual(a, c)
+
+    def test_a_terminal_sees_one_line_rewritten(self):
+        ours, theirs = pty.openpty()
+        with subprocess.Popen([DVIT, "train", *QUICK, "--model", SHAPE, "--out", self.path("run"),
+                               "--epochs", "1", "--log-every", "1"], stdout=subprocess.PIPE,
+                              stderr=theirs, env=environment()) as process:
+            os.close(theirs)
+            shown = b""
+            try:
+                while chunk := os.read(ours, 4096):
+                    shown += chunk
+            except OSError:  # the other end is closed
+                pass
+            process.communicate(timeout=240)
+        os.close(ours)
+        self.assertEqual(process.returncode, OK)
+        self.assertGreaterEqual(shown.count(b"\r\x1b[K"), 6)
+        self.assertLess(shown.count(b"images/s"), shown.count(b"\r\x1b[K") + 1)
 
     def test_quiet(self):
         self.assertEqual(self.train("run", "--epochs", 1, "--quiet").err, "")
