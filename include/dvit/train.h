@@ -1,7 +1,7 @@
 /* Training: dense models, and dynamic models distilled from a dense teacher.
  *
  * dvit_train runs the whole job – epochs, evaluation, checkpoints, log – in a run folder:
- *   best.safetensors   the model with the best validation accuracy (EMA weights where EMA is on)
+ *   best.safetensors   the model with the best validation accuracy, trained or averaged (EMA)
  *   last.safetensors   the model as of the last evaluation or stop
  *   state.safetensors  everything needed to go on: weights, moments, EMA, counters
  *   log.jsonl          one JSON object per line: configuration, steps, evaluations, events
@@ -89,8 +89,9 @@ struct dvit_train_event {
     double eta_s;           /* seconds to the end at the present rate */
     long bad_steps;         /* skipped so far for non-finite values */
     /* evaluation */
-    double val_top1, val_top5, val_loss; /* shares in 0 … 1 */
-    bool best;
+    double val_top1, val_top5, val_loss; /* shares in 0 … 1; of the trained weights */
+    double ema_top1;        /* of the averaged weights; −1 where EMA is off */
+    bool best;              /* the best so far, of either weights: best.safetensors was replaced */
     const char *text;
 };
 

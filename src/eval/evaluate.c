@@ -1,0 +1,164 @@
+/* Evaluation: a loader feeds a session; counts are exact integers. */
+#include <math.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "dvit/eval.h"
+
+struct tally {
+    size_t images, top1, top5;
+    double loss, model_seconds;
+    double kept[DVIT_MAX_STAGES];        /* Σ over images of the share of patches kept */
+    double object_kept[DVIT_MAX_STAGES]; /* Σ over images of the share of object pixels kept */
+    size_t objects;                      /* images with an object */
+};
+
+static double cross_entropy(const float *logits, int classes, int label)
+{
+    double high = logits[0], sum = 0;
+    for (int k = 1; k < classes; k++)
+        high = logits[k] > high ? logits[k] : high;
+    for (int k = 0; k < classes; k++)
+        sum += exp(logits[k] - high);
+    return high + log(sum) - logits[label];
+}
+
+static void count_answer(struct tally *tally, const float *logits, int classes, int label)
+{
+    int best[5], k = classes < 5 ? classes : 5;
+    dvit_top_k(logits, classes, k, best);
+    tally->images++;
+    tally->top1 += best[0] == label;
+    for (int i = 0; i < k; i++)
+        tally->top5 += best[i] == label;
+    tally->loss += cross_entropy(logits, classes, label);
+}
+
+/* Object pixels under the kept patches. */
+static size_t covered_pixels(const uint8_t *mask, const struct dvit_config *config,
+                             const int *kept, int count)
+{
+    size_t width = (size_t)config->image_width, patch = (size_t)config->patch;
+    size_t grid_width = width / patch, covered = 0;
+    for (int i = 0; i < count; i++) {
+        size_t row = (size_t)kept[i] / grid_width, column = (size_t)kept[i] % grid_width;
+        for (size_t y = row * patch; y < (row + 1) * patch; y++)
+            for (size_t x = column * patch; x < (column + 1) * patch; x++)
+                covered += mask[y * width + x];
+    }
+    return covered;
+}
+
+static void count_kept(struct tally *tally, const struct dvit_session *session,
+                       const struct dvit_config *config, int image, const uint8_t *mask)
+{
+    size_t pixels = (size_t)config->image_width * (size_t)config->image_height, object = 0;
+    for (size_t i = 0; mask && i < pixels; i++)
+        object += mask[i];
+    tally->objects += object > 0;
+    for (int s = 0; s < dvit_session_stages(session); s++) {
+        int count;
+        const int *kept = dvit_session_kept(session, image, s, &count);
+        tally->kept[s] += (double)count / dvit_config_patches(config);
+        if (object)
+            tally->object_kept[s] +=
+                (double)covered_pixels(mask, config, kept, count) / (double)object;
+    }
+}
+
+static enum dvit_status run_batches(struct dvit_session *session, const struct dvit_model *model,
+                                    struct dvit_loader *loader, float *logits, size_t total,
+                                    void (*progress)(void *, size_t, size_t), void *context,
+                                    struct tally *tally, struct dvit_error *error)
+{
+    enum dvit_status status = DVIT_OK;
+    const struct dvit_config *config = dvit_model_config(model);
+    const struct dvit_batch *batch;
+    size_t pixels = (size_t)config->image_width * (size_t)config->image_height;
+    for (;;) {
+        DVIT_TRY(dvit_loader_next(loader, &batch, error));
+        if (!batch)
+            break;
+        double start = dvit_clock_seconds();
+        DVIT_TRY(dvit_session_run(session, batch->pixels, batch->count, logits, error));
+        tally->model_seconds += dvit_clock_seconds() - start;
+        for (int i = 0; i < batch->count; i++) {
+            count_answer(tally, logits + (size_t)i * (size_t)config->classes, config->classes,
+                         batch->labels[i]);
+            count_kept(tally, session, config, i,
+                       batch->masks ? batch->masks + (size_t)i * pixels : NULL);
+        }
+        if (progress)
+            progress(context, tally->images, total);
+    }
+done:
+    return status;
+}
+
+static void summarise(const struct tally *tally, double seconds, struct dvit_evaluation *out)
+{
+    double images = tally->images ? (double)tally->images : 1;
+    out->images = tally->images;
+    out->top1 = (double)tally->top1 / images;
+    out->top5 = (double)tally->top5 / images;
+    out->loss = tally->loss / images;
+    out->images_per_s = seconds > 0 ? (double)tally->images / seconds : 0;
+    out->model_images_per_s =
+        tally->model_seconds > 0 ? (double)tally->images / tally->model_seconds : 0;
+    for (int s = 0; s < out->stages; s++) {
+        out->kept_share[s] = tally->kept[s] / images;
+        out->object_kept_share[s] =
+            tally->objects ? tally->object_kept[s] / (double)tally->objects : 0;
+    }
+}
+
+static enum dvit_status check_fit(const struct dvit_model *model, struct dvit_dataset *dataset,
+                                  struct dvit_error *error)
+{
+    int classes = dvit_model_config(model)->classes;
+    if (dvit_dataset_classes(dataset) == classes)
+        return DVIT_OK;
+    return dvit_error_set(error, DVIT_ERROR_MISMATCH,
+                          "the data set has %d classes, the model %d",
+                          dvit_dataset_classes(dataset), classes);
+}
+
+enum dvit_status dvit_evaluate(struct dvit_session *session, const struct dvit_model *model,
+                               struct dvit_dataset *dataset,
+                               const struct dvit_evaluate_options *options,
+                               void (*progress)(void *context, size_t done, size_t total),
+                               void *context, struct dvit_evaluation *out,
+                               struct dvit_error *error)
+{
+    enum dvit_status status = DVIT_OK;
+    struct dvit_loader *loader = NULL;
+    struct tally tally = {0};
+    float *logits = NULL;
+    *out = (struct dvit_evaluation){.stages = dvit_session_stages(session)};
+    out->has_masks = dvit_dataset_has_masks(dataset);
+    struct dvit_loader_options load = dvit_loader_options_default();
+    load.batch = options->batch;
+    load.workers = options->workers;
+    load.strict = options->strict;
+    load.limit = options->limit;
+    load.want_masks = out->has_masks;
+    load.preprocess = *dvit_model_preprocess(model);
+    DVIT_TRY(check_fit(model, dataset, error));
+    DVIT_TRY(dvit_loader_create(&loader, dataset, &load, error));
+    logits = calloc((size_t)options->batch * (size_t)dvit_model_config(model)->classes,
+                    sizeof *logits);
+    if (!logits)
+        DVIT_FAIL(error, DVIT_ERROR_MEMORY, "evaluation: out of memory");
+    size_t total = dvit_dataset_size(dataset);
+    total = options->limit && options->limit < total ? options->limit : total;
+    double start = dvit_clock_seconds();
+    DVIT_TRY(dvit_loader_start(loader, 0, 0, error));
+    DVIT_TRY(run_batches(session, model, loader, logits, total, progress, context, &tally, error));
+    summarise(&tally, dvit_clock_seconds() - start, out);
+    out->skipped = dvit_loader_skipped_count(loader);
+done:
+    dvit_loader_free(loader);
+    free(logits);
+    return status;
+}

@@ -1,0 +1,25 @@
+/* The state file of a run: everything that going on needs, in one safetensors file. */
+#ifndef DVIT_TRAIN_CHECKPOINT_H
+#define DVIT_TRAIN_CHECKPOINT_H
+
+#include "train/trainer.h"
+
+/* What must be the same for a resumed run to be the same run. */
+struct dvit_run_identity {
+    const char *data;      /* fingerprint of the training data */
+    long steps_per_epoch;
+};
+
+/* Replaces `path` atomically. */
+enum dvit_status dvit_checkpoint_save(const struct dvit_trainer *trainer,
+                                      const struct dvit_run_identity *identity, const char *path,
+                                      struct dvit_error *error);
+
+/* Puts weights, moments, EMA and progress into a trainer made with the same model and options. A
+ * state of another model, seed, batch, accumulation or data set is an error that names what
+ * differs; the trainer is then unchanged in its weights. */
+enum dvit_status dvit_checkpoint_load(struct dvit_trainer *trainer,
+                                      const struct dvit_run_identity *identity, const char *path,
+                                      struct dvit_error *error);
+
+#endif

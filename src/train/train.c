@@ -1,0 +1,460 @@
+/* The training run: data in, steps, evaluations, checkpoints and events out, in a run folder. */
+#define _GNU_SOURCE
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "dvit/eval.h"
+#include "image/augment.h"
+#include "train/checkpoint.h"
+#include "train/run_log.h"
+#include "train/trainer.h"
+
+enum { EVALUATION_BATCH = 64 };
+
+/* Means of what steps report, between two events. */
+struct window {
+    int steps;
+    struct dvit_losses sum;
+    double gradient_norm;
+    size_t images;
+    double start; /* seconds */
+};
+
+struct job {
+    struct dvit_trainer *trainer;
+    struct dvit_dataset *train, *validation;
+    const struct dvit_train_options *options;
+    dvit_train_callback *callback;
+    void *context;
+    const volatile int *stop;
+    struct dvit_error *error;
+
+    struct dvit_loader *loader;
+    struct dvit_run_log log;
+    bool log_failed; /* said once */
+    struct dvit_run_identity identity;
+    char *last_path, *best_path, *state_path, *log_path, *config_path;
+    long steps_per_epoch, total_steps, last_step; /* last_step: where this run ends */
+    size_t skips_told;
+    struct window window;
+    double seconds_per_step; /* smoothed */
+};
+
+/* ------------------------------------------------------------------------------- events --- */
+
+static void emit(struct job *job, struct dvit_train_event *event)
+{
+    const struct dvit_trainer *t = job->trainer;
+    event->step = t->progress.step;
+    event->epoch = (int)(t->progress.step > 0 ? (t->progress.step - 1) / job->steps_per_epoch : 0);
+    event->total_steps = job->total_steps;
+    event->steps_per_epoch = (int)job->steps_per_epoch;
+    event->stages = t->model->config.stages;
+    event->bad_steps = t->progress.bad_steps;
+    event->learning_rate = t->learning_rate;
+    event->backbone_learning_rate = t->backbone_learning_rate;
+    struct dvit_error problem;
+    bool written = !job->log.stream ||
+                   dvit_run_log_event(&job->log, event, &problem) == DVIT_OK;
+    if (job->callback)
+        job->callback(job->context, event);
+    if (written || job->log_failed)
+        return;
+    job->log_failed = true; /* the training matters more than its log: say it once, go on */
+    struct dvit_train_event told = {.kind = DVIT_TRAIN_SKIPPED, .text = problem.message};
+    if (job->callback)
+        job->callback(job->context, &told);
+}
+
+static void emit_text(struct job *job, enum dvit_train_event_kind kind, const char *text)
+{
+    struct dvit_train_event event = {.kind = kind, .text = text};
+    emit(job, &event);
+}
+
+static void reset_window(struct window *window)
+{
+    *window = (struct window){.start = dvit_clock_seconds()};
+}
+
+static void add_to_window(struct job *job, size_t images)
+{
+    const struct dvit_trainer *t = job->trainer;
+    struct window *w = &job->window;
+    w->steps++;
+    w->images += images;
+    w->sum.total += t->losses.total;
+    w->sum.cls += t->losses.cls;
+    w->sum.ratio += t->losses.ratio;
+    w->sum.kl += t->losses.kl;
+    w->sum.token += t->losses.token;
+    w->gradient_norm += t->gradient_norm;
+    for (int s = 0; s < DVIT_MAX_STAGES; s++)
+        w->sum.keep[s] += t->losses.keep[s];
+}
+
+static void emit_step(struct job *job)
+{
+    struct window *w = &job->window;
+    double seconds = dvit_clock_seconds() - w->start, n = w->steps;
+    if (w->steps == 0)
+        return;
+    double per_step = seconds / n;
+    job->seconds_per_step =
+        job->seconds_per_step > 0 ? .7 * job->seconds_per_step + .3 * per_step : per_step;
+    struct dvit_train_event event = {
+        .kind = DVIT_TRAIN_STEP,
+        .loss = w->sum.total / n,
+        .loss_cls = w->sum.cls / n,
+        .loss_ratio = w->sum.ratio / n,
+        .loss_kl = w->sum.kl / n,
+        .loss_token = w->sum.token / n,
+        .gradient_norm = w->gradient_norm / n,
+        .images_per_s = seconds > 0 ? (double)w->images / seconds : 0,
+        .eta_s = (double)(job->last_step - job->trainer->progress.step) * job->seconds_per_step,
+    };
+    for (int s = 0; s < DVIT_MAX_STAGES; s++)
+        event.keep[s] = w->sum.keep[s] / n;
+    emit(job, &event);
+    reset_window(w);
+}
+
+static void tell_skipped_images(struct job *job)
+{
+    struct dvit_skip skip;
+    while (dvit_loader_skipped(job->loader, job->skips_told, &skip)) {
+        char text[1400];
+        snprintf(text, sizeof text, "skipped image \"%s\": %s", skip.name, skip.message);
+        emit_text(job, DVIT_TRAIN_SKIPPED, text);
+        job->skips_told++;
+    }
+}
+
+/* ------------------------------------------------------------------------------- saving --- */
+
+static enum dvit_status save_state(struct job *job)
+{
+    enum dvit_status status = DVIT_OK;
+    DVIT_TRY(dvit_checkpoint_save(job->trainer, &job->identity, job->state_path, job->error));
+    emit_text(job, DVIT_TRAIN_SAVED, job->state_path);
+done:
+    return status;
+}
+
+static enum dvit_status save_model(struct job *job, const struct dvit_model *model,
+                                   const char *path)
+{
+    enum dvit_status status = DVIT_OK;
+    DVIT_TRY(dvit_model_save(model, path, job->error));
+    emit_text(job, DVIT_TRAIN_SAVED, path);
+done:
+    return status;
+}
+
+static enum dvit_status evaluate_model(struct job *job, const struct dvit_model *model,
+                                       struct dvit_evaluation *out)
+{
+    enum dvit_status status = DVIT_OK;
+    struct dvit_session *session = NULL;
+    struct dvit_session_options options = dvit_session_options_default();
+    options.threads = job->options->threads;
+    options.cpu = job->options->cpu;
+    options.max_batch = EVALUATION_BATCH;
+    struct dvit_evaluate_options how = {
+        .batch = EVALUATION_BATCH, .workers = job->options->workers, .strict = job->options->strict};
+    DVIT_TRY(dvit_session_create(&session, model, &options, job->error));
+    DVIT_TRY(dvit_evaluate(session, model, job->validation, &how, NULL, NULL, out, job->error));
+done:
+    dvit_session_free(session);
+    return status;
+}
+
+/* Evaluates the trained weights, and the averaged ones where there are any; keeps the better. */
+static enum dvit_status evaluate(struct job *job)
+{
+    enum dvit_status status = DVIT_OK;
+    struct dvit_trainer *t = job->trainer;
+    struct dvit_evaluation raw, average;
+    struct dvit_train_event event = {.kind = DVIT_TRAIN_EVALUATED, .ema_top1 = -1};
+    const struct dvit_model *better = t->model;
+    DVIT_TRY(evaluate_model(job, t->model, &raw));
+    event.val_top1 = raw.top1;
+    event.val_top5 = raw.top5;
+    event.val_loss = raw.loss;
+    double top1 = raw.top1;
+    if (t->average) {
+        DVIT_TRY(evaluate_model(job, t->average, &average));
+        event.ema_top1 = average.top1;
+        if (average.top1 > top1) {
+            top1 = average.top1;
+            better = t->average;
+        }
+    }
+    event.best = top1 > t->progress.best_top1;
+    if (event.best) {
+        t->progress.best_top1 = top1;
+        DVIT_TRY(save_model(job, better, job->best_path));
+    }
+    emit(job, &event);
+done:
+    return status;
+}
+
+static enum dvit_status end_epoch(struct job *job)
+{
+    enum dvit_status status = DVIT_OK;
+    emit_step(job);
+    if (job->validation)
+        DVIT_TRY(evaluate(job));
+    else
+        DVIT_TRY(save_model(job, job->trainer->model, job->best_path));
+    DVIT_TRY(save_model(job, job->trainer->model, job->last_path));
+    DVIT_TRY(save_state(job));
+    reset_window(&job->window); /* the evaluation's time is not the training's */
+done:
+    return status;
+}
+
+/* -------------------------------------------------------------------------------- steps --- */
+
+/* One step: its micro-batches and the update. *ended is set where the epoch has no full step left;
+ * then nothing was updated. */
+static enum dvit_status take_step(struct job *job, bool *ended)
+{
+    enum dvit_status status = DVIT_OK;
+    struct dvit_trainer *t = job->trainer;
+    const struct dvit_batch *batch;
+    size_t images = 0;
+    bool skipped;
+    *ended = false;
+    for (int i = 0; i < job->options->accumulate; i++) {
+        DVIT_TRY(dvit_loader_next(job->loader, &batch, job->error));
+        tell_skipped_images(job);
+        if (!batch) {
+            *ended = true;
+            t->micro = 0;
+            goto done;
+        }
+        struct dvit_micro_batch micro = {
+            .images = batch->count, .pixels = batch->pixels, .labels = batch->labels};
+        DVIT_TRY(dvit_trainer_micro(t, &micro, job->error));
+        images += (size_t)batch->count;
+    }
+    dvit_trainer_update(t, &skipped);
+    if (!skipped) {
+        add_to_window(job, images);
+        goto done;
+    }
+    emit_text(job, DVIT_TRAIN_SKIPPED, "a step: its loss or gradient is not finite");
+    if (t->progress.bad_in_row >= job->options->max_bad_steps)
+        DVIT_FAIL(job->error, DVIT_ERROR_NUMERIC,
+                  "%ld steps in a row had a loss or gradient that is not finite; the last good "
+                  "state is in \"%s\"",
+                  t->progress.bad_in_row, job->state_path);
+done:
+    return status;
+}
+
+static bool stop_requested(const struct job *job)
+{
+    return job->stop && *job->stop;
+}
+
+static enum dvit_status stop_early(struct job *job)
+{
+    enum dvit_status status = DVIT_OK;
+    emit_step(job);
+    DVIT_TRY(save_model(job, job->trainer->model, job->last_path));
+    DVIT_TRY(save_state(job));
+    emit_text(job, DVIT_TRAIN_FINISHED, "stopped on request");
+    DVIT_FAIL(job->error, DVIT_ERROR_INTERRUPTED,
+              "stopped on request at step %ld of %ld; go on with --resume",
+              job->trainer->progress.step, job->total_steps);
+done:
+    return status;
+}
+
+/* From wherever the progress stands to the end of that epoch, or of the run. */
+static enum dvit_status run_epoch(struct job *job)
+{
+    enum dvit_status status = DVIT_OK;
+    struct dvit_progress *progress = &job->trainer->progress;
+    long epoch = progress->step / job->steps_per_epoch;
+    long in_epoch = progress->step % job->steps_per_epoch;
+    DVIT_TRY(dvit_loader_start(job->loader, (uint64_t)epoch,
+                               (size_t)(in_epoch * job->options->accumulate), job->error));
+    reset_window(&job->window);
+    while (progress->step < (epoch + 1) * job->steps_per_epoch &&
+           progress->step < job->last_step) {
+        bool ended;
+        DVIT_TRY(take_step(job, &ended));
+        if (ended) { /* unreadable images made the epoch shorter: its steps are over */
+            progress->step = (epoch + 1) * job->steps_per_epoch;
+            break;
+        }
+        if (progress->step % job->options->log_every == 0)
+            emit_step(job);
+        if (stop_requested(job))
+            DVIT_TRY(stop_early(job));
+        if (job->options->checkpoint_every &&
+            progress->step % job->options->checkpoint_every == 0)
+            DVIT_TRY(save_state(job));
+    }
+    DVIT_TRY(end_epoch(job));
+done:
+    return status;
+}
+
+/* ---------------------------------------------------------------------------- beginning --- */
+
+static enum dvit_status check_data(const struct job *job, const struct dvit_model *model)
+{
+    const struct dvit_dataset *sets[2] = {job->train, job->validation};
+    for (int i = 0; i < 2; i++)
+        if (sets[i] && dvit_dataset_classes(sets[i]) != model->config.classes)
+            return dvit_error_set(job->error, DVIT_ERROR_MISMATCH,
+                                  "the %s data has %d classes, the model %d",
+                                  i ? "validation" : "training", dvit_dataset_classes(sets[i]),
+                                  model->config.classes);
+    return DVIT_OK;
+}
+
+static enum dvit_status name_paths(struct job *job)
+{
+    const char *out = job->options->out;
+    if (!out || !*out)
+        return dvit_error_set(job->error, DVIT_ERROR_ARGUMENT, "no run folder was given");
+    job->last_path = dvit_path_join(out, "last.safetensors");
+    job->best_path = dvit_path_join(out, "best.safetensors");
+    job->state_path = dvit_path_join(out, "state.safetensors");
+    job->log_path = dvit_path_join(out, "log.jsonl");
+    job->config_path = dvit_path_join(out, "config.json");
+    if (!job->last_path || !job->best_path || !job->state_path || !job->log_path ||
+        !job->config_path)
+        return dvit_error_set(job->error, DVIT_ERROR_MEMORY, "run folder: out of memory");
+    return DVIT_OK;
+}
+
+static enum dvit_status open_loader(struct job *job, const struct dvit_model *model)
+{
+    const struct dvit_train_options *o = job->options;
+    struct dvit_loader_options load = dvit_loader_options_default();
+    struct dvit_augment augment =
+        dvit_augment_default(model->config.image_width, model->config.image_height);
+    if (!o->flip)
+        augment.flip_probability = 0;
+    load.batch = o->batch;
+    load.workers = o->workers;
+    load.seed = o->seed;
+    load.shuffle = true;
+    load.drop_last = true;
+    load.strict = o->strict;
+    load.augment = o->augment ? &augment : NULL;
+    load.preprocess = model->preprocess;
+    return dvit_loader_create(&job->loader, job->train, &load, job->error);
+}
+
+static enum dvit_status count_steps(struct job *job)
+{
+    const struct dvit_train_options *o = job->options;
+    long batches = (long)dvit_loader_batches(job->loader);
+    job->steps_per_epoch = batches / o->accumulate;
+    if (job->steps_per_epoch < 1)
+        return dvit_error_set(job->error, DVIT_ERROR_ARGUMENT,
+                              "%zu images give no full step of %d × %d images: use a smaller "
+                              "batch",
+                              dvit_dataset_size(job->train), o->accumulate, o->batch);
+    job->total_steps = job->steps_per_epoch * o->epochs;
+    bool bounded = o->max_steps && o->max_steps < job->total_steps;
+    job->last_step = bounded ? o->max_steps : job->total_steps;
+    job->identity = (struct dvit_run_identity){dvit_dataset_fingerprint(job->train),
+                                               job->steps_per_epoch};
+    return DVIT_OK;
+}
+
+static enum dvit_status take_labels(struct job *job, struct dvit_model *model)
+{
+    enum dvit_status status = DVIT_OK;
+    int classes = model->config.classes;
+    const char **labels = calloc((size_t)classes, sizeof *labels);
+    if (!labels)
+        return dvit_error_set(job->error, DVIT_ERROR_MEMORY, "labels: out of memory");
+    for (int k = 0; k < classes; k++)
+        labels[k] = dvit_dataset_class_name(job->train, k);
+    status = dvit_model_set_labels(model, labels, classes, job->error);
+    free(labels);
+    return status;
+}
+
+static enum dvit_status begin(struct job *job, struct dvit_model *model,
+                              const struct dvit_model *teacher)
+{
+    enum dvit_status status = DVIT_OK;
+    const struct dvit_train_options *o = job->options;
+    DVIT_TRY(dvit_train_options_check(o, job->error));
+    DVIT_TRY(check_data(job, model));
+    DVIT_TRY(name_paths(job));
+    DVIT_TRY(take_labels(job, model));
+    if (model->config.stages)
+        model->config.keep = o->keep;
+    DVIT_TRY(open_loader(job, model));
+    DVIT_TRY(count_steps(job));
+    DVIT_TRY(dvit_trainer_create(&job->trainer, model, teacher, o, job->steps_per_epoch,
+                                 job->total_steps, job->error));
+    if (!o->resume && dvit_file_exists(job->state_path))
+        DVIT_FAIL(job->error, DVIT_ERROR_ARGUMENT,
+                  "\"%s\" holds a run already: go on with --resume, or name another folder",
+                  o->out);
+    DVIT_TRY(dvit_folder_create(o->out, job->error));
+    if (o->resume)
+        DVIT_TRY(dvit_checkpoint_load(job->trainer, &job->identity, job->state_path, job->error));
+    DVIT_TRY(dvit_run_log_open(&job->log, job->log_path, o->resume, job->trainer->progress.step,
+                               job->error));
+    DVIT_TRY(dvit_run_config_write(job->config_path, job->trainer, job->train, job->error));
+done:
+    return status;
+}
+
+static void release(struct job *job)
+{
+    dvit_run_log_close(&job->log);
+    dvit_loader_free(job->loader);
+    dvit_trainer_free(job->trainer);
+    free(job->last_path);
+    free(job->best_path);
+    free(job->state_path);
+    free(job->log_path);
+    free(job->config_path);
+}
+
+enum dvit_status dvit_train(struct dvit_model *model, const struct dvit_model *teacher,
+                            struct dvit_dataset *train, struct dvit_dataset *validation,
+                            const struct dvit_train_options *options,
+                            dvit_train_callback *callback, void *context, const volatile int *stop,
+                            struct dvit_error *error)
+{
+    enum dvit_status status = DVIT_OK;
+    struct job job = {
+        .train = train,
+        .validation = validation,
+        .options = options,
+        .callback = callback,
+        .context = context,
+        .stop = stop,
+        .error = error,
+    };
+    DVIT_TRY(begin(&job, model, teacher));
+    struct dvit_train_event started = {.kind = DVIT_TRAIN_STARTED};
+    emit(&job, &started);
+    while (job.trainer->progress.step < job.last_step)
+        DVIT_TRY(run_epoch(&job));
+    emit_text(&job, DVIT_TRAIN_FINISHED,
+              job.last_step < job.total_steps ? "step limit reached" : "done");
+done:
+    release(&job);
+    return status;
+}

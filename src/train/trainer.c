@@ -1,0 +1,392 @@
+/* Creating a trainer, and the forward and backward of a micro-batch. The update is update.c. */
+#include "train/trainer.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/rng.h"
+
+/* Gradients are computed for what may be updated; a backbone whose rate is 0 for the first epochs
+ * still gets them, for its moments. */
+static bool is_trained(const struct dvit_train_options *o, const struct dvit_parameter *item)
+{
+    if (item->group == DVIT_GROUP_PREDICTOR)
+        return true;
+    if (o->freeze_backbone)
+        return false;
+    return item->group != DVIT_GROUP_EMBEDDING || !o->freeze_embeddings;
+}
+
+static enum dvit_status mark_trained(struct dvit_trainer *t, struct dvit_error *error)
+{
+    const struct dvit_parameters *p = &t->model->parameters;
+    bool any = false;
+    t->trained = calloc(p->count, sizeof *t->trained);
+    if (!t->trained)
+        return dvit_error_set(error, DVIT_ERROR_MEMORY, "trainer: out of memory");
+    for (size_t i = 0; i < p->count; i++) {
+        t->trained[i] = is_trained(&t->options, &p->items[i]);
+        any = any || t->trained[i];
+    }
+    if (!any)
+        return dvit_error_set(error, DVIT_ERROR_ARGUMENT,
+                              "nothing to train: the backbone is frozen and the model has no "
+                              "predictors");
+    return DVIT_OK;
+}
+
+static bool distils(const struct dvit_trainer *t)
+{
+    return t->teacher != NULL;
+}
+
+static enum dvit_status check_teacher(const struct dvit_trainer *t, struct dvit_error *error)
+{
+    const struct dvit_config *c = &t->model->config;
+    bool wanted = c->stages && (t->options.weight_kl > 0 || t->options.weight_token > 0);
+    if (!t->teacher)
+        return wanted ? dvit_error_set(error, DVIT_ERROR_ARGUMENT,
+                                       "training a dynamic model needs a teacher, unless the "
+                                       "distillation and token weights are 0")
+                      : DVIT_OK;
+    const struct dvit_config *d = &t->teacher->config;
+    if (d->dim != c->dim || d->classes != c->classes || d->image_width != c->image_width ||
+        d->image_height != c->image_height || d->patch != c->patch)
+        return dvit_error_set(error, DVIT_ERROR_MISMATCH,
+                              "the teacher is %d wide with %d classes on %d × %d images of patch "
+                              "%d, expected %d, %d, %d × %d, %d",
+                              d->dim, d->classes, d->image_width, d->image_height, d->patch,
+                              c->dim, c->classes, c->image_width, c->image_height, c->patch);
+    return DVIT_OK;
+}
+
+static enum dvit_status build_student(struct dvit_trainer *t, enum dvit_cpu cpu, int members,
+                                      struct dvit_error *error)
+{
+    enum dvit_status status = DVIT_OK;
+    const struct dvit_train_options *o = &t->options;
+    struct dvit_vit_options build = {
+        .training = true,
+        .keep = o->keep,
+        .trained = t->trained,
+        .drop_path = o->drop_path > 0,
+        .distill = distils(t),
+        .weight_cls = o->weight_cls,
+        .weight_ratio = o->weight_ratio,
+        .weight_kl = o->weight_kl,
+        .weight_token = o->weight_token,
+        .ratio_on_batch_mean = o->ratio_on_batch_mean,
+    };
+    DVIT_TRY(dvit_vit_build(&t->graph, &t->values, &t->model->config, &t->model->parameters,
+                            &build, error));
+    DVIT_TRY(dvit_training_mark(t->graph, error));
+    DVIT_TRY(dvit_products_create(&t->products, t->graph, cpu, members, error));
+    DVIT_TRY(dvit_products_prepare(&t->products, t->graph, (o->batch + members - 1) / members,
+                                   false, error));
+    if (o->batch >= members && o->batch % members)
+        DVIT_TRY(dvit_products_prepare(&t->products, t->graph, o->batch / members, false, error));
+    DVIT_TRY(dvit_products_prepare_batch(t->graph, o->batch, error));
+    DVIT_TRY(dvit_training_create(&t->training, t->graph, &t->kernels, &t->products, o->batch,
+                                  members, error));
+done:
+    return status;
+}
+
+/* Images that a member takes through the teacher together. */
+enum { TEACHER_GROUP = 4 };
+
+static enum dvit_status build_teacher(struct dvit_trainer *t, enum dvit_cpu cpu, int members,
+                                      struct dvit_error *error)
+{
+    enum dvit_status status = DVIT_OK;
+    struct dvit_vit_options build = {.keep = 1.0, .want_tokens = true};
+    DVIT_TRY(dvit_vit_build(&t->teacher_graph, &t->teacher_values, &t->teacher->config,
+                            &t->teacher->parameters, &build, error));
+    DVIT_TRY(dvit_products_create(&t->teacher_products, t->teacher_graph, cpu, members, error));
+    for (int images = 1; images <= TEACHER_GROUP; images++)
+        DVIT_TRY(dvit_products_prepare(&t->teacher_products, t->teacher_graph, images, false,
+                                       error));
+    dvit_parameters_pointers(&t->teacher->parameters, t->teacher->weights, t->teacher_parameters);
+    DVIT_TRY(dvit_products_pack(&t->teacher_products, t->teacher_graph,
+                                (const float *const *)t->teacher_parameters, error));
+    t->teacher_lanes = calloc((size_t)members, sizeof *t->teacher_lanes);
+    if (!t->teacher_lanes)
+        DVIT_FAIL(error, DVIT_ERROR_MEMORY, "trainer: out of memory");
+    for (int m = 0; m < members; m++)
+        DVIT_TRY(dvit_forward_create(&t->teacher_lanes[m], t->teacher_graph, &t->kernels,
+                                     &t->teacher_products, TEACHER_GROUP, 1, error));
+done:
+    return status;
+}
+
+static void lay_out(struct dvit_trainer *t)
+{
+    const struct dvit_config *c = &t->model->config;
+    const struct dvit_parameters *p = &t->model->parameters;
+    size_t batch = (size_t)t->options.batch, classes = (size_t)c->classes;
+    size_t patches = (size_t)dvit_config_patches(c);
+    size_t teacher_count = t->teacher ? t->teacher->parameters.count : 0;
+    struct dvit_arena *a = &t->arena;
+    t->gradients = dvit_arena_take(a, p->floats, sizeof(float));
+    t->moment1 = dvit_arena_take(a, p->floats, sizeof(float));
+    t->moment2 = dvit_arena_take(a, p->floats, sizeof(float));
+    t->parameters = dvit_arena_take(a, p->count, sizeof(float *));
+    t->parameter_gradients = dvit_arena_take(a, p->count, sizeof(float *));
+    t->teacher_parameters = dvit_arena_take(a, teacher_count, sizeof(float *));
+    t->targets = dvit_arena_take(a, batch * classes, sizeof(float));
+    t->teacher_logits = dvit_arena_take(a, distils(t) ? batch * classes : 0, sizeof(float));
+    t->teacher_tokens = dvit_arena_take(
+        a, distils(t) ? batch * (patches + 1) * (size_t)c->dim : 0, sizeof(float));
+    t->noise = dvit_arena_take(a, (size_t)c->stages * batch * patches * 2, sizeof(float));
+    t->branch_scale = dvit_arena_take(a, 2 * (size_t)c->depth * batch, sizeof(float));
+    t->partial = dvit_arena_take(a, DVIT_MAX_THREADS, sizeof *t->partial);
+}
+
+static void bind_inputs(struct dvit_trainer *t)
+{
+    float **values = t->training.values;
+    values[t->values.targets] = t->targets;
+    if (distils(t)) {
+        values[t->values.teacher_logits] = t->teacher_logits;
+        values[t->values.teacher_tokens] = t->teacher_tokens;
+    }
+    for (int i = 0; i < 2 * t->model->config.depth; i++)
+        if (t->values.branch_scale[i] != DVIT_NONE)
+            values[t->values.branch_scale[i]] = t->branch_scale + i * t->options.batch;
+}
+
+enum dvit_status dvit_trainer_create(struct dvit_trainer **out, struct dvit_model *model,
+                                     const struct dvit_model *teacher,
+                                     const struct dvit_train_options *options,
+                                     long steps_per_epoch, long total_steps,
+                                     struct dvit_error *error)
+{
+    enum dvit_status status = DVIT_OK;
+    enum dvit_cpu cpu;
+    *out = NULL;
+    struct dvit_trainer *t = calloc(1, sizeof *t);
+    if (!t)
+        DVIT_FAIL(error, DVIT_ERROR_MEMORY, "trainer: out of memory");
+    t->model = model;
+    t->teacher = teacher;
+    t->options = *options;
+    t->steps_per_epoch = steps_per_epoch;
+    t->total_steps = total_steps;
+    t->progress.best_top1 = -1;
+    DVIT_TRY(dvit_train_options_check(options, error));
+    DVIT_TRY(check_teacher(t, error));
+    DVIT_TRY(dvit_cpu_parse(options->cpu ? options->cpu : "auto", &cpu, error));
+    dvit_kernels_select(&t->kernels, cpu);
+    int members = options->threads ? options->threads : dvit_threads_default();
+    DVIT_TRY(dvit_threads_create(&t->threads, members, dvit_matmul_thread_start, error));
+    DVIT_TRY(mark_trained(t, error));
+    lay_out(t);
+    DVIT_TRY(dvit_arena_commit(&t->arena, "trainer", error));
+    lay_out(t);
+    dvit_parameters_pointers(&model->parameters, model->weights, t->parameters);
+    dvit_parameters_pointers(&model->parameters, t->gradients, t->parameter_gradients);
+    for (size_t i = 0; i < model->parameters.count; i++)
+        if (!t->trained[i])
+            t->parameter_gradients[i] = NULL;
+    DVIT_TRY(build_student(t, cpu, members, error));
+    if (distils(t))
+        DVIT_TRY(build_teacher(t, cpu, members, error));
+    if (options->ema_decay > 0)
+        DVIT_TRY(dvit_model_copy(&t->average, model, error));
+    bind_inputs(t);
+    *out = t;
+    t = NULL;
+done:
+    dvit_trainer_free(t);
+    return status;
+}
+
+void dvit_trainer_free(struct dvit_trainer *t)
+{
+    if (!t)
+        return;
+    for (int m = 0; t->teacher_lanes && m < dvit_threads_count(t->threads); m++)
+        dvit_forward_free(&t->teacher_lanes[m]);
+    free(t->teacher_lanes);
+    dvit_products_free(&t->teacher_products);
+    dvit_graph_free(t->teacher_graph);
+    dvit_training_free(&t->training);
+    dvit_products_free(&t->products);
+    dvit_graph_free(t->graph);
+    dvit_threads_free(t->threads);
+    dvit_model_free(t->average);
+    dvit_arena_free(&t->arena);
+    free(t->trained);
+    free(t);
+}
+
+/* Smoothed one-hot: off = ε/K, on = 1 − ε + ε/K. */
+static void fill_targets(struct dvit_trainer *t, struct dvit_span images)
+{
+    size_t classes = (size_t)t->model->config.classes;
+    float off = (float)(t->options.label_smoothing / (double)classes);
+    float on = (float)(1.0 - t->options.label_smoothing) + off;
+    for (size_t image = images.first; image < images.last; image++)
+        for (size_t k = 0; k < classes; k++)
+            t->targets[image * classes + k] =
+                t->batch->targets ? t->batch->targets[image * classes + k]
+                                  : ((size_t)t->batch->labels[image] == k ? on : off);
+}
+
+static void fill_noise(struct dvit_trainer *t, struct dvit_span images)
+{
+    int stages = t->model->config.stages;
+    size_t width = 2 * (size_t)dvit_config_patches(&t->model->config);
+    for (size_t image = images.first; image < images.last; image++)
+        for (int s = 0; s < stages; s++) {
+            float *to = t->noise + ((size_t)s * (size_t)t->batch->images + image) * width;
+            if (t->batch->noise) {
+                memcpy(to, t->batch->noise + (to - t->noise), width * sizeof *to);
+                continue;
+            }
+            struct dvit_rng rng =
+                dvit_rng_stream(t->options.seed, DVIT_RNG_GUMBEL, t->noise_step,
+                                (uint32_t)(image * (size_t)stages + (size_t)s));
+            for (size_t i = 0; i < width; i++)
+                to[i] = (float)dvit_rng_gumbel(&rng);
+        }
+}
+
+/* Drop path: block i drops each of its two branches with rate·i/(depth−1), per image; survivors are
+ * divided by 1 − p. */
+static void fill_branch_scale(struct dvit_trainer *t, struct dvit_span images)
+{
+    int depth = t->model->config.depth;
+    for (size_t image = images.first; image < images.last; image++) {
+        struct dvit_rng rng = dvit_rng_stream(t->options.seed, DVIT_RNG_DROP_PATH, t->noise_step,
+                                              (uint32_t)image);
+        for (int branch = 0; branch < 2 * depth; branch++) {
+            double rate = depth > 1 ? t->options.drop_path * (branch / 2) / (depth - 1) : 0;
+            bool survives = dvit_rng_uniform(&rng) >= rate;
+            t->branch_scale[(size_t)branch * (size_t)t->options.batch + image] =
+                survives ? (float)(1.0 / (1.0 - rate)) : 0.0f;
+        }
+    }
+}
+
+static void run_teacher(struct dvit_trainer *t, int member, struct dvit_span images)
+{
+    struct dvit_forward *lane = &t->teacher_lanes[member];
+    size_t pixels = t->teacher_graph->values[t->teacher_values.pixels].width;
+    size_t classes = (size_t)t->model->config.classes;
+    size_t row = (size_t)(t->teacher_graph->patches + 1) * (size_t)t->model->config.dim;
+    for (size_t first = images.first; first < images.last; first += TEACHER_GROUP) {
+        size_t left = images.last - first;
+        size_t count = left < TEACHER_GROUP ? left : TEACHER_GROUP;
+        struct dvit_forward_job job = {
+            .forward = lane,
+            .parameters = (const float *const *)t->teacher_parameters,
+            .images = (int)count,
+            .failure = &t->failure,
+        };
+        dvit_forward_begin(lane, (int)count);
+        lane->values[t->teacher_values.pixels] = (float *)t->batch->pixels + first * pixels;
+        dvit_forward_run(&job, 0, member);
+        memcpy(t->teacher_logits + first * classes, lane->values[t->teacher_values.logits],
+               count * classes * sizeof(float));
+        memcpy(t->teacher_tokens + first * row, lane->values[t->teacher_values.tokens],
+               count * row * sizeof(float));
+    }
+}
+
+static struct dvit_training_job job_of(struct dvit_trainer *t)
+{
+    return (struct dvit_training_job){
+        .training = &t->training,
+        .parameters = (const float *const *)t->parameters,
+        .parameter_gradients = t->parameter_gradients,
+        .images = t->batch->images,
+        .loss_scale = 1.0 / t->options.accumulate,
+        .team = t->threads,
+        .failure = &t->failure,
+    };
+}
+
+static void micro_member(void *context, int member, int members)
+{
+    struct dvit_trainer *t = context;
+    struct dvit_span images = dvit_span_share((size_t)t->batch->images, member, members);
+    if (t->micro == 0) {
+        struct dvit_span share =
+            dvit_span_share(t->model->parameters.floats, member, members);
+        memset(t->gradients + share.first, 0, (share.last - share.first) * sizeof(float));
+    }
+    fill_targets(t, images);
+    fill_noise(t, images);
+    fill_branch_scale(t, images);
+    if (distils(t))
+        run_teacher(t, member, images);
+    struct dvit_training_job job = job_of(t);
+    dvit_training_run(&job, member);
+}
+
+static double loss_of(struct dvit_trainer *t, const struct dvit_run *run, int op)
+{
+    return op == DVIT_NONE ? 0 : dvit_loss_value(&t->graph->ops[op], run);
+}
+
+static double kept_share(const struct dvit_trainer *t, const struct dvit_run *run, int stage)
+{
+    int patches = t->graph->patches, prefix = t->graph->prefix;
+    const float *policy = t->training.values[t->values.policy[stage]];
+    double sum = 0;
+    for (int row = 0; row < run->images * (patches + prefix); row++)
+        sum += row % (patches + prefix) >= prefix ? policy[row] : 0;
+    return sum / ((double)run->images * patches);
+}
+
+/* Adds this micro-batch's losses to the step's means. */
+static void read_losses(struct dvit_trainer *t)
+{
+    const struct dvit_train_options *o = &t->options;
+    struct dvit_training_job job = job_of(t);
+    struct dvit_run run = dvit_training_view(&job, 0);
+    int stages = t->model->config.stages;
+    double share = 1.0 / o->accumulate, ratio = 0;
+    for (int s = 0; s < stages; s++) {
+        ratio += loss_of(t, &run, t->values.loss_ratio[s]) / stages;
+        t->losses.keep[s] += share * kept_share(t, &run, s);
+    }
+    double cls = loss_of(t, &run, t->values.loss_cls), kl = loss_of(t, &run, t->values.loss_kl);
+    double token = loss_of(t, &run, t->values.loss_token);
+    t->losses.cls += share * cls;
+    t->losses.ratio += share * ratio;
+    t->losses.kl += share * kl;
+    t->losses.token += share * token;
+    t->losses.total += share * (o->weight_cls * cls + o->weight_ratio * ratio +
+                                o->weight_kl * kl + o->weight_token * token);
+}
+
+enum dvit_status dvit_trainer_micro(struct dvit_trainer *t, const struct dvit_micro_batch *batch,
+                                    struct dvit_error *error)
+{
+    if (batch->images < 1 || batch->images > t->options.batch)
+        return dvit_error_set(error, DVIT_ERROR_ARGUMENT, "batch of %d images, expected 1 to %d",
+                              batch->images, t->options.batch);
+    t->batch = batch;
+    t->noise_step = (uint64_t)t->progress.step * (uint64_t)t->options.accumulate +
+                    (uint64_t)t->micro;
+    if (t->micro == 0)
+        t->losses = (struct dvit_losses){0};
+    t->training.values[t->values.pixels] = (float *)batch->pixels; /* the graph only reads it */
+    size_t noise = (size_t)batch->images * 2 * (size_t)t->graph->patches;
+    for (int s = 0; s < t->model->config.stages; s++)
+        t->training.values[t->values.noise[s]] = t->noise + (size_t)s * noise;
+    atomic_store(&t->failure, DVIT_OK);
+    dvit_training_begin(&t->training, batch->images);
+    dvit_threads_run(t->threads, micro_member, t);
+    t->micro++;
+    int failure = atomic_load(&t->failure);
+    if (failure != DVIT_OK)
+        return dvit_error_set(error, (enum dvit_status)failure,
+                              "the matrix-product backend (%s) refused a product",
+                              dvit_matmul_backend());
+    read_losses(t);
+    return DVIT_OK;
+}

@@ -1,0 +1,95 @@
+/* One training step, without data sets, files or clocks: the part of training that computes.
+ *
+ * A step is one or more micro-batches (dvit_trainer_micro), whose gradients add up, and an update
+ * (dvit_trainer_update). Neither allocates. */
+#ifndef DVIT_TRAIN_TRAINER_H
+#define DVIT_TRAIN_TRAINER_H
+
+#include "dvit/train.h"
+#include "graph/forward.h"
+#include "graph/training.h"
+#include "models/model.h"
+#include "models/vit.h"
+
+/* Everything that changes from step to step and must survive a restart, beside the weights. */
+struct dvit_progress {
+    long step;      /* updates attempted, also skipped ones: position in the schedule */
+    long adam_step; /* updates made: exponent of the bias corrections */
+    long bad_steps; /* skipped in total */
+    long bad_in_row;
+    double best_top1; /* −1 before the first evaluation */
+};
+
+struct dvit_losses {
+    double total; /* weighted */
+    double cls, ratio, kl, token; /* ratio: mean over stages */
+    double keep[DVIT_MAX_STAGES]; /* mean share of patches kept */
+};
+
+struct dvit_trainer {
+    struct dvit_model *model;         /* trained in place */
+    struct dvit_model *average;       /* EMA; NULL where it is off */
+    const struct dvit_model *teacher; /* or NULL */
+    struct dvit_train_options options;
+    long steps_per_epoch, total_steps;
+    struct dvit_progress progress;
+
+    struct dvit_kernels kernels;
+    struct dvit_threads *threads;
+    bool *trained; /* [parameters]: gets a gradient */
+    struct dvit_graph *graph;
+    struct dvit_vit_values values;
+    struct dvit_products products;
+    struct dvit_training training;
+
+    struct dvit_graph *teacher_graph;
+    struct dvit_vit_values teacher_values;
+    struct dvit_products teacher_products;
+    struct dvit_forward *teacher_lanes; /* [members] */
+
+    struct dvit_arena arena;
+    float *gradients, *moment1, *moment2; /* laid out as the weights */
+    float **parameters, **parameter_gradients, **teacher_parameters;
+    float *targets;                      /* [batch][K] */
+    float *teacher_logits, *teacher_tokens;
+    float *noise;        /* [S][batch][N][2] */
+    float *branch_scale; /* [2·depth][batch] */
+    double *partial;     /* [members]: sums of squares */
+
+    const struct dvit_micro_batch *batch; /* of the micro-batch in progress */
+    uint64_t noise_step;                  /* its number in the whole run */
+    int micro;                            /* its number in its step */
+    struct dvit_losses losses; /* means over the step's micro-batches so far */
+    double learning_rate, backbone_learning_rate, gradient_norm;
+    atomic_int failure;
+};
+
+struct dvit_micro_batch {
+    int images;           /* 1 … options.batch */
+    const float *pixels;  /* [images][3][H][W] */
+    const int *labels;    /* [images]; used where targets is NULL */
+    const float *targets; /* [images][K] soft targets, or NULL: smoothed from the labels */
+    const float *noise;   /* [S][images][N][2] Gumbel noise, or NULL: drawn */
+};
+
+enum dvit_status dvit_trainer_create(struct dvit_trainer **out, struct dvit_model *model,
+                                     const struct dvit_model *teacher,
+                                     const struct dvit_train_options *options,
+                                     long steps_per_epoch, long total_steps,
+                                     struct dvit_error *error);
+void dvit_trainer_free(struct dvit_trainer *trainer);
+
+/* Forward and backward of one micro-batch; the first of a step clears the gradients. */
+enum dvit_status dvit_trainer_micro(struct dvit_trainer *trainer,
+                                    const struct dvit_micro_batch *batch,
+                                    struct dvit_error *error);
+
+/* Ends the step: clips, updates weights and EMA, moves on. Where the loss or the gradient is not
+ * finite nothing is changed but the counters, and *skipped is true. */
+void dvit_trainer_update(struct dvit_trainer *trainer, bool *skipped);
+
+/* Ranges of the options; an error names the field and its bound. */
+enum dvit_status dvit_train_options_check(const struct dvit_train_options *options,
+                                          struct dvit_error *error);
+
+#endif
