@@ -17,7 +17,7 @@ LAW = {
     "data": ["base", "image"],
     "infer": ["base", "kernels", "graph", "models", "image", "weights"],
     "eval": ["base", "data", "infer", "models", "image", "weights"],
-    "train": ["base", "kernels", "graph", "models", "weights", "data", "eval"],
+    "train": ["base", "kernels", "graph", "models", "weights", "image", "data", "eval"],
     "report": ["base", "image"],
 }
 # Where the functions of a public header live: including it is including that room.
