@@ -61,6 +61,30 @@ static void touch(struct dvit_buffer *buffer, int first, int last)
         buffer->last = last;
 }
 
+/* Whether the gradient of input `slot` of operator `index` may be its output's, in place. Members
+ * that sum the operator's parameter gradients read it for all rows; so they must meet again before
+ * anyone changes it further. */
+static bool passes_in_place(const struct dvit_graph *graph, int index, int slot)
+{
+    const struct dvit_op *op = &graph->ops[index];
+    int v = op->inputs[slot];
+    if (slot != op->class->passes_gradient || dvit_op_accumulates(op, slot))
+        return false;
+    for (int i = index - 1; i >= 0 && has_trained_parameters(graph, op); i--) {
+        const struct dvit_op *next = &graph->ops[i];
+        if (!takes_part(graph, next) || !next->class->backward)
+            continue;
+        bool changes = next->outputs[0] == v;
+        for (int k = 0; k < DVIT_OP_INPUTS; k++)
+            changes = changes || next->inputs[k] == v;
+        if (changes)
+            return false;
+        if (has_trained_parameters(graph, next))
+            break;
+    }
+    return true;
+}
+
 /* buffer_of[v]: which buffer holds the gradient of v; residuals pass theirs on in place. */
 static void find_gradient_lives(const struct dvit_graph *graph, int images,
                                 struct dvit_buffer *buffers, int *buffer_of)
@@ -83,7 +107,7 @@ static void find_gradient_lives(const struct dvit_graph *graph, int images,
             int v = op->inputs[k];
             if (v == DVIT_NONE || !graph->values[v].gradient)
                 continue;
-            if (k == op->class->passes_gradient && !dvit_op_accumulates(op, k))
+            if (passes_in_place(graph, i, k))
                 buffer_of[v] = buffer_of[op->outputs[0]];
             touch(&buffers[buffer_of[v]], step, last);
         }

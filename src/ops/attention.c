@@ -68,10 +68,24 @@ static void attention_forward(const struct dvit_op *op, struct dvit_run *run)
     }
 }
 
+/* The kernel overwrites dqkv. Where that must be added to, or no one wants it (only the policy has a
+ * gradient), it writes to scratch instead. */
+static bool writes_in_place(const struct dvit_graph *graph, const struct dvit_op *op)
+{
+    return graph->values[op->inputs[QKV]].gradient && !dvit_op_accumulates(op, QKV);
+}
+
+static size_t kernel_scratch_floats(const struct dvit_attention_shape *shape,
+                                    const struct dvit_kernels *kernels)
+{
+    return (kernels->attention_scratch(shape) + 15) / 16 * 16; /* what follows stays aligned */
+}
+
 static void attention_backward(const struct dvit_op *op, struct dvit_run *run)
 {
     const struct dvit_value *out = &run->graph->values[op->outputs[0]];
     float *dqkv = dvit_run_gradient(run, op->inputs[QKV]);
+    bool in_place = writes_in_place(run->graph, op);
     float *dpolicy = dvit_run_gradient(run, op->inputs[POLICY]);
     const float *policy = dvit_run_value(run, op->inputs[POLICY]);
     struct dvit_span images = dvit_run_images(run);
@@ -81,14 +95,18 @@ static void attention_backward(const struct dvit_op *op, struct dvit_run *run)
             dvit_run_image_rows(run, DVIT_ROWS_TOKENS, out->stage, (int)image);
         size_t tokens = rows.last - rows.first, offset = rows.first * out->width;
         struct dvit_attention_shape shape = shape_of(run->graph, op, (int)tokens);
+        float *aside = (float *)run->scratch + kernel_scratch_floats(&shape, run->kernels);
         if (dpolicy && !dvit_op_accumulates(op, POLICY))
             memset(dpolicy + rows.first, 0, tokens * sizeof *dpolicy);
         run->kernels->attention_masked_backward(
-            dqkv + 3 * offset, dpolicy ? dpolicy + rows.first : NULL,
+            in_place ? dqkv + 3 * offset : aside, dpolicy ? dpolicy + rows.first : NULL,
             dvit_run_gradient(run, op->outputs[0]) + offset,
             dvit_run_value(run, op->outputs[0]) + offset,
             dvit_run_value(run, op->inputs[QKV]) + 3 * offset, policy ? policy + rows.first : NULL,
             &shape, run->scratch);
+        if (dqkv && !in_place)
+            run->kernels->add_scaled(dqkv + 3 * offset, dqkv + 3 * offset, aside, 1.0f,
+                                     3 * tokens * out->width);
     }
 }
 
@@ -96,7 +114,10 @@ static size_t attention_scratch_bytes(const struct dvit_graph *graph, const stru
                                       const struct dvit_kernels *kernels)
 {
     struct dvit_attention_shape shape = shape_of(graph, op, graph->patches + graph->prefix);
-    return kernels->attention_scratch(&shape) * sizeof(float);
+    size_t aside = 0;
+    if (graph->training && !writes_in_place(graph, op))
+        aside = 3 * (size_t)shape.tokens * graph->values[op->outputs[0]].width;
+    return (kernel_scratch_floats(&shape, kernels) + aside) * sizeof(float);
 }
 
 /* Scores and weighted sums: 2·T²·C. */

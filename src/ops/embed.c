@@ -44,8 +44,13 @@ static void embed_backward(const struct dvit_op *op, struct dvit_run *run)
     for (size_t image = images.first; image < images.last; image++) {
         struct dvit_span to = dvit_run_image_rows(run, DVIT_ROWS_PATCHES, 0, (int)image);
         struct dvit_span from = dvit_run_image_rows(run, DVIT_ROWS_TOKENS, 0, (int)image);
-        memcpy(dpatches + to.first * width, dtokens + (from.first + 1) * width,
-               (to.last - to.first) * width * sizeof *dpatches);
+        size_t count = (to.last - to.first) * width;
+        float *own = dpatches + to.first * width;
+        const float *patch_rows = dtokens + (from.first + 1) * width;
+        if (dvit_op_accumulates(op, 0))
+            run->kernels->add_scaled(own, own, patch_rows, 1.0f, count);
+        else
+            memcpy(own, patch_rows, count * sizeof *own);
     }
 }
 

@@ -86,7 +86,7 @@ static void kept_mean_forward(const struct dvit_op *op, struct dvit_run *run)
 /* With s = Σ_n dz_global[n] and k kept: du_global[n] = policy_n·s/k,
  * dpolicy_n += s·(u_global[n] − mean)/k. */
 static void backward_image(const struct view *v, const float *u, const float *dz, float *du,
-                           float *dpolicy, float *scratch)
+                           bool accumulate, float *dpolicy, float *scratch)
 {
     float *mean = scratch, *sum = scratch + v->half;
     float inverse = v->kept > 0 ? (float)(1.0 / v->kept) : 0.0f;
@@ -98,11 +98,14 @@ static void backward_image(const struct view *v, const float *u, const float *dz
     for (size_t n = 0; n < v->patches; n++) {
         size_t offset = (v->row + n) * v->width;
         float weight = (v->policy ? v->policy[n] : 1.0f) * inverse;
-        memcpy(du + offset, dz + offset, v->half * sizeof *du);
         float towards = 0.0f;
         for (size_t c = 0; c < v->half; c++) {
-            du[offset + v->half + c] = weight * sum[c];
-            towards += sum[c] * (u[offset + v->half + c] - mean[c]);
+            size_t local = offset + c, global = local + v->half;
+            if (du) {
+                du[local] = dz[local] + (accumulate ? du[local] : 0.0f);
+                du[global] = weight * sum[c] + (accumulate ? du[global] : 0.0f);
+            }
+            towards += sum[c] * (u[global] - mean[c]);
         }
         if (dpolicy)
             dpolicy[n] += towards * inverse;
@@ -122,7 +125,7 @@ static void kept_mean_backward(const struct dvit_op *op, struct dvit_run *run)
         if (own && !dvit_op_accumulates(op, POLICY))
             memset(own, 0, (tokens.last - tokens.first) * sizeof *own);
         backward_image(&v, dvit_run_value(run, op->inputs[U]),
-                       dvit_run_gradient(run, op->outputs[0]), du,
+                       dvit_run_gradient(run, op->outputs[0]), du, dvit_op_accumulates(op, U),
                        own ? own + run->graph->prefix : NULL, run->scratch);
     }
 }

@@ -126,26 +126,24 @@ static void linear_backward(const struct dvit_op *op, struct dvit_run *run)
 
     if (dproduct != dy)
         scale_rows(op, run, dproduct, NULL, dy, rows);
-    if (dresidual && dresidual != dy) { /* not passed on in place */
-        if (dvit_op_accumulates(op, RESIDUAL))
-            run->kernels->add_scaled(dresidual + offset, dresidual + offset, dy + offset, 1.0f,
-                                     count * outputs);
-        else
-            memcpy(dresidual + offset, dy + offset, count * outputs * sizeof *dy);
-    }
     if (op->is.linear.gelu)
         run->kernels->gelu_backward(dproduct + offset, dproduct + offset,
                                     dvit_run_value(run, op->outputs[1]) + offset, count * outputs);
-    if (!dx)
-        return;
     float *weight = (float *)dvit_run_parameter(run, op, 0); /* only read: DATA */
-    int chunks = dvit_chunk_count(count);
+    int chunks = dx ? dvit_chunk_count(count) : 0;
     for (int i = 0; i < chunks; i++) {
         struct dvit_span part = dvit_span_share(count, i, chunks);
         size_t first = rows.first + part.first;
         note_failure(run, dvit_matmul_run(op->product.data, run->product_member, part.last - part.first,
                                           dx + first * inputs, dproduct + first * outputs, weight,
                                           NULL, NULL, run->scratch));
+    }
+    if (dresidual && dresidual != dy) { /* not passed on in place; after dx: it may be the same */
+        if (dvit_op_accumulates(op, RESIDUAL))
+            run->kernels->add_scaled(dresidual + offset, dresidual + offset, dy + offset, 1.0f,
+                                     count * outputs);
+        else
+            memcpy(dresidual + offset, dy + offset, count * outputs * sizeof *dy);
     }
 }
 

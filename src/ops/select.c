@@ -200,8 +200,10 @@ static void backward_image(const struct dvit_op *op, struct dvit_run *run, int i
         float y = 1.0f / (1.0f + expf(-margin));
         float slope = dpolicy[n] * (before ? before[n] : 1.0f) * y * (1.0f - y);
         if (dscores) {
-            dscores[2 * (patches.first + n)] = slope;
-            dscores[2 * (patches.first + n) + 1] = -slope;
+            float *pair = dscores + 2 * (patches.first + n);
+            bool accumulate = dvit_op_accumulates(op, SCORES);
+            pair[0] = accumulate ? pair[0] + slope : slope;
+            pair[1] = accumulate ? pair[1] - slope : -slope;
         }
         if (dbefore && hard_keep(log_p + 2 * n, noise + 2 * n))
             dbefore[n] += dpolicy[n];
