@@ -26,7 +26,7 @@ static bool before(const float *values, int a, int b)
 void dvit_top_k(const float *values, int count, int k, int *indices)
 {
     int held = 0;
-    for (int i = 0; i < count; i++) {
+    for (int i = 0; k > 0 && i < count; i++) {
         int at = held < k ? held++ : k;
         if (at == k && !before(values, i, indices[k - 1]))
             continue;

@@ -1,5 +1,6 @@
 /* Model configurations: presets, "vit:key=value" texts, bounds, and the arithmetic of keep ratios. */
 #define _GNU_SOURCE
+#include <limits.h>
 #include <math.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -93,7 +94,7 @@ static enum dvit_status set_field(struct dvit_config *config, char *key, struct 
     *value++ = 0;
     char *end;
     long number = strtol(value, &end, 10);
-    if (end == value || *end || number < 1 || number > 1000000000)
+    if (end == value || *end || number < 1 || number > INT_MAX / 4)
         return dvit_error_set(error, DVIT_ERROR_ARGUMENT,
                               "model text: %s is \"%s\", expected a positive whole number", key,
                               value);
