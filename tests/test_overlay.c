@@ -203,6 +203,29 @@ static void gallery_lays_strips_out_in_reading_order(void **state)
     dvit_image_free(&titled);
 }
 
+/* The second picture of the same overlay is the first, also as a file read back. */
+static void pictures_are_reproducible(void **state)
+{
+    struct dvit_overlay overlay = two_stages();
+    struct dvit_image picture, again;
+    char folder[64], path[128];
+    overlay.caption = "goldfinch 93 %";
+    test_folder_create(folder);
+    snprintf(path, sizeof path, "%s/overlay.png", folder);
+    assert_ok(dvit_report_overlay(&picture, &overlay, NULL, &error), &error);
+    assert_ok(dvit_image_write_png(path, &picture, &error), &error);
+    dvit_image_free(&picture);
+    assert_ok(dvit_report_overlay(&picture, &overlay, NULL, &error), &error);
+    assert_ok(dvit_image_load(&again, path, NULL, NULL, &error), &error);
+    assert_int_equal(again.width, picture.width);
+    assert_int_equal(again.height, picture.height);
+    assert_memory_equal(again.pixels, picture.pixels,
+                        (size_t)again.width * (size_t)again.height * 3);
+    dvit_image_free(&picture);
+    dvit_image_free(&again);
+    test_folder_remove(folder);
+}
+
 static void wrong_overlays_are_refused(void **state)
 {
     struct dvit_image picture;
@@ -267,6 +290,7 @@ int main(void)
         cmocka_unit_test(grid_lines_lie_between_patches),
         cmocka_unit_test(large_views_are_reduced),
         cmocka_unit_test(gallery_lays_strips_out_in_reading_order),
+        cmocka_unit_test(pictures_are_reproducible),
         cmocka_unit_test(wrong_overlays_are_refused),
         cmocka_unit_test(too_large_galleries_are_refused),
     };

@@ -8,7 +8,7 @@
 #include "dvit/report.h"
 #include "report/curves.h"
 #include "report/markup.h"
-#include "report/run_log.h"
+#include "report/logged_run.h"
 
 static struct dvit_error error;
 
@@ -245,15 +245,15 @@ static const char good_log[] =
     "{\"event\":\"saved\",\"text\":\"last\"}\n"
     "{\"event\":\"finished\",\"text\":\"done\"}\n";
 
-static struct dvit_run_log read_log(const char *text, size_t size)
+static struct dvit_logged_run read_log(const char *text, size_t size)
 {
-    struct dvit_run_log log;
+    struct dvit_logged_run log;
     write_file("log.jsonl", text, size);
-    assert_ok(dvit_run_log_read(&log, folder, &error), &error);
+    assert_ok(dvit_logged_run_read(&log, folder, &error), &error);
     return log;
 }
 
-static double step_value(const struct dvit_run_log *log, size_t row, int column)
+static double step_value(const struct dvit_logged_run *log, size_t row, int column)
 {
     assert_true(row < log->steps.count);
     return log->steps.values[row * DVIT_STEP_COLUMNS + (size_t)column];
@@ -261,7 +261,7 @@ static double step_value(const struct dvit_run_log *log, size_t row, int column)
 
 static void log_columns_are_read(void **state)
 {
-    struct dvit_run_log log = read_log(good_log, sizeof good_log - 1);
+    struct dvit_logged_run log = read_log(good_log, sizeof good_log - 1);
     static const double first[] = {10, 0, .001, 1e-5, 2.5, 2, .1, .4, .2, 1.5, 410, 0, .8, .6};
     for (size_t i = 0; i < sizeof first / sizeof *first; i++)
         assert_float_equal(step_value(&log, 0, (int)i), first[i], 1e-12);
@@ -276,7 +276,7 @@ static void log_columns_are_read(void **state)
     assert_int_equal(log.skipped, 1);
     assert_int_equal(log.damaged, 0);
     assert_string_equal(log.finished, "done");
-    dvit_run_log_free(&log);
+    dvit_logged_run_free(&log);
 }
 
 static void log_damage_is_counted_and_passed_over(void **state)
@@ -294,7 +294,7 @@ static void log_damage_is_counted_and_passed_over(void **state)
         "\"text\":\"\\\"NaN\\\" inf\"}\n"
         "\0\xff{\n"
         "{\"event\":\"step\",\"step\":40,\"lo";
-    struct dvit_run_log log = read_log(text, sizeof text - 1);
+    struct dvit_logged_run log = read_log(text, sizeof text - 1);
     assert_int_equal(log.damaged, 8);
     assert_int_equal(log.steps.count, 2);
     assert_true(isnan(step_value(&log, 0, DVIT_STEP_LOSS)));
@@ -302,10 +302,10 @@ static void log_damage_is_counted_and_passed_over(void **state)
     assert_float_equal(step_value(&log, 0, DVIT_STEP_KEEP + 1), .5, 0);
     assert_true(isnan(step_value(&log, 1, DVIT_STEP_LOSS)));
     assert_null(log.finished);
-    dvit_run_log_free(&log);
+    dvit_logged_run_free(&log);
     log = read_log("", 0);
     assert_int_equal(log.steps.count + log.damaged, 0);
-    dvit_run_log_free(&log);
+    dvit_logged_run_free(&log);
 }
 
 static void log_of_a_resumed_run_replaces_repeated_steps(void **state)
@@ -318,13 +318,13 @@ static void log_of_a_resumed_run_replaces_repeated_steps(void **state)
                                "{\"event\":\"finished\",\"text\":\"stopped\"}\n"
                                "{\"event\":\"started\",\"total_steps\":50}\n"
                                "{\"event\":\"step\",\"step\":20,\"loss\":4}\n";
-    struct dvit_run_log log = read_log(text, sizeof text - 1);
+    struct dvit_logged_run log = read_log(text, sizeof text - 1);
     assert_int_equal(log.steps.count, 2);
     assert_float_equal(step_value(&log, 1, DVIT_STEP_LOSS), 4, 0);
     assert_int_equal(log.evaluations.count, 1);
     assert_float_equal(log.evaluations.values[DVIT_EVALUATION_TOP1], .2, 0);
     assert_null(log.finished);
-    dvit_run_log_free(&log);
+    dvit_logged_run_free(&log);
 }
 
 /* ---- pages ---- */

@@ -33,6 +33,32 @@ static void set_label(struct dvit_page_run *run, const struct dvit_report_run *s
     run->label_length -= start;
 }
 
+static int compare_doubles(const void *left, const void *right)
+{
+    double a = *(const double *)left, b = *(const double *)right;
+    return (a > b) - (a < b);
+}
+
+/* Median of the finite images_per_s, NaN without any. */
+static enum dvit_status measure_rate(struct dvit_page_run *run, struct dvit_error *error)
+{
+    const struct dvit_records *steps = &run->log.steps;
+    double *values = malloc((steps->count + 1) * sizeof *values);
+    size_t count = 0;
+    if (!values)
+        return dvit_error_set(error, DVIT_ERROR_MEMORY, "\"%s\": out of memory", run->folder);
+    for (size_t i = 0; i < steps->count; i++) {
+        double value = steps->values[i * DVIT_STEP_COLUMNS + DVIT_STEP_IMAGES_PER_S];
+        if (isfinite(value))
+            values[count++] = value;
+    }
+    if (count)
+        qsort(values, count, sizeof *values, compare_doubles);
+    run->images_per_s = count ? 0.5 * values[count / 2] + 0.5 * values[(count - 1) / 2] : NAN;
+    free(values);
+    return DVIT_OK;
+}
+
 static enum dvit_status read_run(struct dvit_page_run *run, const struct dvit_report_run *source,
                                  struct dvit_error *error)
 {
@@ -41,7 +67,8 @@ static enum dvit_status read_run(struct dvit_page_run *run, const struct dvit_re
     run->folder = source->folder;
     run->keep = NAN;
     set_label(run, source);
-    DVIT_TRY(dvit_run_log_read(&run->log, source->folder, error));
+    DVIT_TRY(dvit_logged_run_read(&run->log, source->folder, error));
+    DVIT_TRY(measure_rate(run, error));
     path = dvit_path_join(source->folder, "config.json");
     if (!path)
         DVIT_FAIL(error, DVIT_ERROR_MEMORY, "\"%s\": out of memory", source->folder);
@@ -57,36 +84,13 @@ done:
 static void free_runs(struct dvit_page_run *runs, int count)
 {
     for (int i = 0; runs && i < count; i++) {
-        dvit_run_log_free(&runs[i].log);
+        dvit_logged_run_free(&runs[i].log);
         free(runs[i].config);
     }
     free(runs);
 }
 
 /* ---- the summary ---- */
-
-static int compare_doubles(const void *left, const void *right)
-{
-    double a = *(const double *)left, b = *(const double *)right;
-    return (a > b) - (a < b);
-}
-
-/* Median of the finite values of a column; NaN without any or without memory. */
-static double column_median(const struct dvit_records *records, int column)
-{
-    double *values = malloc((records->count + 1) * sizeof *values);
-    size_t count = 0;
-    for (size_t i = 0; values && i < records->count; i++) {
-        double value = records->values[i * (size_t)records->columns + (size_t)column];
-        if (isfinite(value))
-            values[count++] = value;
-    }
-    if (count)
-        qsort(values, count, sizeof *values, compare_doubles);
-    double median = count ? 0.5 * values[count / 2] + 0.5 * values[(count - 1) / 2] : NAN;
-    free(values);
-    return median;
-}
 
 /* The last finite value of a column, or NaN. */
 static double column_last(const struct dvit_records *records, int column)
@@ -123,7 +127,7 @@ static void add_number_cell(struct dvit_table *table, const char *format, double
 
 static void add_run_row(struct dvit_table *table, const struct dvit_page_run *run)
 {
-    const struct dvit_run_log *log = &run->log;
+    const struct dvit_logged_run *log = &run->log;
     const double *best = best_evaluation(&log->evaluations);
     dvit_table_cell(table, "%.*s", (int)run->label_length, run->label);
     double done = column_last(&log->steps, DVIT_STEP_STEP);
@@ -137,7 +141,7 @@ static void add_run_row(struct dvit_table *table, const struct dvit_page_run *ru
     add_number_cell(table, "%.1f %%",
                     log->stages ? 100 * column_last(&log->steps, DVIT_STEP_KEEP + log->stages - 1)
                                 : NAN);
-    add_number_cell(table, "%.4g", column_median(&log->steps, DVIT_STEP_IMAGES_PER_S));
+    add_number_cell(table, "%.4g", run->images_per_s);
     add_number_cell(table, "%.0f", column_last(&log->steps, DVIT_STEP_BAD_STEPS));
     dvit_table_cell(table, "%zu", log->skipped);
     dvit_table_cell(table, "%s", log->finished ? log->finished : "not finished");

@@ -3,17 +3,18 @@
 #define DVIT_REPORT_PAGE_H
 
 #include "report/markup.h"
-#include "report/run_log.h"
+#include "report/logged_run.h"
 
 /* One run as the page shows it. */
 struct dvit_page_run {
     const char *folder;  /* borrowed */
     const char *label;   /* borrowed; foreign text */
     size_t label_length; /* bytes of label that count */
-    struct dvit_run_log log;
+    struct dvit_logged_run log;
     unsigned char *config; /* config.json as read, owned; NULL = the folder has none */
     size_t config_bytes;
-    double keep; /* target ratio of stage s is pow(keep, s + 1); NaN = not stated */
+    double images_per_s; /* median over the log; NaN = not stated */
+    double keep;         /* target ratio of stage s is pow(keep, s + 1); NaN = not stated */
 };
 
 /* The style sheet, without its <style> element. */

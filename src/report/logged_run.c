@@ -5,7 +5,7 @@
  * record that repeats an earlier step (a resumed run) replaces what was logged from that step on.
  * Does not judge the numbers. */
 #define _POSIX_C_SOURCE 200809L /* strdup, strncasecmp */
-#include "report/run_log.h"
+#include "report/logged_run.h"
 
 #include <math.h>
 #include <stdbool.h>
@@ -97,7 +97,7 @@ static enum dvit_status add_record(struct dvit_records *records, const json_t *l
     return DVIT_OK;
 }
 
-static enum dvit_status add_step(struct dvit_run_log *log, const json_t *line, bool *damaged,
+static enum dvit_status add_step(struct dvit_logged_run *log, const json_t *line, bool *damaged,
                                  struct dvit_error *error)
 {
     enum dvit_status status = DVIT_OK;
@@ -118,7 +118,7 @@ done:
     return status;
 }
 
-static enum dvit_status add_line(struct dvit_run_log *log, const json_t *line, bool *damaged,
+static enum dvit_status add_line(struct dvit_logged_run *log, const json_t *line, bool *damaged,
                                  struct dvit_error *error)
 {
     enum dvit_status status = DVIT_OK;
@@ -194,7 +194,7 @@ static bool is_blank(const char *text, size_t length)
     return true;
 }
 
-static enum dvit_status parse_lines(struct dvit_run_log *log, const char *text, size_t size,
+static enum dvit_status parse_lines(struct dvit_logged_run *log, const char *text, size_t size,
                                     struct dvit_error *error)
 {
     enum dvit_status status = DVIT_OK;
@@ -220,13 +220,13 @@ done:
     return status;
 }
 
-enum dvit_status dvit_run_log_read(struct dvit_run_log *log, const char *folder,
-                                   struct dvit_error *error)
+enum dvit_status dvit_logged_run_read(struct dvit_logged_run *log, const char *folder,
+                                      struct dvit_error *error)
 {
     enum dvit_status status = DVIT_OK;
     unsigned char *text = NULL;
     size_t size;
-    *log = (struct dvit_run_log){.total_steps = NAN};
+    *log = (struct dvit_logged_run){.total_steps = NAN};
     log->steps.columns = DVIT_STEP_COLUMNS;
     log->evaluations.columns = DVIT_EVALUATION_COLUMNS;
     char *path = dvit_path_join(folder, "log.jsonl");
@@ -242,10 +242,10 @@ done:
     return status;
 }
 
-void dvit_run_log_free(struct dvit_run_log *log)
+void dvit_logged_run_free(struct dvit_logged_run *log)
 {
     free(log->steps.values);
     free(log->evaluations.values);
     free(log->finished);
-    *log = (struct dvit_run_log){0};
+    *log = (struct dvit_logged_run){0};
 }

@@ -1,12 +1,12 @@
 /* What a run folder's log.jsonl says, as columns of numbers. */
-#ifndef DVIT_REPORT_RUN_LOG_H
-#define DVIT_REPORT_RUN_LOG_H
+#ifndef DVIT_REPORT_LOGGED_RUN_H
+#define DVIT_REPORT_LOGGED_RUN_H
 
 #include <stddef.h>
 
 #include "dvit/config.h"
 
-/* Columns of "step" records; the JSON names stand in run_log.c. NaN = missing or not finite. */
+/* Columns of "step" records; the JSON names stand in logged_run.c. NaN = missing or not finite. */
 enum dvit_step_column {
     DVIT_STEP_STEP, /* always finite, ascending */
     DVIT_STEP_EPOCH,
@@ -40,7 +40,7 @@ struct dvit_records {
     int columns;
 };
 
-struct dvit_run_log {
+struct dvit_logged_run {
     struct dvit_records steps, evaluations;
     int stages;         /* largest number of keep ratios seen */
     double total_steps; /* NaN = not stated */
@@ -50,9 +50,9 @@ struct dvit_run_log {
 };
 
 /* Reads <folder>/log.jsonl. Errors: NOT_FOUND, LIMIT (256 MiB; a million records), IO, MEMORY.
- * Free with dvit_run_log_free, also after a failure. */
-enum dvit_status dvit_run_log_read(struct dvit_run_log *log, const char *folder,
-                                   struct dvit_error *error);
-void dvit_run_log_free(struct dvit_run_log *log);
+ * Free with dvit_logged_run_free, also after a failure. */
+enum dvit_status dvit_logged_run_read(struct dvit_logged_run *log, const char *folder,
+                                      struct dvit_error *error);
+void dvit_logged_run_free(struct dvit_logged_run *log);
 
 #endif
