@@ -240,7 +240,7 @@ static const char good_log[] =
     "{\"event\":\"step\",\"epoch\":0,\"step\":20,\"lr\":0.001,\"loss\":1.25,\"keep\":[0.71,0.5],"
     "\"images_per_s\":400,\"bad_steps\":1}\n"
     "{\"event\":\"evaluated\",\"epoch\":0,\"step\":20,\"top1\":0.75,\"top5\":0.9,\"loss\":1.1,"
-    "\"best\":true}\n"
+    "\"ema_top1\":0.625,\"best\":true}\n"
     "{\"event\":\"skipped\",\"text\":\"x.jpg: <cut>\"}\n"
     "{\"event\":\"saved\",\"text\":\"last\"}\n"
     "{\"event\":\"finished\",\"text\":\"done\"}\n";
@@ -272,6 +272,7 @@ static void log_columns_are_read(void **state)
     assert_int_equal(log.evaluations.count, 1);
     assert_float_equal(log.evaluations.values[DVIT_EVALUATION_TOP1], .75, 0);
     assert_float_equal(log.evaluations.values[DVIT_EVALUATION_TOP5], .9, 0);
+    assert_float_equal(log.evaluations.values[DVIT_EVALUATION_EMA_TOP1], .625, 0);
     assert_float_equal(log.total_steps, 40, 0);
     assert_int_equal(log.skipped, 1);
     assert_int_equal(log.damaged, 0);
@@ -382,6 +383,7 @@ static void page_shows_everything_and_escapes_it(void **state)
     assert_has(html, "<caption>A &amp; B</caption>");
     assert_has(html, "<td class=\"right\">&lt;td&gt;</td>");
     assert_int_equal(count_of(html, "<figure class=\"chart\">"), 12);
+    assert_has(html, "top 1, averaged weights <b>62.5 %</b>");
     assert_has(html, "target <b>50 %</b>"); /* options.keep, not model.keep */
     assert_has(html, "target <b>25 %</b>");
     assert_int_equal(count_of(html, "src=\"data:image/png;base64,iVBORw0KGgo"), 2);
@@ -403,7 +405,7 @@ static void page_of_several_runs_has_a_chart_per_quantity(void **state)
         .runs = (const struct dvit_report_run[]){{slashed, NULL}, {folder, "second"}},
         .run_count = 2};
     char *html = page_of(&report), part[128];
-    assert_int_equal(count_of(html, "<figure class=\"chart\">"), 14);
+    assert_int_equal(count_of(html, "<figure class=\"chart\">"), 15);
     assert_has(html, "Patches kept after stage 2</figcaption>");
     snprintf(part, sizeof part, "<td>%s</td>", folder); /* only the last part of ./folder/// */
     assert_has(html, part);

@@ -41,7 +41,7 @@ static const char *const step_names[DVIT_STEP_KEEP] = {
 static const char *const evaluation_names[DVIT_EVALUATION_COLUMNS] = {
     [DVIT_EVALUATION_STEP] = "step", [DVIT_EVALUATION_EPOCH] = "epoch",
     [DVIT_EVALUATION_TOP1] = "top1", [DVIT_EVALUATION_TOP5] = "top5",
-    [DVIT_EVALUATION_LOSS] = "loss",
+    [DVIT_EVALUATION_LOSS] = "loss", [DVIT_EVALUATION_EMA_TOP1] = "ema_top1",
 };
 
 static double number(const json_t *value)

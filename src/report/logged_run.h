@@ -31,6 +31,7 @@ enum dvit_evaluation_column {
     DVIT_EVALUATION_TOP1,
     DVIT_EVALUATION_TOP5,
     DVIT_EVALUATION_LOSS,
+    DVIT_EVALUATION_EMA_TOP1, /* of the averaged weights */
     DVIT_EVALUATION_COLUMNS
 };
 

@@ -25,7 +25,7 @@ struct group {
     const char *unit;
     bool percent, from_zero;
     int count;
-    struct quantity quantities[2];
+    struct quantity quantities[3];
 };
 
 enum { GROUPS_BEFORE_KEEP = 2 }; /* loss and accuracy come first: what is asked first */
@@ -36,9 +36,11 @@ static const struct group groups[] = {
      "",
      true,
      false,
-     2,
+     3,
      {{FROM_EVALUATIONS, DVIT_EVALUATION_TOP1, "Validation accuracy, top 1", "top 1"},
-      {FROM_EVALUATIONS, DVIT_EVALUATION_TOP5, "Validation accuracy, top 5", "top 5"}}},
+      {FROM_EVALUATIONS, DVIT_EVALUATION_TOP5, "Validation accuracy, top 5", "top 5"},
+      {FROM_EVALUATIONS, DVIT_EVALUATION_EMA_TOP1, "Validation accuracy, top 1 of averaged weights",
+       "top 1, averaged weights"}}},
     {"Validation loss",
      "",
      false,
