@@ -240,7 +240,7 @@ static const char good_log[] =
     "{\"event\":\"step\",\"epoch\":0,\"step\":20,\"lr\":0.001,\"loss\":1.25,\"keep\":[0.71,0.5],"
     "\"images_per_s\":400,\"bad_steps\":1}\n"
     "{\"event\":\"evaluated\",\"epoch\":0,\"step\":20,\"top1\":0.75,\"top5\":0.9,\"loss\":1.1,"
-    "\"ema_top1\":0.625,\"best\":true}\n"
+    "\"ema_top1\":0.875,\"best\":true}\n"
     "{\"event\":\"skipped\",\"text\":\"x.jpg: <cut>\"}\n"
     "{\"event\":\"saved\",\"text\":\"last\"}\n"
     "{\"event\":\"finished\",\"text\":\"done\"}\n";
@@ -272,7 +272,7 @@ static void log_columns_are_read(void **state)
     assert_int_equal(log.evaluations.count, 1);
     assert_float_equal(log.evaluations.values[DVIT_EVALUATION_TOP1], .75, 0);
     assert_float_equal(log.evaluations.values[DVIT_EVALUATION_TOP5], .9, 0);
-    assert_float_equal(log.evaluations.values[DVIT_EVALUATION_EMA_TOP1], .625, 0);
+    assert_float_equal(log.evaluations.values[DVIT_EVALUATION_EMA_TOP1], .875, 0);
     assert_float_equal(log.total_steps, 40, 0);
     assert_int_equal(log.skipped, 1);
     assert_int_equal(log.damaged, 0);
@@ -377,13 +377,13 @@ static void page_shows_everything_and_escapes_it(void **state)
     assert_has(html, "<h1>&lt;script&gt;alert(1)&lt;/script&gt;</h1>");
     assert_has(html, "&quot;quoted&quot; &amp;  ");
     assert_has(html, "<td>run &lt;1&gt;</td><td class=\"right\">20 of 40</td><td class=\"right\">"
-                     "75.00 %</td><td class=\"right\">20</td><td class=\"right\">1.25</td>"
+                     "87.50 %</td><td class=\"right\">20</td><td class=\"right\">1.25</td>"
                      "<td class=\"right\">50.0 %</td><td class=\"right\">405</td>"
                      "<td class=\"right\">1</td><td class=\"right\">1</td><td>done</td>");
     assert_has(html, "<caption>A &amp; B</caption>");
     assert_has(html, "<td class=\"right\">&lt;td&gt;</td>");
     assert_int_equal(count_of(html, "<figure class=\"chart\">"), 12);
-    assert_has(html, "top 1, averaged weights <b>62.5 %</b>");
+    assert_has(html, "top 1, averaged weights <b>87.5 %</b>");
     assert_has(html, "target <b>50 %</b>"); /* options.keep, not model.keep */
     assert_has(html, "target <b>25 %</b>");
     assert_int_equal(count_of(html, "src=\"data:image/png;base64,iVBORw0KGgo"), 2);

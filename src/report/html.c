@@ -103,14 +103,19 @@ static double column_last(const struct dvit_records *records, int column)
     return NAN;
 }
 
+/* Top-1 of the better of the trained and the averaged weights, as the trainer chooses. */
+static double top_1(const double *evaluation)
+{
+    return fmax(evaluation[DVIT_EVALUATION_TOP1], evaluation[DVIT_EVALUATION_EMA_TOP1]);
+}
+
 /* The row with the best top-1, or NULL. */
 static const double *best_evaluation(const struct dvit_records *records)
 {
     const double *best = NULL;
     for (size_t i = 0; i < records->count; i++) {
         const double *row = records->values + i * (size_t)records->columns;
-        double value = row[DVIT_EVALUATION_TOP1];
-        if (isfinite(value) && (!best || value > best[DVIT_EVALUATION_TOP1]))
+        if (isfinite(top_1(row)) && (!best || top_1(row) > top_1(best)))
             best = row;
     }
     return best;
@@ -135,7 +140,7 @@ static void add_run_row(struct dvit_table *table, const struct dvit_page_run *ru
         dvit_table_cell(table, "%.0f of %.0f", done, log->total_steps);
     else
         add_number_cell(table, "%.0f", done);
-    add_number_cell(table, "%.2f %%", best ? 100 * best[DVIT_EVALUATION_TOP1] : NAN);
+    add_number_cell(table, "%.2f %%", best ? 100 * top_1(best) : NAN);
     add_number_cell(table, "%.0f", best ? best[DVIT_EVALUATION_STEP] : NAN);
     add_number_cell(table, "%.4g", column_last(&log->steps, DVIT_STEP_LOSS));
     add_number_cell(table, "%.1f %%",
