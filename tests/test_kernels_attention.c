@@ -392,6 +392,34 @@ static void test_query_ranges(void **state)
     }
 }
 
+/* Two keys, the second −x below the first: its weight is e^x/(1 + e^x), so the relative accuracy of
+ * the exponential shows over its whole range. */
+static void test_exponential_is_accurate_in_its_tail(void **state)
+{
+    const struct dvit_attention_shape shape = {2, 1, 1, 1.0f};
+    for (int cpu = 0; cpu <= (int)dvit_cpu_best(); cpu++) {
+        struct dvit_kernels kernels;
+        dvit_kernels_select(&kernels, (enum dvit_cpu)cpu);
+        struct guarded scratch = guard_new(kernels.attention_scratch(&shape), GUARD_AFTER);
+        double worst = 0;
+        for (float x = 0; x > -87; x -= 0.01173f) {
+            const float qkv[6] = {x, 0, 0, 0, 1, 1}; /* q, k, v of two tokens */
+            float out[2];
+            kernels.attention(out, qkv, 0, 1, &shape, scratch.data);
+            double want = exp((double)x) / (1 + exp((double)x));
+            worst = fmax(worst, fabs(out[0] / want - 1));
+        }
+        print_message("softmax weight %s: relative error %.2g\n", dvit_cpu_name(kernels.cpu),
+                      worst);
+        assert_true(worst < 4e-7);
+        const float far[6] = {-200, 0, 0, 0, 1, 1};
+        float out[2];
+        kernels.attention(out, far, 0, 1, &shape, scratch.data);
+        assert_true(out[0] == 0);
+        guard_free(&scratch);
+    }
+}
+
 /* A dropped key of enormous score changes nothing but the eps share and the capped dpolicy. */
 static void test_dropped_giants_are_harmless(void **state)
 {
@@ -466,6 +494,7 @@ int main(void)
         cmocka_unit_test(test_gradient_is_the_difference_quotient),
         cmocka_unit_test(test_levels),
         cmocka_unit_test(test_query_ranges),
+        cmocka_unit_test(test_exponential_is_accurate_in_its_tail),
         cmocka_unit_test(test_dropped_giants_are_harmless),
         cmocka_unit_test(test_huge_scores_stay_finite_and_nan_shows),
     };
