@@ -67,11 +67,14 @@ static void token_backward(const struct dvit_op *op, struct dvit_run *run)
     const float *tokens = dvit_run_value(run, op->inputs[TOKENS]);
     const float *teacher = dvit_run_value(run, op->inputs[TEACHER]);
     const float *policy = dvit_run_value(run, op->inputs[POLICY]);
+    float *dpolicy = dvit_run_gradient(run, op->inputs[POLICY]);
     double terms = dvit_loss_sums(op, run).second;
     float scale = terms > 0 ? (float)(2.0 * dvit_loss_gradient_scale(op, run) / terms) : 0.0f;
     struct dvit_span images = dvit_run_images(run);
     for (size_t image = images.first; image < images.last; image++) {
         struct dvit_span rows = dvit_run_image_rows(run, DVIT_ROWS_TOKENS, in->stage, (int)image);
+        if (dpolicy && !dvit_op_accumulates(op, POLICY)) /* detached, and others add to it */
+            memset(dpolicy + rows.first, 0, (rows.last - rows.first) * sizeof *dpolicy);
         if (!dvit_op_accumulates(op, TOKENS))
             memset(dtokens + rows.first * in->width, 0,
                    (rows.last - rows.first) * in->width * sizeof *dtokens);
