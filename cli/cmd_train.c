@@ -3,32 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "dvit/image.h"
 #include "training.h"
 #include "workbench.h"
-
-/* Images that have the network's size already (rendered scenes, CIFAR) are taken as they are; the
- * geometry is written so that it does nothing to them, and still fits a photograph to the network
- * when the trained model meets one. */
-static enum dvit_status choose_preprocess(struct dvit_model *model, struct dvit_dataset *set,
-                                          struct dvit_error *error)
-{
-    struct dvit_preprocess preprocess = *dvit_model_preprocess(model);
-    struct dvit_sample sample = {0};
-    if (dvit_dataset_read(set, 0, &sample, NULL) != DVIT_OK)
-        return DVIT_OK; /* training will report it */
-    bool fits = sample.image.width == preprocess.crop_width &&
-                sample.image.height == preprocess.crop_height;
-    dvit_sample_free(&sample);
-    if (!fits)
-        return DVIT_OK;
-    snprintf(preprocess.name, sizeof preprocess.name, "custom");
-    preprocess.fit = DVIT_FIT_CROP;
-    preprocess.resize_side = preprocess.crop_width < preprocess.crop_height
-                                 ? preprocess.crop_width
-                                 : preprocess.crop_height;
-    return dvit_model_set_preprocess(model, &preprocess, error);
-}
 
 static enum dvit_status name_labels(struct dvit_model *model, const struct dvit_dataset *set,
                                     struct dvit_error *error)
@@ -56,8 +32,7 @@ static int create_model(struct dvit_model **out, struct dvit_config *config, boo
     if (!names_classes)
         config->classes = dvit_dataset_classes(set);
     if (dvit_model_create(out, config, options->seed, &error) != DVIT_OK ||
-        name_labels(*out, set, &error) != DVIT_OK ||
-        choose_preprocess(*out, set, &error) != DVIT_OK)
+        name_labels(*out, set, &error) != DVIT_OK)
         return cli_fail(&error);
     cli_note("\"%s\": a new model of %zu parameters for %d classes, random weights from seed %llu",
              options->model, dvit_model_parameters(*out), config->classes,

@@ -56,10 +56,8 @@ static void set_handlers(void (*handler)(int))
 struct watch {
     const struct cli_options *options;
     double started_s, shown_s;
-    int best_epoch;   /* −1: none */
-    double best_top1; /* share */
+    int best_epoch; /* −1: none */
     long step;
-    bool evaluated;
 };
 
 static const char *const event_names[] = {
@@ -155,11 +153,8 @@ static void watch_event(void *context, const struct dvit_train_event *event)
         show_step(watch, event);
         break;
     case DVIT_TRAIN_EVALUATED:
-        watch->evaluated = true;
-        if (event->best) {
+        if (event->best)
             watch->best_epoch = event->epoch;
-            watch->best_top1 = event->val_top1;
-        }
         show_evaluation(watch, event);
         break;
     case DVIT_TRAIN_SKIPPED:
@@ -190,8 +185,7 @@ static void tell_result(const struct watch *watch, const struct cli_options *opt
     char elapsed[32];
     cli_duration(cli_seconds() - watch->started_s, elapsed);
     if (watch->best_epoch >= 0)
-        cli_note("done in %s; best: epoch %d, top-1 %.2f %%", elapsed, watch->best_epoch + 1,
-                 100 * watch->best_top1);
+        cli_note("done in %s; the best model is from epoch %d", elapsed, watch->best_epoch + 1);
     else
         cli_note("done in %s", elapsed);
     if (options->json) {
@@ -199,7 +193,7 @@ static void tell_result(const struct watch *watch, const struct cli_options *opt
         cli_json_string(&json, "event", "result");
         cli_json_string(&json, "model", path);
         if (watch->best_epoch >= 0)
-            cli_json_real(&json, "val_top1", watch->best_top1);
+            cli_json_integer(&json, "best_epoch", watch->best_epoch);
         cli_json_real(&json, "seconds", cli_seconds() - watch->started_s);
         cli_json_end(&json);
     } else {
