@@ -9,16 +9,22 @@ static double rate_of(const struct dvit_trainer *t, const struct dvit_parameter 
     return item->group == DVIT_GROUP_PREDICTOR ? t->learning_rate : t->backbone_learning_rate;
 }
 
+/* Whether all but the predictors stand still at this step. A rate of 0 does not say so: warm-up
+ * begins there. */
+static bool backbone_stands(const struct dvit_trainer *t)
+{
+    const struct dvit_train_options *o = &t->options;
+    long freeze = (long)(o->backbone_freeze_epochs * (double)t->steps_per_epoch);
+    return t->progress.step < freeze || o->backbone_lr_scale == 0;
+}
+
 static void set_rates(struct dvit_trainer *t)
 {
     const struct dvit_train_options *o = &t->options;
-    double per_epoch = (double)t->steps_per_epoch;
-    long warmup = (long)(o->warmup_epochs * per_epoch);
-    long freeze = (long)(o->backbone_freeze_epochs * per_epoch);
-    t->learning_rate = dvit_schedule_rate(o->learning_rate, o->min_learning_rate,
-                                          t->progress.step, warmup, t->total_steps);
-    t->backbone_learning_rate =
-        t->progress.step < freeze ? 0 : t->learning_rate * o->backbone_lr_scale;
+    long warmup = (long)(o->warmup_epochs * (double)t->steps_per_epoch);
+    t->learning_rate = dvit_schedule_rate(o->learning_rate, o->min_learning_rate, t->progress.step,
+                                          warmup, t->total_steps);
+    t->backbone_learning_rate = backbone_stands(t) ? 0 : t->learning_rate * o->backbone_lr_scale;
 }
 
 /* Σ g² over this member's share of every parameter being updated, and whether all gradients are
@@ -26,6 +32,7 @@ static void set_rates(struct dvit_trainer *t)
 static double member_squares(const struct dvit_trainer *t, int member, int members)
 {
     const struct dvit_parameters *p = &t->model->parameters;
+    bool stands = backbone_stands(t);
     double updated = 0, every = 0;
     for (size_t i = 0; i < p->count; i++) {
         if (!t->trained[i])
@@ -34,7 +41,7 @@ static double member_squares(const struct dvit_trainer *t, int member, int membe
         double squares = t->kernels.sum_squares(t->parameter_gradients[i] + share.first,
                                                 share.last - share.first);
         every += squares;
-        if (rate_of(t, &p->items[i]) > 0)
+        if (!stands || p->items[i].group == DVIT_GROUP_PREDICTOR)
             updated += squares;
     }
     return isfinite(every) ? updated : INFINITY;
