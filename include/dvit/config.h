@@ -72,7 +72,7 @@ enum dvit_fit {
 };
 
 struct dvit_preprocess {
-    char name[32]; /* "dynamicvit", "timm", "none", or "custom" */
+    char name[32]; /* of the preset, or "custom" */
     enum dvit_fit fit;
     int resize_side; /* pixels; short side before the crop; 0 where unused */
     int crop_width;  /* pixels: the network's input */
@@ -84,8 +84,9 @@ struct dvit_preprocess {
 /* Preset preprocessing for a network input of width × height pixels, side being the longer of them:
  * "dynamicvit" (short side to (int)(side/0.875), bicubic, centre crop; squash at 384 and above; at
  * 32 and below short side to side, so that images of the network's size pass unchanged and any
- * photograph still fits), "timm" (crop_pct 0.9, at 384 and above 1.0), "none" (other sizes are an
- * error). Mean and standard deviation are ImageNet's in all three. */
+ * photograph still fits), "timm" (crop_pct 0.9, at 384 and above 1.0), "native" (short side to side,
+ * centre crop, at any size), "none" (other sizes are an error). Mean and standard deviation are
+ * ImageNet's in all of them. */
 DVIT_API enum dvit_status dvit_preprocess_preset(const char *name, int width, int height,
                                                  struct dvit_preprocess *out,
                                                  struct dvit_error *error);

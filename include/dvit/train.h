@@ -99,7 +99,10 @@ struct dvit_train_event {
  * run after the current step with DVIT_ERROR_INTERRUPTED, everything saved. */
 typedef void dvit_train_callback(void *context, const struct dvit_train_event *event);
 
-/* Trains `model` in place. `teacher` (NULL for dense training) is the frozen dense model of the
+/* Images that already have the network's size are never resized: their crops are padded by 4 pixels,
+ * and the model's preprocessing becomes "native". Others get random resized crops.
+ *
+ * Trains `model` in place. `teacher` (NULL for dense training) is the frozen dense model of the
  * same shape; a model with stages needs one unless weight_kl and weight_token are 0. `validation`
  * may be NULL (no evaluation; best = last). The data sets' class count must be the model's. */
 DVIT_API enum dvit_status dvit_train(struct dvit_model *model, const struct dvit_model *teacher,

@@ -30,6 +30,13 @@ static void preset_timm(int side, struct dvit_preprocess *out)
     out->resize_side = side >= LARGE_SIDE ? side : (int)floor(side / 0.9);
 }
 
+/* Images made for the network's size pass unchanged; others still fit, with no margin cut off. */
+static void preset_native(int side, struct dvit_preprocess *out)
+{
+    out->fit = DVIT_FIT_CROP;
+    out->resize_side = side;
+}
+
 static void preset_none(int side, struct dvit_preprocess *out)
 {
     out->fit = DVIT_FIT_NONE;
@@ -42,6 +49,7 @@ static const struct preset {
 } presets[] = {
     {"dynamicvit", preset_dynamicvit},
     {"timm", preset_timm},
+    {"native", preset_native},
     {"none", preset_none},
 };
 
@@ -64,7 +72,7 @@ enum dvit_status dvit_preprocess_preset(const char *name, int width, int height,
         return DVIT_OK;
     }
     DVIT_FAIL(error, DVIT_ERROR_NOT_FOUND,
-              "unknown preprocessing \"%s\", expected \"dynamicvit\", \"timm\" or \"none\"", name);
+              "unknown preprocessing \"%s\", expected \"dynamicvit\", \"timm\", \"native\" or \"none\"", name);
 done:
     return status;
 }

@@ -339,12 +339,39 @@ static enum dvit_status name_paths(struct job *job)
     return DVIT_OK;
 }
 
-static enum dvit_status open_loader(struct job *job, const struct dvit_model *model)
+/* Whether the images already have the network's size, judged by some spread over the set; one that
+ * cannot be read says nothing. */
+static bool has_native_size(struct dvit_dataset *dataset, const struct dvit_config *config)
+{
+    enum { PROBES = 16 };
+    size_t size = dvit_dataset_size(dataset), seen = 0;
+    for (size_t i = 0; i < PROBES; i++) {
+        struct dvit_sample sample;
+        if (dvit_dataset_read(dataset, i * (size - 1) / (PROBES - 1), &sample, NULL) != DVIT_OK)
+            continue;
+        bool same = sample.image.width == config->image_width &&
+                    sample.image.height == config->image_height;
+        dvit_sample_free(&sample);
+        if (!same)
+            return false;
+        seen++;
+    }
+    return seen > 0;
+}
+
+static enum dvit_status open_loader(struct job *job, struct dvit_model *model)
 {
     const struct dvit_train_options *o = job->options;
+    const struct dvit_config *c = &model->config;
     struct dvit_loader_options load = dvit_loader_options_default();
-    struct dvit_augment augment =
-        dvit_augment_default(model->config.image_width, model->config.image_height);
+    struct dvit_augment augment = dvit_augment_default(c->image_width, c->image_height);
+    if (has_native_size(job->train, c)) { /* nothing to resize, and no margin to spare for crops */
+        augment.crop = DVIT_AUGMENT_CROP_PADDED;
+        enum dvit_status status = dvit_preprocess_preset("native", c->image_width, c->image_height,
+                                                         &model->preprocess, job->error);
+        if (status != DVIT_OK)
+            return status;
+    }
     if (!o->flip)
         augment.flip_probability = 0;
     load.batch = o->batch;
