@@ -47,7 +47,7 @@ enum dvit_status dvit_matmul_create(struct dvit_matmul **out, const struct dvit_
                                     enum dvit_cpu cpu, int threads, struct dvit_error *error);
 void dvit_matmul_free(struct dvit_matmul *matmul);
 
-/* Makes `rows` run as one product. Call before running; not thread-safe. */
+/* Makes `rows` (≥ 1) run as one product. At least once before running; not thread-safe. */
 enum dvit_status dvit_matmul_prepare(struct dvit_matmul *matmul, size_t rows,
                                      struct dvit_error *error);
 

@@ -1,5 +1,5 @@
-/* Matrix products by oneDNN: the only file that includes it. Compiles against the C API of 2.x
- * (checked with 2.6.3) and 3.x (checked with 3.2.0).
+/* Matrix products by oneDNN: the only place that includes it; what differs between its C APIs 2 and
+ * 3 is in matmul_dnnl_api.h.
  *
  * A plan holds one primitive per prepared row count and weight layout, with its memory objects made
  * once for every member: a run sets data pointers and executes. Our part of a run allocates
@@ -10,20 +10,14 @@
  * LAYOUT_ROWS rows and is imposed on all other row counts. */
 #define _GNU_SOURCE /* RTLD_DEFAULT */
 #include <dlfcn.h>
-#include <oneapi/dnnl/dnnl.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "kernels/matmul_backend.h"
+#include "kernels/matmul_dnnl_api.h"
 
 enum { LAYOUT_ROWS = 512 };
 static const size_t default_rows[] = {1, 8, 64, LAYOUT_ROWS};
-
-/* A memory descriptor: a value in API 2, an owned handle in API 3. */
-struct layout {
-    dnnl_memory_desc_t desc;
-    bool present;
-};
 
 /* One member's memory objects for one primitive. */
 struct binding {
@@ -52,113 +46,6 @@ struct dvit_matmul_plan {
     struct layout packed_layout; /* absent: oneDNN is content with the plain weights */
     size_t scratch_bytes;
 };
-
-/* --- the two APIs --------------------------------------------------------------------------- */
-
-#if DNNL_VERSION_MAJOR >= 3
-typedef const_dnnl_memory_desc_t desc_view;
-
-static desc_view view(const struct layout *layout)
-{
-    return layout->desc;
-}
-
-static dnnl_status_t layout_strided(struct layout *layout, const dnnl_dims_t dims,
-                                    const dnnl_dims_t strides, int rank)
-{
-    dnnl_status_t s =
-        dnnl_memory_desc_create_with_strides(&layout->desc, rank, dims, dnnl_f32, strides);
-    layout->present = s == dnnl_success;
-    return s;
-}
-
-static dnnl_status_t layout_any(struct layout *layout, const dnnl_dims_t dims)
-{
-    dnnl_status_t s =
-        dnnl_memory_desc_create_with_tag(&layout->desc, 2, dims, dnnl_f32, dnnl_format_tag_any);
-    layout->present = s == dnnl_success;
-    return s;
-}
-
-static dnnl_status_t layout_copy(struct layout *layout, desc_view source)
-{
-    dnnl_status_t s = dnnl_memory_desc_clone(&layout->desc, source);
-    layout->present = s == dnnl_success;
-    return s;
-}
-
-static void layout_free(struct layout *layout)
-{
-    if (layout->present)
-        dnnl_memory_desc_destroy(layout->desc);
-    layout->present = false;
-}
-
-static dnnl_status_t append_sum(dnnl_post_ops_t ops)
-{
-    return dnnl_post_ops_append_sum(ops, 1.0f, 0, dnnl_data_type_undef);
-}
-
-static dnnl_status_t describe(dnnl_primitive_desc_t *out, dnnl_engine_t engine,
-                              const struct layout *source, const struct layout *weights,
-                              const struct layout *bias, const struct layout *target,
-                              dnnl_primitive_attr_t attributes)
-{
-    return dnnl_matmul_primitive_desc_create(out, engine, source->desc, weights->desc,
-                                             bias->present ? bias->desc : NULL, target->desc,
-                                             attributes);
-}
-#else
-typedef const dnnl_memory_desc_t *desc_view;
-
-static desc_view view(const struct layout *layout)
-{
-    return &layout->desc;
-}
-
-static dnnl_status_t layout_strided(struct layout *layout, const dnnl_dims_t dims,
-                                    const dnnl_dims_t strides, int rank)
-{
-    layout->present = true;
-    return dnnl_memory_desc_init_by_strides(&layout->desc, rank, dims, dnnl_f32, strides);
-}
-
-static dnnl_status_t layout_any(struct layout *layout, const dnnl_dims_t dims)
-{
-    layout->present = true;
-    return dnnl_memory_desc_init_by_tag(&layout->desc, 2, dims, dnnl_f32, dnnl_format_tag_any);
-}
-
-static dnnl_status_t layout_copy(struct layout *layout, desc_view source)
-{
-    layout->desc = *source;
-    layout->present = true;
-    return dnnl_success;
-}
-
-static void layout_free(struct layout *layout)
-{
-    layout->present = false;
-}
-
-static dnnl_status_t append_sum(dnnl_post_ops_t ops)
-{
-    return dnnl_post_ops_append_sum(ops, 1.0f);
-}
-
-static dnnl_status_t describe(dnnl_primitive_desc_t *out, dnnl_engine_t engine,
-                              const struct layout *source, const struct layout *weights,
-                              const struct layout *bias, const struct layout *target,
-                              dnnl_primitive_attr_t attributes)
-{
-    dnnl_matmul_desc_t operation;
-    dnnl_status_t s = dnnl_matmul_desc_init(&operation, &source->desc, &weights->desc,
-                                            bias->present ? &bias->desc : NULL, &target->desc);
-    if (s != dnnl_success)
-        return s;
-    return dnnl_primitive_desc_create(out, &operation, attributes, engine, NULL);
-}
-#endif
 
 /* --- errors and the OpenMP team -------------------------------------------------------------- */
 
