@@ -3,7 +3,7 @@
 
 #include "dvit/infer.h"
 #include "json_lines.h"
-#include "options.h"
+#include "command_line.h"
 
 int cli_cmd_cpu(const struct cli_options *options)
 {

@@ -2,7 +2,7 @@
 #include <string.h>
 
 #include "help.h"
-#include "options.h"
+#include "command_line.h"
 
 int cli_cmd_help(const struct cli_options *options)
 {

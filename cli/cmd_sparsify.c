@@ -1,7 +1,7 @@
 /* `dvit sparsify`: pruning stages for a dense model, learnt with the dense model as teacher. */
 #include <stddef.h>
 
-#include "training.h"
+#include "training_run.h"
 #include "workbench.h"
 
 /* How many stages, from --stages, --stage-blocks and what the model has; 0 after an error. */

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "training.h"
+#include "training_run.h"
 #include "workbench.h"
 
 static enum dvit_status name_labels(struct dvit_model *model, const struct dvit_dataset *set,

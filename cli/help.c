@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-#include "options.h"
+#include "command_line.h"
 
 enum { COLUMNS = 80, OPTION_INDENT = 26 };
 

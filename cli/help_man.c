@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-#include "options.h"
+#include "command_line.h"
 
 /* ---- troff ---- */
 

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "help.h"
-#include "options.h"
+#include "command_line.h"
 
 int cli_verb_find(const char *name)
 {
@@ -23,24 +23,38 @@ int cli_verb_find(const char *name)
     return -1;
 }
 
-/* The command line as a shell would take it again; NULL without memory. */
+static char *append(char *at, const char *text, size_t length)
+{
+    memcpy(at, text, length);
+    return at + length;
+}
+
+/* One word as a shell would take it again; needs 4 bytes for each of its own, and 3. */
+static char *append_word(char *at, const char *word)
+{
+    size_t length = strlen(word);
+    if (length > 0 && strspn(word, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                                   "0123456789-_./:,=+@%") == length)
+        return append(at, word, length);
+    at = append(at, "'", 1);
+    for (; *word; word++)
+        at = *word == '\'' ? append(at, "'\\''", 4) : append(at, word, 1);
+    return append(at, "'", 1);
+}
+
+/* The whole command line, for the record of a training run; NULL without memory. */
 static char *join_command(int count, char **arguments)
 {
-    size_t size = 1;
-    for (int i = 0; i < count; i++)
-        size += 4 * strlen(arguments[i]) + 3; /* each quote becomes '\'' */
-    char *text = malloc(size), *at = text;
+    size_t size = sizeof "dvit";
+    for (int i = 1; i < count; i++)
+        size += 4 * strlen(arguments[i]) + 3;
+    char *text = malloc(size);
     if (!text)
         return NULL;
-    for (int i = 0; i < count; i++) {
-        const char *word = i ? arguments[i] : "dvit";
-        bool plain = *word && strspn(word, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-                                           "0123456789-_./:,=+@%") == strlen(word);
-        at += sprintf(at, "%s%s", i ? " " : "", plain ? "" : "'");
-        for (; *word; word++)
-            at += *word == '\'' ? sprintf(at, "'\\''") : sprintf(at, "%c", *word);
-        at += sprintf(at, "%s", plain ? "" : "'");
-    }
+    char *at = append(text, "dvit", 4);
+    for (int i = 1; i < count; i++)
+        at = append_word(append(at, " ", 1), arguments[i]);
+    *at = 0;
     return text;
 }
 

@@ -3,7 +3,7 @@
  * Parsing, `--help`, the man page and the shell completion are walks over it. Training options keep
  * their defaults in the library (dvit_train_options_dense, _sparsify); a row without default text
  * shows what the library says. */
-#include "options.h"
+#include "command_line.h"
 
 #include <assert.h>
 

@@ -4,7 +4,7 @@
 #include <assert.h>
 #include <limits.h>
 
-#include "options.h"
+#include "command_line.h"
 
 const char *const cli_exit_table[] = {
     [CLI_EXIT_OK] = "done",

@@ -6,7 +6,7 @@
 #include "dvit/data.h"
 #include "dvit/infer.h"
 #include "dvit/report.h"
-#include "options.h"
+#include "command_line.h"
 
 /* Whether the path names something that is not a folder. */
 bool cli_is_file(const char *path);

@@ -30,7 +30,7 @@ class Train(TrainingTest):
                      "config.json"):
             self.assertTrue(os.path.exists(self.path("run", name)), name)
         with open(self.path("run", "config.json"), encoding="utf-8") as stream:
-            self.assertIn("dvit train", json.dumps(json.load(stream)))
+            self.assertIn("--model %s --out" % SHAPE, json.dumps(json.load(stream)))
 
     def test_the_data_gives_classes_and_labels(self):
         self.check(self.train("run", "--epochs", 1, "--max-steps", 1), OK)

@@ -1,7 +1,7 @@
 /* Runs a training from the command line: signals ask it to stop, events become progress lines or
  * JSON. The work itself, and everything written to the run folder, is dvit_train's. */
 #define _POSIX_C_SOURCE 200809L
-#include "training.h"
+#include "training_run.h"
 
 #include <signal.h>
 #include <stdio.h>

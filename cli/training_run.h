@@ -1,9 +1,9 @@
 /* What `dvit train` and `dvit sparsify` share: data, signals, progress, events, the last line. */
-#ifndef DVIT_CLI_TRAINING_H
-#define DVIT_CLI_TRAINING_H
+#ifndef DVIT_CLI_TRAINING_RUN_H
+#define DVIT_CLI_TRAINING_RUN_H
 
 #include "dvit/data.h"
-#include "options.h"
+#include "command_line.h"
 
 struct cli_training_data {
     struct dvit_dataset *train, *validation;

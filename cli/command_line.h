@@ -1,6 +1,6 @@
 /* The command line as data: one table of options gives parsing, help, man page and completion. */
-#ifndef DVIT_CLI_OPTIONS_H
-#define DVIT_CLI_OPTIONS_H
+#ifndef DVIT_CLI_COMMAND_LINE_H
+#define DVIT_CLI_COMMAND_LINE_H
 
 #include <stdint.h>
 

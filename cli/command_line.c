@@ -1,7 +1,7 @@
 /* Reads a command line by the table of options: strictly, naming bounds, never clamping.
  *
  * It knows types and ranges only; what options mean together is checked by the commands. */
-#include "options.h"
+#include "command_line.h"
 
 #include <errno.h>
 #include <stdio.h>
