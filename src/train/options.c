@@ -55,8 +55,8 @@ static enum dvit_status check(const char *field, double value, double low, doubl
         inside = value > low && value <= high;
     if (inside)
         return DVIT_OK;
-    return dvit_error_set(error, DVIT_ERROR_ARGUMENT, "%s is %g, expected %s%g to %s%g", field,
-                          value, bound == OPEN_BELOW ? "above " : "", low,
+    return dvit_error_set(error, DVIT_ERROR_ARGUMENT, "%s is %.10g, expected %s%.10g to %s%.10g",
+                          field, value, bound == OPEN_BELOW ? "above " : "", low,
                           bound == HALF_OPEN ? "below " : "", high);
 }
 
