@@ -3,6 +3,7 @@
 #include "weights/model_json.h"
 
 #include <jansson.h>
+#include <limits.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -47,7 +48,10 @@ char *dvit_labels_to_json(char *const *labels, int count)
 {
     json_t *array = json_array();
     for (int i = 0; array && i < count; i++)
-        json_array_append_new(array, json_string(labels[i]));
+        if (json_array_append_new(array, json_string(labels[i])) != 0) { /* not UTF-8 */
+            json_decref(array);
+            return NULL;
+        }
     return dump(array);
 }
 
@@ -66,6 +70,20 @@ static enum dvit_status unpack_failed(json_t *root, const json_error_t *problem,
 {
     json_decref(root);
     return dvit_error_set(error, DVIT_ERROR_FORMAT, "%s: %s", what, problem->text);
+}
+
+/* jansson's own conversion to int drops high bits: 2^32 + 24 would be read as 24. */
+static enum dvit_status narrow(const char *what, const char *const *keys, const json_int_t *values,
+                               int *const *out, size_t count, struct dvit_error *error)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (values[i] < 0 || values[i] > INT_MAX)
+            return dvit_error_set(error, DVIT_ERROR_FORMAT,
+                                  "%s: %s is %lld, expected 0 to %d", what, keys[i],
+                                  (long long)values[i], INT_MAX);
+        *out[i] = (int)values[i];
+    }
+    return DVIT_OK;
 }
 
 static enum dvit_status read_stage_blocks(json_t *blocks, struct dvit_config *c,
@@ -97,16 +115,22 @@ enum dvit_status dvit_config_from_json(const char *text, struct dvit_config *con
     const char *family, *name;
     double eps, keep;
     struct dvit_config c = {0};
+    static const char *const keys[] = {"image_width", "image_height", "patch", "dim",
+                                       "depth",       "heads",        "mlp",   "classes"};
+    int *const fields[] = {&c.image_width, &c.image_height, &c.patch, &c.dim,
+                           &c.depth,       &c.heads,        &c.mlp,   &c.classes};
+    json_int_t v[sizeof keys / sizeof *keys];
     enum dvit_status status = load(text, "model configuration", &root, error);
     if (status != DVIT_OK)
         return status;
     if (json_unpack_ex(root, &problem, JSON_STRICT,
-                       "{s:s, s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:F, s:o, s:F}",
-                       "family", &family, "name", &name, "image_width", &c.image_width,
-                       "image_height", &c.image_height, "patch", &c.patch, "dim", &c.dim, "depth",
-                       &c.depth, "heads", &c.heads, "mlp", &c.mlp, "classes", &c.classes,
-                       "norm_eps", &eps, "stage_block", &blocks, "keep", &keep) != 0)
+                       "{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:F, s:o, s:F}",
+                       "family", &family, "name", &name, keys[0], &v[0], keys[1], &v[1], keys[2],
+                       &v[2], keys[3], &v[3], keys[4], &v[4], keys[5], &v[5], keys[6], &v[6],
+                       keys[7], &v[7], "norm_eps", &eps, "stage_block", &blocks, "keep",
+                       &keep) != 0)
         return unpack_failed(root, &problem, "model configuration", error);
+    DVIT_TRY(narrow("model configuration", keys, v, fields, sizeof keys / sizeof *keys, error));
     if (strcmp(family, "vit") != 0)
         DVIT_FAIL(error, DVIT_ERROR_UNSUPPORTED,
                   "model configuration: family \"%.40s\", expected \"vit\"", family);
@@ -150,14 +174,18 @@ enum dvit_status dvit_preprocess_from_json(const char *text, struct dvit_preproc
     const char *name, *fit;
     double mean[3], std[3];
     struct dvit_preprocess p = {0};
+    static const char *const keys[] = {"resize_side", "crop_width", "crop_height"};
+    int *const fields[] = {&p.resize_side, &p.crop_width, &p.crop_height};
+    json_int_t v[sizeof keys / sizeof *keys];
     enum dvit_status status = load(text, "preprocessing", &root, error);
     if (status != DVIT_OK)
         return status;
-    if (json_unpack_ex(root, &problem, JSON_STRICT, "{s:s, s:s, s:i, s:i, s:i, s:[FFF], s:[FFF]}",
-                       "name", &name, "fit", &fit, "resize_side", &p.resize_side, "crop_width",
-                       &p.crop_width, "crop_height", &p.crop_height, "mean", &mean[0], &mean[1],
-                       &mean[2], "std", &std[0], &std[1], &std[2]) != 0)
+    if (json_unpack_ex(root, &problem, JSON_STRICT, "{s:s, s:s, s:I, s:I, s:I, s:[FFF], s:[FFF]}",
+                       "name", &name, "fit", &fit, keys[0], &v[0], keys[1], &v[1], keys[2], &v[2],
+                       "mean", &mean[0], &mean[1], &mean[2], "std", &std[0], &std[1],
+                       &std[2]) != 0)
         return unpack_failed(root, &problem, "preprocessing", error);
+    DVIT_TRY(narrow("preprocessing", keys, v, fields, sizeof keys / sizeof *keys, error));
     int known = (int)(sizeof fit_names / sizeof *fit_names), found = 0;
     while (found < known && strcmp(fit, fit_names[found]) != 0)
         found++;

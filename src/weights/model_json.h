@@ -5,7 +5,7 @@
 #include "base/error.h"
 #include "dvit/config.h"
 
-/* A JSON object as text (malloc'ed), or NULL when memory is out. */
+/* A JSON object as text (malloc'ed), or NULL when memory is out or a text is not UTF-8. */
 char *dvit_config_to_json(const struct dvit_config *config);
 char *dvit_preprocess_to_json(const struct dvit_preprocess *preprocess);
 /* A JSON array of strings. */
