@@ -117,10 +117,9 @@ static enum dvit_status parse_fields(const char *text, struct dvit_config *confi
                                      struct dvit_error *error)
 {
     enum dvit_status status = DVIT_OK;
-    char *copy = malloc(strlen(text) + 1);
+    char *copy = strdup(text);
     if (!copy)
         return dvit_error_set(error, DVIT_ERROR_MEMORY, "model text: out of memory");
-    strcpy(copy, text);
     *config = from_preset(dvit_preset_get(0)); /* deit-t's values where the text is silent */
     snprintf(config->name, sizeof config->name, "vit");
     config->mlp = 0;
