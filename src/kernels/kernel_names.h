@@ -1,5 +1,5 @@
 /* The functions of one instruction-set level, dvit_<op>_f32_<isa>: what kernels.h declares as table
- * entries, declared once for every level. Only select.c and the levels' own files include this. */
+ * entries, declared once for every level. Only ladder.c and the levels' own files include this. */
 #ifndef DVIT_KERNELS_KERNEL_NAMES_H
 #define DVIT_KERNELS_KERNEL_NAMES_H
 
