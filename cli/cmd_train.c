@@ -1,38 +1,17 @@
 /* `dvit train`: a dense vision transformer from labelled images. */
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "training_run.h"
 #include "workbench.h"
 
-static enum dvit_status name_labels(struct dvit_model *model, const struct dvit_dataset *set,
-                                    struct dvit_error *error)
-{
-    int classes = dvit_dataset_classes(set);
-    if (dvit_model_config(model)->classes != classes)
-        return DVIT_OK; /* a mismatch that training reports */
-    const char **labels = calloc((size_t)classes, sizeof *labels);
-    if (!labels) {
-        *error = (struct dvit_error){.status = DVIT_ERROR_MEMORY, .message = "out of memory"};
-        return DVIT_ERROR_MEMORY;
-    }
-    for (int i = 0; i < classes; i++)
-        labels[i] = dvit_dataset_class_name(set, i);
-    enum dvit_status status = dvit_model_set_labels(model, labels, classes, error);
-    free(labels);
-    return status;
-}
-
-/* A new model of random weights for the data set. */
+/* A new model of random weights for the data set; training gives it labels and preprocessing. */
 static int create_model(struct dvit_model **out, struct dvit_config *config, bool names_classes,
-                        struct dvit_dataset *set, const struct cli_options *options)
+                        const struct dvit_dataset *set, const struct cli_options *options)
 {
     struct dvit_error error = {0};
     if (!names_classes)
         config->classes = dvit_dataset_classes(set);
-    if (dvit_model_create(out, config, options->seed, &error) != DVIT_OK ||
-        name_labels(*out, set, &error) != DVIT_OK)
+    if (dvit_model_create(out, config, options->seed, &error) != DVIT_OK)
         return cli_fail(&error);
     cli_note("\"%s\": a new model of %zu parameters for %d classes, random weights from seed %llu",
              options->model, dvit_model_parameters(*out), config->classes,

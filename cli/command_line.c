@@ -93,7 +93,8 @@ static bool parse_real(const char *text, size_t length, double *value)
     char *end = NULL;
     errno = 0;
     *value = strtod(copy, &end);
-    return *end == 0 && end != copy && (errno == 0 || *value == 0) && *value - *value == 0;
+    return *end == 0 && end != copy &&
+           (errno == 0 || *value == 0); /* too small to tell from 0 is 0 */
 }
 
 static bool parse_seed(const char *text, uint64_t *value)

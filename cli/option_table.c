@@ -311,6 +311,15 @@ const struct cli_option cli_option_table[] = {
      .field = FIELD(train.weight_token),
      .help = "weight of the teacher's patch tokens",
      .verbs = ON(SPARSIFY)},
+    {.name = "decision-gradient-cap",
+     .argument = "X",
+     .type = OPTION_REAL,
+     .max = DVIT_DECISION_GRADIENT_EXACT,
+     .field = FIELD(train.decision_gradient_cap),
+     .help =
+         "bound of the exponent by which a dropped patch's attention may lead the kept ones' in "
+         "the gradient of its decision; ln(1e6) = 13.8155 is the exact derivative",
+     .verbs = ON(SPARSIFY)},
     TOGGLE("ratio-on-batch-mean", train.ratio_on_batch_mean,
            "hold the keep ratio over a batch, so that easy images may keep fewer patches",
            ON(SPARSIFY)),

@@ -51,7 +51,7 @@ def dvit(*arguments, **options):
     done = subprocess.run([DVIT, *map(str, arguments)], stdin=subprocess.DEVNULL,
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment(),
                           check=False, **options)
-    return Answer(done.returncode, done.stdout.decode("utf-8", "replace"),
+    return Answer(done.returncode, done.stdout.decode("utf-8", "surrogateescape"),
                   done.stderr.decode("utf-8", "replace"))
 
 

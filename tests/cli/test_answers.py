@@ -283,7 +283,7 @@ class Pictures(ModelTest):
     def test_unwritable_is_found_before_the_work(self):
         answer = dvit("classify", "--model", self.dynamic, "--picture",
                       self.path("none", "out.png"), self.image)
-        self.refused(answer, FAILURE, "none")
+        self.refused(answer, FAILURE, "there is no folder", "none")
         self.assertEqual(answer.out, "")
         self.refused(dvit("classify", "--model", self.dynamic, "--picture", "out.jpg", self.image),
                      USAGE, ".png")

@@ -64,6 +64,14 @@ class Train(TrainingTest):
         self.assertEqual(a, b)
         self.assertNotEqual(a, c)
 
+    def test_the_seed_orders_the_images(self):
+        self.check(self.train("start", "--epochs", 1), OK)
+        for name, seed in (("a", 3), ("b", 4)):
+            self.check(self.train(name, "--epochs", 1, "--seed", seed,
+                                  model=self.path("start", "last.safetensors")), OK)
+        self.assertNotEqual(read_bytes(self.path("a", "last.safetensors")),
+                            read_bytes(self.path("b", "last.safetensors")))
+
     def test_a_terminal_sees_one_line_rewritten(self):
         ours, theirs = pty.openpty()
         with subprocess.Popen([DVIT, "train", *QUICK, "--model", SHAPE, "--out", self.path("run"),

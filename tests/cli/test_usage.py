@@ -102,9 +102,9 @@ class Mistakes(CommandTest):
             self.refused(dvit(*arguments), USAGE, *words)
 
     def test_numbers_are_read_strictly(self):
-        for value in ("5x", "", " 5", "0x5", "5.0", "1e1", "99999999999999999999", "five", "5,"):
+        for value in ("5x", "", " 5", "0x5", "5.0", "1e1", "99999999999999999999", "five", "5,", "5-3"):
             self.refused(dvit("train", "--epochs", value), USAGE, "--epochs", "a whole number")
-        for value in ("nan", "inf", "0.5x", "", "1e999", "0x1p-1"):
+        for value in ("nan", "inf", "0.5x", "", "1e999", "0x1p-1", "1.2.3"):
             self.refused(dvit("train", "--lr", value), USAGE, "--lr", "a number")
         for value in ("-1", "1.5", "18446744073709551616"):
             self.refused(dvit("train", "--seed", value), USAGE, "--seed")
