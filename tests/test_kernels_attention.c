@@ -40,7 +40,8 @@ static struct problem problem_new(struct size_case size, enum policy_kind kind, 
                                   const struct dvit_kernels *kernels, enum guard_side side)
 {
     struct problem p = {
-        .shape = {size.tokens, size.heads, size.head_dim, 1 / sqrtf((float)size.head_dim)},
+        .shape = {size.tokens, size.heads, size.head_dim, 1 / sqrtf((float)size.head_dim),
+                  DVIT_LEAD_CAP_TANGENT},
         .tokens = (size_t)size.tokens,
         .width = (size_t)size.head_dim,
         .channels = (size_t)(size.heads * size.head_dim),
@@ -396,7 +397,7 @@ static void test_query_ranges(void **state)
  * the exponential shows over its whole range. */
 static void test_exponential_is_accurate_in_its_tail(void **state)
 {
-    const struct dvit_attention_shape shape = {2, 1, 1, 1.0f};
+    const struct dvit_attention_shape shape = {2, 1, 1, 1.0f, DVIT_LEAD_CAP_TANGENT};
     for (int cpu = 0; cpu <= (int)dvit_cpu_best(); cpu++) {
         struct dvit_kernels kernels;
         dvit_kernels_select(&kernels, (enum dvit_cpu)cpu);

@@ -113,7 +113,8 @@ static void bench_open(struct bench *b, const char *cpu, int threads, bool on_ba
                                        .weight_ratio = 2,
                                        .weight_kl = .5,
                                        .weight_token = .5,
-                                       .ratio_on_batch_mean = on_batch_mean};
+                                       .ratio_on_batch_mean = on_batch_mean,
+                                       .lead_cap = DVIT_LEAD_CAP_TANGENT};
     assert_int_equal(dvit_cpu_parse(cpu, &level, &error), DVIT_OK);
     dvit_kernels_select(&b->kernels, level);
     if (dvit_vit_build(&b->graph, &b->values, &b->model->config, &b->model->parameters, &options,
@@ -262,6 +263,68 @@ static void ratio_on_batch_mean_is_pytorchs(void **state)
     bench_close(&b);
 }
 
+/* Masked attention where dropped keys lead by up to 50: output and gradients, each element against
+ * its own size, for the policy spans seven orders of magnitude. */
+static void attention_at_large_gaps_is_pytorchs(void **state)
+{
+    enum { BATCH = 2, KEYS = 7, WIDTH = 16 };
+    struct dvit_error error;
+    struct dvit_kernels kernels;
+    enum dvit_cpu level;
+    int64_t heads[1];
+    struct dvit_safetensors *file = golden_open("tiny_gap");
+    assert_int_equal(dvit_tensor_to_i64(dvit_safetensors_find(file, "heads"), heads, NULL), 0);
+    float *policy = golden_floats(file, "policy", NULL);
+    float *dout = golden_floats(file, "grad.output", NULL);
+    float *qkv = golden_floats(file, "gap.qkv", NULL);
+    float *dpolicy_expected = golden_floats(file, "gap.grad.policy", NULL);
+    float out[BATCH * KEYS * WIDTH], dqkv[BATCH * KEYS * 3 * WIDTH], dpolicy[BATCH * KEYS] = {0};
+    assert_int_equal(dvit_cpu_parse(cpu_level(state), &level, &error), DVIT_OK);
+    dvit_kernels_select(&kernels, level);
+    struct dvit_attention_shape shape = {.tokens = KEYS,
+                                         .heads = (int)heads[0],
+                                         .head_dim = WIDTH / (int)heads[0],
+                                         .lead_cap = DVIT_LEAD_CAP_TANGENT};
+    shape.scale = 1.0f / sqrtf((float)shape.head_dim);
+    float *scratch = aligned_alloc(64, kernels.attention_scratch(&shape) * sizeof *scratch + 64);
+    for (int b = 0; b < BATCH; b++) {
+        size_t row = (size_t)(b * KEYS);
+        kernels.attention_masked(out + row * WIDTH, qkv + row * 3 * WIDTH, policy + row, 0, KEYS,
+                                 &shape, scratch);
+        kernels.attention_masked_backward(dqkv + row * 3 * WIDTH, dpolicy + row,
+                                          dout + row * WIDTH, out + row * WIDTH,
+                                          qkv + row * 3 * WIDTH, policy + row, &shape, scratch);
+    }
+    golden_compare(file, "gap.output", out, BATCH * KEYS * WIDTH, tolerance);
+    golden_compare(file, "gap.grad.qkv", dqkv, BATCH * KEYS * 3 * WIDTH, tolerance);
+    for (int i = 0; i < BATCH * KEYS; i++)
+        if (fabs((double)dpolicy[i] - dpolicy_expected[i]) >
+            tolerance * (fabs((double)dpolicy_expected[i]) + 1e-3))
+            fail_msg("policy gradient %d is %g, expected %g", i, (double)dpolicy[i],
+                     (double)dpolicy_expected[i]);
+
+    /* With the cap at 0 a leading dropped key counts for what the strongest kept one does. */
+    double largest = 0;
+    shape.lead_cap = 0;
+    memset(dpolicy, 0, sizeof dpolicy);
+    for (int b = 0; b < BATCH; b++) {
+        size_t row = (size_t)(b * KEYS);
+        kernels.attention_masked_backward(dqkv + row * 3 * WIDTH, dpolicy + row,
+                                          dout + row * WIDTH, out + row * WIDTH,
+                                          qkv + row * 3 * WIDTH, policy + row, &shape, scratch);
+    }
+    golden_compare(file, "gap.grad.qkv", dqkv, BATCH * KEYS * 3 * WIDTH, tolerance);
+    for (int i = 0; i < BATCH * KEYS; i++)
+        largest = fmax(largest, fabs((double)dpolicy[i]));
+    assert_true(largest < 1e3);
+    free(scratch);
+    free(policy);
+    free(dout);
+    free(qkv);
+    free(dpolicy_expected);
+    dvit_safetensors_free(file);
+}
+
 int main(void)
 {
     int failed = 0;
@@ -273,6 +336,7 @@ int main(void)
             cmocka_unit_test_prestate(masked_forward_is_pytorchs, level),
             cmocka_unit_test_prestate(losses_and_gradients_are_pytorchs, level),
             cmocka_unit_test_prestate(ratio_on_batch_mean_is_pytorchs, level),
+            cmocka_unit_test_prestate(attention_at_large_gaps_is_pytorchs, level),
         };
         failed += cmocka_run_group_tests_name((const char *)level, tests, NULL, NULL);
     }

@@ -117,6 +117,7 @@ static void build_attention(struct check *c, enum check_fill policy)
     struct dvit_op op = no_operands;
     op.class = &dvit_op_attention;
     op.is.attention.heads = 2;
+    op.is.attention.lead_cap = DVIT_LEAD_CAP_TANGENT;
     op.is.attention.masked = true;
     op.inputs[0] = check_input(c, DVIT_ROWS_TOKENS, 3 * C, FILL_FREE);
     if (policy != FILL_FREE)

@@ -20,6 +20,9 @@
 extern "C" {
 #endif
 
+/* Upper end of dvit_train_options.decision_gradient_cap: ln(1/eps) of the masked softmax. */
+#define DVIT_DECISION_GRADIENT_EXACT 13.815510557964274
+
 /* Every field's range is checked by dvit_train; errors name the field and its bound. */
 struct dvit_train_options {
     const char *out;       /* run folder; created */
@@ -54,6 +57,12 @@ struct dvit_train_options {
     double weight_kl;            /* .5 */
     double weight_token;         /* .5 */
     bool ratio_on_batch_mean;    /* "dynamic": easy images may keep fewer; default false */
+    /* Bound of the exponent by which a dropped patch's attention logit may lead the kept ones' in
+     * the gradient of its decision, in [0, DVIT_DECISION_GRADIENT_EXACT]. At the upper end the
+     * gradient is the exact derivative (as the reference has it up to eps), which where attention
+     * is sharp exceeds the true effect of keeping the patch up to 1/eps times. At 0, the default,
+     * a patch counts for at most what the strongest kept one does. */
+    double decision_gradient_cap;
 
     bool resume;                 /* go on from state.safetensors in `out` */
     bool strict;                 /* an unreadable image is an error */

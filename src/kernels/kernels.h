@@ -21,6 +21,8 @@
 
 /* eps of the masked softmax (SPEC section 3). */
 #define DVIT_MASK_EPS 1e-6f
+/* ln(1/eps): with this cap the policy's gradient is the exact derivative wherever eps allows one. */
+#define DVIT_LEAD_CAP_TANGENT 13.815510557964274f
 
 /* One image's attention: T tokens, H heads of width D, C = H·D. */
 struct dvit_attention_shape {
@@ -28,6 +30,7 @@ struct dvit_attention_shape {
     int heads;    /* H ≥ 1 */
     int head_dim; /* D ≥ 1, any */
     float scale;  /* D^-0.5 */
+    float lead_cap; /* backward only: see attention_masked_backward; 0 … DVIT_LEAD_CAP_TANGENT */
 };
 
 struct dvit_adamw_step {
@@ -84,7 +87,7 @@ struct dvit_kernels {
     void (*attention_masked)(float *out, const float *qkv, const float *policy, int first, int last,
                              const struct dvit_attention_shape *shape, float *scratch);
     /* Backward of attention_masked for one whole image: dqkv [T][3C] overwritten, dpolicy[T]
-     * (NULL: not wanted) += Σ over heads and i ≠ j of de_ij·exp(min(a_ij − m_i, ln(1/eps))).
+     * (NULL: not wanted) += Σ over heads and i ≠ j of de_ij·exp(min(a_ij − m_i, lead_cap)).
      *   D_i = dout_i·out_i;  de_ij = (dout_i·v_j − D_i)/(S_i + eps);  da_ij = de_ij·e_ij;
      *   dv_j = Σ_i A_ij dout_i;  dq_i = scale·Σ_j da_ij k_j;  dk_j = scale·Σ_i da_ij q_i. */
     void (*attention_masked_backward)(float *dqkv, float *dpolicy, const float *dout,

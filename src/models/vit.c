@@ -59,7 +59,8 @@ static int attention(struct vit *vit, const char *name, int qkv, int policy)
         .class = &dvit_op_attention,
         .inputs = {qkv, policy, DVIT_NONE, DVIT_NONE},
         .parameters = {DVIT_NONE, DVIT_NONE},
-        .is.attention = {.heads = vit->config->heads, .masked = vit->options->training},
+        .is.attention = {.heads = vit->config->heads, .masked = vit->options->training,
+                         .lead_cap = (float)vit->options->lead_cap},
     };
     return dvit_build_op(&vit->builder, name, &op);
 }

@@ -16,6 +16,7 @@ struct dvit_vit_options {
     bool distill;        /* with the teacher's logits and tokens as inputs */
     double weight_cls, weight_ratio, weight_kl, weight_token;
     bool ratio_on_batch_mean;
+    double lead_cap; /* of the policy's gradient, see kernels.h */
 };
 
 /* Indices of the values that an executor binds or reads; DVIT_NONE where there is none. */

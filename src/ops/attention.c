@@ -37,6 +37,7 @@ static struct dvit_attention_shape shape_of(const struct dvit_graph *graph,
         .heads = heads,
         .head_dim = head_dim,
         .scale = 1.0f / sqrtf((float)head_dim),
+        .lead_cap = op->is.attention.lead_cap,
     };
 }
 

@@ -91,6 +91,7 @@ struct dvit_op {
         struct {
             int heads;
             bool masked;
+            float lead_cap; /* training: of the policy's gradient, see kernels.h */
         } attention;
         struct {
             int stage;

@@ -151,7 +151,7 @@ static json_t *options_json(const struct dvit_train_options *o)
 {
     return json_pack(
         "{s:i, s:i, s:i, s:i, s:i, s:f, s:f, s:f, s:f, s:f, s:b, s:b, s:f, s:f, s:f, s:f, s:f, s:f,"
-        " s:f, s:f, s:b, s:b, s:f, s:f, s:f, s:f, s:f, s:b, s:b}",
+        " s:f, s:f, s:b, s:b, s:f, s:f, s:f, s:f, s:f, s:b, s:f, s:b}",
         "epochs", o->epochs, "batch", o->batch, "accumulate", o->accumulate, "threads", o->threads,
         "workers", o->workers, "learning_rate", o->learning_rate, "backbone_lr_scale",
         o->backbone_lr_scale, "min_learning_rate", o->min_learning_rate, "warmup_epochs",
@@ -162,7 +162,8 @@ static json_t *options_json(const struct dvit_train_options *o)
         "label_smoothing", o->label_smoothing, "augment", o->augment, "flip", o->flip, "keep",
         o->keep, "weight_cls", o->weight_cls, "weight_ratio", o->weight_ratio, "weight_kl",
         o->weight_kl, "weight_token", o->weight_token, "ratio_on_batch_mean",
-        o->ratio_on_batch_mean, "strict", o->strict);
+        o->ratio_on_batch_mean, "decision_gradient_cap", o->decision_gradient_cap, "strict",
+        o->strict);
 }
 
 static json_t *model_json(const struct dvit_model *model)

@@ -77,6 +77,7 @@ static enum dvit_status build_student(struct dvit_trainer *t, enum dvit_cpu cpu,
         .weight_kl = o->weight_kl,
         .weight_token = o->weight_token,
         .ratio_on_batch_mean = o->ratio_on_batch_mean,
+        .lead_cap = o->decision_gradient_cap,
     };
     DVIT_TRY(dvit_vit_build(&t->graph, &t->values, &t->model->config, &t->model->parameters,
                             &build, error));

@@ -12,7 +12,7 @@ struct head {
     const float *q, *k, *v;
     size_t stride;
     int tokens, width;
-    double scale;
+    double scale, lead_cap;
 };
 
 static struct head head_view(const float *qkv, const struct dvit_attention_shape *shape, int h)
@@ -25,7 +25,8 @@ static struct head head_view(const float *qkv, const struct dvit_attention_shape
                          .stride = 3 * channels,
                          .tokens = shape->tokens,
                          .width = shape->head_dim,
-                         .scale = shape->scale};
+                         .scale = shape->scale,
+                         .lead_cap = shape->lead_cap};
 }
 
 static double dot(const float *a, const float *b, int width)
@@ -140,7 +141,7 @@ static void backward_row(float *dq, double *dk, double *dv, float *dpolicy, cons
             dk[(size_t)j * (size_t)width + (size_t)d] += head->scale * da * q[d];
         }
         if (dpolicy && j != i)
-            dpolicy[j] = (float)(dpolicy[j] + de * exp(fmin(score[j] - max, -log(eps))));
+            dpolicy[j] = (float)(dpolicy[j] + de * exp(fmin(score[j] - max, head->lead_cap)));
         score[j] = da;
     }
     for (int d = 0; d < width; d++) {

@@ -8,9 +8,6 @@
 
 #include "kernels/vector/attention.h"
 
-/* ln(1/eps): the cap on a dropped key's lead over the maximum (kernels.h). */
-#define LOG_INVERSE_EPS 13.815510557964274f
-
 /* D_i = dout_i·out_i and 1/(S_i + eps); 0 for the block's padding. */
 static void row_terms(const struct attention_scratch *s, const float *dout, const float *out,
                       size_t stride, const struct query_block *block, size_t width)
@@ -45,7 +42,7 @@ static float kept_row(const struct attention_scratch *s, float *scores, float *g
 /* A dropped key's row: scores a → A, grads dout·v → 0. Returns Σ_i de_ij·exp(min(a_ij − m_i, …)).
  */
 static float dropped_row(const struct attention_scratch *s, float *scores, float *grads,
-                         size_t columns, float share, bool want_total)
+                         size_t columns, float share, float lead_cap, bool want_total)
 {
     vec total = vec_set(0);
     for (size_t c = 0; c < columns; c += VEC_WIDTH) {
@@ -53,7 +50,7 @@ static float dropped_row(const struct attention_scratch *s, float *scores, float
         if (want_total) {
             vec lead = saturate(vec_load(scores + c)) - vec_load(s->max + c);
             vec de = (vec_load(grads + c) - vec_load(s->mean + c)) * inverse;
-            total = vec_fma(de, vec_exp(vec_min(vec_set(LOG_INVERSE_EPS), lead)), total);
+            total = vec_fma(de, vec_exp(vec_min(vec_set(lead_cap), lead)), total);
         }
         vec_store(scores + c, vec_set(share) * inverse);
         vec_store(grads + c, vec_set(0));
@@ -64,7 +61,8 @@ static float dropped_row(const struct attention_scratch *s, float *scores, float
 /* The whole tile: scores → A, grads → da; dpolicy (may be NULL) += its share. The element i = j has
  * its own gate and no part in dpolicy: it is taken out of the row first and put back last. */
 static void gradient_tile(const struct attention_scratch *s, float *dpolicy, const float *policy,
-                          size_t tokens, const struct query_block *block, float share)
+                          size_t tokens, const struct query_block *block, float share,
+                          float lead_cap)
 {
     for (size_t j = 0; j < tokens; j++) {
         float *scores = s->scores + j * QUERY_BLOCK, *grads = s->grads + j * QUERY_BLOCK;
@@ -74,7 +72,8 @@ static void gradient_tile(const struct attention_scratch *s, float *dpolicy, con
         if (own)
             scores[i] = kept ? 0 : -FLT_MAX;
         float total = kept ? kept_row(s, scores, grads, block->columns, share)
-                           : dropped_row(s, scores, grads, block->columns, share, dpolicy != NULL);
+                           : dropped_row(s, scores, grads, block->columns, share, lead_cap,
+                                         dpolicy != NULL);
         if (own) {
             scores[i] = (e + share) * s->inverse[i];
             grads[i] = de * e;
@@ -100,7 +99,7 @@ struct head_arrays {
     const float *dout, *out; /* rows C apart */
     float *dq;               /* rows 3C apart */
     size_t channels, tokens, width;
-    float scale;
+    float scale, lead_cap;
 };
 
 /* One block of queries: dq written, dk and dv (in scratch) added to, or begun by the first block.
@@ -125,7 +124,8 @@ static void backward_block(const struct attention_scratch *s, const struct head_
     pack_transposed(s->grads_t, dout, head->channels, block, width, 1.0f);
     product(s->grads, QUERY_BLOCK, (struct product_left){head->v, stride, 1}, s->grads_t,
             QUERY_BLOCK, tokens, block->columns, width, false);
-    gradient_tile(s, dpolicy, policy, tokens, block, DVIT_MASK_EPS / (float)tokens);
+    gradient_tile(s, dpolicy, policy, tokens, block, DVIT_MASK_EPS / (float)tokens,
+                  head->lead_cap);
 
     product(s->result, wide_width, by_query, s->keys, wide_width, block->count, wide_width, tokens,
             false);
@@ -158,7 +158,8 @@ void KERNEL(attention_masked_backward)(float *dqkv, float *dpolicy, const float 
                                          .channels = channels,
                                          .tokens = tokens,
                                          .width = width,
-                                         .scale = shape->scale};
+                                         .scale = shape->scale,
+                                         .lead_cap = shape->lead_cap};
         pack_rows(s.keys, head.k, stride, tokens, width);
         for (size_t i = 0; i < tokens;) {
             struct query_block block = next_block(i, tokens);
