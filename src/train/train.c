@@ -39,6 +39,7 @@ struct job {
     struct dvit_run_identity identity;
     char *last_path, *best_path, *state_path, *log_path, *config_path;
     long steps_per_epoch, total_steps, last_step; /* last_step: where this run ends */
+    long next_batch; /* of the loader's epoch, after the last one taken */
     size_t skips_told;
     struct window window;
     double seconds_per_step; /* smoothed */
@@ -58,8 +59,7 @@ static void emit(struct job *job, struct dvit_train_event *event)
     event->learning_rate = t->learning_rate;
     event->backbone_learning_rate = t->backbone_learning_rate;
     struct dvit_error problem;
-    bool written = !job->log.stream ||
-                   dvit_run_log_event(&job->log, event, &problem) == DVIT_OK;
+    bool written = !job->log.stream || dvit_run_log_event(&job->log, event, &problem) == DVIT_OK;
     if (job->callback)
         job->callback(job->context, event);
     if (written || job->log_failed)
@@ -164,8 +164,9 @@ static enum dvit_status evaluate_model(struct job *job, const struct dvit_model 
     options.threads = job->options->threads;
     options.cpu = job->options->cpu;
     options.max_batch = EVALUATION_BATCH;
-    struct dvit_evaluate_options how = {
-        .batch = EVALUATION_BATCH, .workers = job->options->workers, .strict = job->options->strict};
+    struct dvit_evaluate_options how = {.batch = EVALUATION_BATCH,
+                                        .workers = job->options->workers,
+                                        .strict = job->options->strict};
     DVIT_TRY(dvit_session_create(&session, model, &options, job->error));
     DVIT_TRY(dvit_evaluate(session, model, job->validation, &how, NULL, NULL, out, job->error));
 done:
@@ -243,6 +244,7 @@ static enum dvit_status take_step(struct job *job, bool *ended)
             .images = batch->count, .pixels = batch->pixels, .labels = batch->labels};
         DVIT_TRY(dvit_trainer_micro(t, &micro, job->error));
         images += (size_t)batch->count;
+        job->next_batch = (long)batch->index + 1;
     }
     dvit_trainer_update(t, &skipped);
     if (!skipped) {
@@ -278,18 +280,36 @@ done:
     return status;
 }
 
-/* From wherever the progress stands to the end of that epoch, or of the run. */
+/* A batch without a readable image was passed over: so are its steps, for the position in the data
+ * must be a function of the step, or a resumed run would not be the same run. */
+static enum dvit_status follow_loader(struct job *job, long epoch)
+{
+    struct dvit_progress *progress = &job->trainer->progress;
+    long accumulate = job->options->accumulate, begin = epoch * job->steps_per_epoch;
+    long in_epoch = (job->next_batch + accumulate - 1) / accumulate;
+    if (in_epoch > job->steps_per_epoch)
+        in_epoch = job->steps_per_epoch;
+    if (begin + in_epoch <= progress->step)
+        return DVIT_OK;
+    progress->step = begin + in_epoch;
+    return dvit_loader_start(job->loader, (uint64_t)epoch, (size_t)(in_epoch * accumulate),
+                             job->error);
+}
+
+/* From wherever the progress stands to the end of that epoch, or of the run. Nothing is saved
+ * between an epoch's last step and its evaluation: a resumed run would leave that out. */
 static enum dvit_status run_epoch(struct job *job)
 {
     enum dvit_status status = DVIT_OK;
     struct dvit_progress *progress = &job->trainer->progress;
     long epoch = progress->step / job->steps_per_epoch;
     long in_epoch = progress->step % job->steps_per_epoch;
+    long end = (epoch + 1) * job->steps_per_epoch;
+    end = end < job->last_step ? end : job->last_step;
     DVIT_TRY(dvit_loader_start(job->loader, (uint64_t)epoch,
                                (size_t)(in_epoch * job->options->accumulate), job->error));
     reset_window(&job->window);
-    while (progress->step < (epoch + 1) * job->steps_per_epoch &&
-           progress->step < job->last_step) {
+    while (progress->step < end) {
         bool ended;
         DVIT_TRY(take_step(job, &ended));
         if (ended) { /* unreadable images made the epoch shorter: its steps are over */
@@ -298,13 +318,17 @@ static enum dvit_status run_epoch(struct job *job)
         }
         if (progress->step % job->options->log_every == 0)
             emit_step(job);
+        DVIT_TRY(follow_loader(job, epoch));
+        if (progress->step >= end)
+            break;
         if (stop_requested(job))
             DVIT_TRY(stop_early(job));
-        if (job->options->checkpoint_every &&
-            progress->step % job->options->checkpoint_every == 0)
+        if (job->options->checkpoint_every && progress->step % job->options->checkpoint_every == 0)
             DVIT_TRY(save_state(job));
     }
     DVIT_TRY(end_epoch(job));
+    if (stop_requested(job) && progress->step < job->last_step)
+        DVIT_TRY(stop_early(job));
 done:
     return status;
 }
@@ -398,8 +422,8 @@ static enum dvit_status count_steps(struct job *job)
     job->total_steps = job->steps_per_epoch * o->epochs;
     bool bounded = o->max_steps && o->max_steps < job->total_steps;
     job->last_step = bounded ? o->max_steps : job->total_steps;
-    job->identity = (struct dvit_run_identity){dvit_dataset_fingerprint(job->train),
-                                               job->steps_per_epoch};
+    job->identity =
+        (struct dvit_run_identity){dvit_dataset_fingerprint(job->train), job->steps_per_epoch};
     return DVIT_OK;
 }
 
@@ -460,9 +484,8 @@ static void release(struct job *job)
 
 enum dvit_status dvit_train(struct dvit_model *model, const struct dvit_model *teacher,
                             struct dvit_dataset *train, struct dvit_dataset *validation,
-                            const struct dvit_train_options *options,
-                            dvit_train_callback *callback, void *context, const volatile int *stop,
-                            struct dvit_error *error)
+                            const struct dvit_train_options *options, dvit_train_callback *callback,
+                            void *context, const volatile int *stop, struct dvit_error *error)
 {
     enum dvit_status status = DVIT_OK;
     struct job job = {
