@@ -254,9 +254,11 @@ static enum dvit_status take_step(struct job *job, bool *ended)
     emit_text(job, DVIT_TRAIN_SKIPPED, "a step: its loss or gradient is not finite");
     if (t->progress.bad_in_row >= job->options->max_bad_steps)
         DVIT_FAIL(job->error, DVIT_ERROR_NUMERIC,
-                  "%ld steps in a row had a loss or gradient that is not finite; the last good "
-                  "state is in \"%s\"",
-                  t->progress.bad_in_row, job->state_path);
+                  "%ld steps in a row had a loss or gradient that is not finite; %s \"%s\"",
+                  t->progress.bad_in_row,
+                  dvit_file_exists(job->state_path) ? "the last good state is in"
+                                                    : "there is no earlier state in",
+                  job->state_path);
 done:
     return status;
 }
