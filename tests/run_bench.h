@@ -19,7 +19,7 @@ struct train_run {
     const char *data;
     bool dynamic;  /* three stages and a teacher */
     bool validate; /* with a validation set */
-    int dim;
+    int dim, classes;
     float poison; /* added to a weight of the model */
     long stop_at; /* raise the stop flag when this step is told; 0 = never */
     /* what came */
@@ -36,8 +36,11 @@ struct train_run {
 
 static inline struct train_run run_create(const char *folder)
 {
-    struct train_run run = {
-        .options = dvit_train_options_dense(), .data = RUN_SCENES, .validate = true, .dim = 16};
+    struct train_run run = {.options = dvit_train_options_dense(),
+                            .data = RUN_SCENES,
+                            .validate = true,
+                            .dim = 16,
+                            .classes = 3};
     run.options.out = folder;
     run.options.command = "a test";
     run.options.epochs = RUN_EPOCHS;
@@ -90,7 +93,7 @@ static inline struct dvit_model *run_model(const struct train_run *run, struct d
                                  .depth = 3,
                                  .heads = 2,
                                  .mlp = 24,
-                                 .classes = 3,
+                                 .classes = run->classes,
                                  .norm_eps = 1e-6f,
                                  .keep = 1};
     const int blocks[2] = {1, 2};
