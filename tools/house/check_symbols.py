@@ -19,6 +19,9 @@ FORBIDDEN = {
     "putenv", "signal", "sigaction", "system", "popen", "setlocale", "rand", "srand",
 }
 DECLARED = re.compile(r"\bDVIT_API\b[^;{]*?\b(dvit_\w+)\s*\(")
+# objdump -t: address, seven flags (d: a section's own symbol), section, size, name.
+SYMBOL = re.compile(r"[0-9a-f]{16} (.{7}) (\S+)\s[0-9a-f]+\s+(?:\.\w+ )?(\S+)$")
+CHANGES = re.compile(r"\.data(?!\.rel\.ro)|\.bss|\.tdata|\.tbss|\*COM\*")
 
 
 def lines_of(*command):
@@ -53,9 +56,9 @@ def check_room(library):
         if kind.isupper() and kind not in "UWV" and not name.startswith("dvit_"):
             problems.append("%s: external name %s does not begin with dvit_" % (where, name))
     for line in lines_of("objdump", "-t", library):
-        match = re.search(r" O (\.t?(?:data|bss)\S*|\*COM\*)\s+\S+\s+(?:\.\w+ )?(\S+)$", line)
-        if match and not match.group(1).startswith(".data.rel.ro"):
-            problems.append("%s: %s is a variable that can change" % (library, match.group(2)))
+        match = SYMBOL.match(line)
+        if match and "d" not in match.group(1) and CHANGES.match(match.group(2)):
+            problems.append("%s: %s is a variable that can change" % (library, match.group(3)))
     return looked_at, problems
 
 
