@@ -15,7 +15,7 @@ static const double step = 1.0 / 32;
 static const double unit = 1.0 / 16777216; /* of float's rounding, relative */
 static const float parameter_start = 0.5f; /* gradients of parameters accumulate onto this */
 
-/* --- operators that only tests have ---------------------------------------------------------- */
+/* --- operators that only tests have ------------------------------------------------------- */
 
 static enum dvit_status per_image(struct dvit_graph *graph, struct dvit_op *op,
                                   struct dvit_error *error)
@@ -52,7 +52,7 @@ static const struct dvit_op_class weighted_sum = {
 static const struct dvit_op_class tap = {
     .kind = "tap", .shape = per_image, .forward = nothing, .passes_gradient = DVIT_NONE};
 
-/* --- building -------------------------------------------------------------------------------- */
+/* --- building ----------------------------------------------------------------------------- */
 
 static bool has_gradient(enum check_fill fill)
 {
@@ -237,7 +237,7 @@ static void check_close(struct check *c)
     dvit_graph_free(c->graph);
 }
 
-/* --- the loss as a sum of terms --------------------------------------------------------------- */
+/* --- the loss as a sum of terms ----------------------------------------------------------- */
 
 struct terms {
     double *value, *scale; /* scale: what its rounding error is relative to */
@@ -317,7 +317,7 @@ static struct estimate difference(const struct check *c, float *x, double h, boo
     return e;
 }
 
-/* --- comparing ------------------------------------------------------------------------------- */
+/* --- comparing ---------------------------------------------------------------------------- */
 
 struct comparison {
     double gradients, tolerances; /* sums of absolute values */

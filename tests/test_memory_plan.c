@@ -85,8 +85,7 @@ static void a_chain_takes_two_buffers(void **state)
     assert_int_equal(total, 2 * dvit_align_up(1000));
 }
 
-/* --- plans of real graphs ------------------------------------------------------------------------
- */
+/* --- plans of real graphs ----------------------------------------------------------------- */
 
 /* Which value each 64-byte block of the activations holds, as the walk goes. */
 struct shadow {

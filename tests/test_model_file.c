@@ -85,8 +85,7 @@ static void saved_models_come_back(void **state)
     test_folder_remove(folder);
 }
 
-/* --- damage -------------------------------------------------------------------------------------
- */
+/* --- damage ------------------------------------------------------------------------------- */
 
 /* Loads bytes as a file: a model or a message, nothing else. */
 static bool loads(const char *path, const void *data, size_t size)
@@ -141,8 +140,7 @@ static void damaged_files_are_refused(void **state)
     test_folder_remove(folder);
 }
 
-/* --- files that claim something else
- * --------------------------------------------------------------- */
+/* --- files that claim something else ------------------------------------------------------ */
 
 struct forgery {
     char folder[32], path[64];
@@ -342,8 +340,7 @@ static void huge_claims_take_no_memory(void **state)
     forgery_close(&f);
 }
 
-/* --- saving that fails
- * -------------------------------------------------------------------------------- */
+/* --- saving that fails -------------------------------------------------------------------- */
 
 static void failing_saves_keep_the_file(void **state)
 {
@@ -383,8 +380,7 @@ static void failing_saves_keep_the_file(void **state)
     test_folder_remove(folder);
 }
 
-/* --- beginnings
- * --------------------------------------------------------------------------------------- */
+/* --- beginnings --------------------------------------------------------------------------- */
 
 static void fresh_models_begin_as_told(void **state)
 {

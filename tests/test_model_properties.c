@@ -35,7 +35,7 @@ static const char *cpu_level(void **state)
     return *state;
 }
 
-/* --- pruned ---------------------------------------------------------------------------------- */
+/* --- pruned ------------------------------------------------------------------------------- */
 
 struct pruned {
     float logits[IMAGES * 16];
@@ -63,7 +63,7 @@ static void run_session(const struct dvit_model *model, const char *cpu, double 
     dvit_session_free(session);
 }
 
-/* --- masked ---------------------------------------------------------------------------------- */
+/* --- masked ------------------------------------------------------------------------------- */
 
 struct masked {
     struct dvit_graph *graph;
