@@ -443,6 +443,27 @@ static enum dvit_status take_labels(struct job *job, struct dvit_model *model)
     return status;
 }
 
+/* A run that was killed while writing leaves a temporary file, as large as what it wrote. */
+static void remove_leftovers(const struct job *job)
+{
+    struct dvit_names names;
+    if (dvit_folder_list(job->options->out, &names, NULL) != DVIT_OK)
+        return;
+    for (size_t i = 0; i < names.count; i++) {
+        const char *name = names.items[i], *last_dot = strrchr(name, '.');
+        char *path = dvit_path_join(job->options->out, name);
+        const char *ours[] = {job->last_path, job->best_path, job->state_path, job->log_path,
+                              job->config_path};
+        bool is_temporary = path && last_dot && strcmp(last_dot, ".tmp") == 0, is_ours = false;
+        for (size_t k = 0; is_temporary && k < sizeof ours / sizeof *ours; k++)
+            is_ours = is_ours || strncmp(path, ours[k], strlen(ours[k])) == 0;
+        if (is_ours)
+            remove(path);
+        free(path);
+    }
+    dvit_names_free(&names);
+}
+
 static enum dvit_status begin(struct job *job, struct dvit_model *model,
                               const struct dvit_model *teacher)
 {
@@ -463,8 +484,10 @@ static enum dvit_status begin(struct job *job, struct dvit_model *model,
                   "\"%s\" holds a run already: go on with --resume, or name another folder",
                   o->out);
     DVIT_TRY(dvit_folder_create(o->out, job->error));
-    if (o->resume)
+    if (o->resume) {
         DVIT_TRY(dvit_checkpoint_load(job->trainer, &job->identity, job->state_path, job->error));
+        remove_leftovers(job);
+    }
     DVIT_TRY(dvit_run_log_open(&job->log, job->log_path, o->resume, job->trainer->progress.step,
                                job->error));
     DVIT_TRY(dvit_run_config_write(job->config_path, job->trainer, job->train, job->error));
