@@ -253,7 +253,8 @@ static void bench_level(enum dvit_cpu cpu, double peak)
         {"ema 1 Mi", run_ema, 0, 3 * parameters},
         {"sum_squares 1 Mi", run_sum_squares, 0, parameters},
     };
-    struct bench b = {.shape = {TOKENS, HEADS, WIDTH / HEADS, 0.125f}};
+    struct bench b = {
+        .shape = {.tokens = TOKENS, .heads = HEADS, .head_dim = WIDTH / HEADS, .scale = 0.125f}};
     dvit_kernels_select(&b.kernels, cpu);
     float **arrays[] = {&b.a, &b.b, &b.c, &b.d};
     for (uint32_t n = 0; n < 4; n++)
