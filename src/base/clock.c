@@ -1,4 +1,5 @@
 /* The monotonic clock. */
+#define _POSIX_C_SOURCE 199309L /* clock_gettime */
 #include "base/clock.h"
 
 #include <time.h>
