@@ -291,9 +291,9 @@ static void attention_at_large_gaps_is_pytorchs(void **state)
         size_t row = (size_t)(b * KEYS);
         kernels.attention_masked(out + row * WIDTH, qkv + row * 3 * WIDTH, policy + row, 0, KEYS,
                                  &shape, scratch);
-        kernels.attention_masked_backward(dqkv + row * 3 * WIDTH, dpolicy + row,
-                                          dout + row * WIDTH, out + row * WIDTH,
-                                          qkv + row * 3 * WIDTH, policy + row, &shape, scratch);
+        kernels.attention_masked_backward(dqkv + row * 3 * WIDTH, dpolicy + row, dout + row * WIDTH,
+                                          out + row * WIDTH, qkv + row * 3 * WIDTH, policy + row,
+                                          &shape, scratch);
     }
     golden_compare(file, "gap.output", out, BATCH * KEYS * WIDTH, tolerance);
     golden_compare(file, "gap.grad.qkv", dqkv, BATCH * KEYS * 3 * WIDTH, tolerance);
@@ -309,9 +309,9 @@ static void attention_at_large_gaps_is_pytorchs(void **state)
     memset(dpolicy, 0, sizeof dpolicy);
     for (int b = 0; b < BATCH; b++) {
         size_t row = (size_t)(b * KEYS);
-        kernels.attention_masked_backward(dqkv + row * 3 * WIDTH, dpolicy + row,
-                                          dout + row * WIDTH, out + row * WIDTH,
-                                          qkv + row * 3 * WIDTH, policy + row, &shape, scratch);
+        kernels.attention_masked_backward(dqkv + row * 3 * WIDTH, dpolicy + row, dout + row * WIDTH,
+                                          out + row * WIDTH, qkv + row * 3 * WIDTH, policy + row,
+                                          &shape, scratch);
     }
     golden_compare(file, "gap.grad.qkv", dqkv, BATCH * KEYS * 3 * WIDTH, tolerance);
     for (int i = 0; i < BATCH * KEYS; i++)

@@ -57,8 +57,8 @@ void test_limit_file_size(long bytes)
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
 }
 
-/* Asked by the leak checker, where there is one. It cannot follow what cairo and fontconfig keep for
- * the whole process: a few fonts, their addresses stored as offsets. */
+/* Asked by the leak checker, where there is one. It cannot follow what cairo and fontconfig keep
+ * for the whole process: a few fonts, their addresses stored as offsets. */
 __attribute__((visibility("default"))) const char *__lsan_default_suppressions(void);
 const char *__lsan_default_suppressions(void)
 {

@@ -26,17 +26,17 @@ enum {
 
 /* A vision transformer, dense (stages = 0) or dynamic (stages ≥ 1). */
 struct dvit_config {
-    char name[64];    /* preset name, or "vit" */
-    int image_width;  /* pixels; a multiple of patch */
-    int image_height; /* pixels; a multiple of patch */
-    int patch;        /* pixels, side of a square patch */
-    int dim;          /* C; divisible by heads, and by 4 where stages > 0 */
-    int depth;        /* blocks */
-    int heads;        /* H */
-    int mlp;          /* M */
-    int classes;      /* K */
-    float norm_eps;   /* layer norm epsilon of the backbone (1e-6) */
-    int stages;       /* S; 0 for a dense model */
+    char name[64];                    /* preset name, or "vit" */
+    int image_width;                  /* pixels; a multiple of patch */
+    int image_height;                 /* pixels; a multiple of patch */
+    int patch;                        /* pixels, side of a square patch */
+    int dim;                          /* C; divisible by heads, and by 4 where stages > 0 */
+    int depth;                        /* blocks */
+    int heads;                        /* H */
+    int mlp;                          /* M */
+    int classes;                      /* K */
+    float norm_eps;                   /* layer norm epsilon of the backbone (1e-6) */
+    int stages;                       /* S; 0 for a dense model */
     int stage_block[DVIT_MAX_STAGES]; /* 0-based block before which stage s prunes, ascending */
     double keep; /* rho, in (0, 1]: base keep ratio; stage s keeps (int)(N·pow(rho, s+1)) patches */
 };
@@ -84,9 +84,9 @@ struct dvit_preprocess {
 /* Preset preprocessing for a network input of width × height pixels, side being the longer of them:
  * "dynamicvit" (short side to (int)(side/0.875), bicubic, centre crop; squash at 384 and above; at
  * 32 and below short side to side, so that images of the network's size pass unchanged and any
- * photograph still fits), "timm" (crop_pct 0.9, at 384 and above 1.0), "native" (short side to side,
- * centre crop, at any size), "none" (other sizes are an error). Mean and standard deviation are
- * ImageNet's in all of them. */
+ * photograph still fits), "timm" (crop_pct 0.9, at 384 and above 1.0), "native" (short side to
+ * side, centre crop, at any size), "none" (other sizes are an error). Mean and standard deviation
+ * are ImageNet's in all of them. */
 DVIT_API enum dvit_status dvit_preprocess_preset(const char *name, int width, int height,
                                                  struct dvit_preprocess *out,
                                                  struct dvit_error *error);

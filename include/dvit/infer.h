@@ -44,14 +44,14 @@ DVIT_API const int *dvit_session_kept(const struct dvit_session *session, int im
 DVIT_API int dvit_session_stages(const struct dvit_session *session);
 
 struct dvit_session_info {
-    double keep;              /* that runs */
+    double keep; /* that runs */
     int threads;
     int max_batch;
-    const char *cpu;          /* kernel level chosen */
-    const char *backend;      /* of the matrix products */
-    size_t weight_bytes;      /* packed copies */
-    size_t activation_bytes;  /* arenas of all threads */
-    struct dvit_cost cost;    /* of one image */
+    const char *cpu;         /* kernel level chosen */
+    const char *backend;     /* of the matrix products */
+    size_t weight_bytes;     /* packed copies */
+    size_t activation_bytes; /* arenas of all threads */
+    struct dvit_cost cost;   /* of one image */
 };
 DVIT_API struct dvit_session_info dvit_session_describe(const struct dvit_session *session);
 
@@ -70,8 +70,8 @@ DVIT_API enum dvit_status dvit_matmul_rate(const struct dvit_config *config, int
 /* Facts about this machine as dvit uses it, for `dvit cpu`. */
 struct dvit_machine {
     char processor[128];
-    const char *best_cpu;    /* kernel level */
-    const char *backend;     /* matrix products */
+    const char *best_cpu; /* kernel level */
+    const char *backend;  /* matrix products */
     int default_threads;
 };
 DVIT_API struct dvit_machine dvit_machine_describe(void);

@@ -57,9 +57,8 @@ DVIT_API enum dvit_status dvit_model_set_preprocess(struct dvit_model *model,
                                                     const struct dvit_preprocess *preprocess,
                                                     struct dvit_error *error);
 /* Copies `count` labels; count must be the model's class count. */
-DVIT_API enum dvit_status dvit_model_set_labels(struct dvit_model *model,
-                                                const char *const *labels, int count,
-                                                struct dvit_error *error);
+DVIT_API enum dvit_status dvit_model_set_labels(struct dvit_model *model, const char *const *labels,
+                                                int count, struct dvit_error *error);
 
 /* Number of scalar parameters. */
 DVIT_API size_t dvit_model_parameters(const struct dvit_model *model);

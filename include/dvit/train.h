@@ -25,38 +25,38 @@ extern "C" {
 
 /* Every field's range is checked by dvit_train; errors name the field and its bound. */
 struct dvit_train_options {
-    const char *out;       /* run folder; created */
-    const char *command;   /* recorded in config.json; may be NULL */
-    uint64_t seed;         /* default 0 */
-    int epochs;            /* ≥ 1; default 30 */
-    int batch;             /* images per micro-batch, 1 … 4096; default 64 */
-    int accumulate;        /* micro-batches per step, 1 … 1024; default 1 */
-    int threads;           /* 0 = default count */
-    int workers;           /* loader threads, 0 … 64; default 1 */
-    const char *cpu;       /* kernel level; default "auto" */
+    const char *out;     /* run folder; created */
+    const char *command; /* recorded in config.json; may be NULL */
+    uint64_t seed;       /* default 0 */
+    int epochs;          /* ≥ 1; default 30 */
+    int batch;           /* images per micro-batch, 1 … 4096; default 64 */
+    int accumulate;      /* micro-batches per step, 1 … 1024; default 1 */
+    int threads;         /* 0 = default count */
+    int workers;         /* loader threads, 0 … 64; default 1 */
+    const char *cpu;     /* kernel level; default "auto" */
 
-    double learning_rate;        /* default 1e-3 */
-    double backbone_lr_scale;    /* of learning_rate for the backbone; 1 dense, .01 sparsify */
-    double min_learning_rate;    /* default 1e-6 */
-    double warmup_epochs;        /* ≥ 0; default 5 */
+    double learning_rate;          /* default 1e-3 */
+    double backbone_lr_scale;      /* of learning_rate for the backbone; 1 dense, .01 sparsify */
+    double min_learning_rate;      /* default 1e-6 */
+    double warmup_epochs;          /* ≥ 0; default 5 */
     double backbone_freeze_epochs; /* backbone's rate is 0 so long; 0 dense, 5 sparsify */
-    bool freeze_backbone;        /* only predictors are trained, for the whole run */
-    bool freeze_embeddings;      /* cls_token and pos_embed never move; false dense, true sparsify */
-    double weight_decay;         /* ≥ 0; default .05; none for 1-D parameters and biases */
+    bool freeze_backbone;          /* only predictors are trained, for the whole run */
+    bool freeze_embeddings; /* cls_token and pos_embed never move; false dense, true sparsify */
+    double weight_decay;    /* ≥ 0; default .05; none for 1-D parameters and biases */
     double beta1, beta2, adam_eps; /* .9, .999, 1e-8 */
-    double clip_norm;            /* gradient norm bound over the updated tensors; 0 = off (default) */
-    double ema_decay;            /* in [0, 1); 0 = off; default 0.9999 */
-    double drop_path;            /* in [0, 1); rate of the last block; default 0 */
-    double label_smoothing;      /* in [0, 1); default .1 */
-    bool augment;                /* flips and crops; default true */
-    bool flip;                   /* part of augment; default true */
+    double clip_norm;       /* gradient norm bound over the updated tensors; 0 = off (default) */
+    double ema_decay;       /* in [0, 1); 0 = off; default 0.9999 */
+    double drop_path;       /* in [0, 1); rate of the last block; default 0 */
+    double label_smoothing; /* in [0, 1); default .1 */
+    bool augment;           /* flips and crops; default true */
+    bool flip;              /* part of augment; default true */
 
-    double keep;                 /* rho for sparsify, in (0, 1]; ignored for dense */
-    double weight_cls;           /* 1 */
-    double weight_ratio;         /* 2 */
-    double weight_kl;            /* .5 */
-    double weight_token;         /* .5 */
-    bool ratio_on_batch_mean;    /* "dynamic": easy images may keep fewer; default false */
+    double keep;              /* rho for sparsify, in (0, 1]; ignored for dense */
+    double weight_cls;        /* 1 */
+    double weight_ratio;      /* 2 */
+    double weight_kl;         /* .5 */
+    double weight_token;      /* .5 */
+    bool ratio_on_batch_mean; /* "dynamic": easy images may keep fewer; default false */
     /* Bound of the exponent by which a dropped patch's attention logit may lead the kept ones' in
      * the gradient of its decision, in [0, DVIT_DECISION_GRADIENT_EXACT]. At the upper end the
      * gradient is the exact derivative (as the reference has it up to eps), which where attention
@@ -64,24 +64,24 @@ struct dvit_train_options {
      * a patch counts for at most what the strongest kept one does. */
     double decision_gradient_cap;
 
-    bool resume;                 /* go on from state.safetensors in `out` */
-    bool strict;                 /* an unreadable image is an error */
-    int max_bad_steps;           /* consecutive skipped steps before giving up; default 20 */
-    int log_every;               /* steps between step records; default 10 */
-    int checkpoint_every;        /* steps between state saves beside the epochs' ends; 0 = none */
-    int max_steps;               /* stop after so many steps in total; 0 = no bound */
+    bool resume;          /* go on from state.safetensors in `out` */
+    bool strict;          /* an unreadable image is an error */
+    int max_bad_steps;    /* consecutive skipped steps before giving up; default 20 */
+    int log_every;        /* steps between step records; default 10 */
+    int checkpoint_every; /* steps between state saves beside the epochs' ends; 0 = none */
+    int max_steps;        /* stop after so many steps in total; 0 = no bound */
 };
 /* Defaults for dense training, and for sparsifying. */
 DVIT_API struct dvit_train_options dvit_train_options_dense(void);
 DVIT_API struct dvit_train_options dvit_train_options_sparsify(void);
 
 enum dvit_train_event_kind {
-    DVIT_TRAIN_STARTED,    /* steps_per_epoch, total_steps, first step known */
-    DVIT_TRAIN_STEP,       /* every log_every steps: means since the last event */
-    DVIT_TRAIN_EVALUATED,  /* end of an epoch */
-    DVIT_TRAIN_SAVED,      /* `text` is the path */
-    DVIT_TRAIN_SKIPPED,    /* an image (`text`: name and reason) or a non-finite step */
-    DVIT_TRAIN_FINISHED,   /* `text`: why ("done", "stopped on request", "max steps") */
+    DVIT_TRAIN_STARTED,   /* steps_per_epoch, total_steps, first step known */
+    DVIT_TRAIN_STEP,      /* every log_every steps: means since the last event */
+    DVIT_TRAIN_EVALUATED, /* end of an epoch */
+    DVIT_TRAIN_SAVED,     /* `text` is the path */
+    DVIT_TRAIN_SKIPPED,   /* an image (`text`: name and reason) or a non-finite step */
+    DVIT_TRAIN_FINISHED,  /* `text`: why ("done", "stopped on request", "max steps") */
 };
 
 struct dvit_train_event {
@@ -95,12 +95,12 @@ struct dvit_train_event {
     int stages;
     double keep[DVIT_MAX_STAGES]; /* mean share of patches kept per stage, of the initial N */
     double images_per_s;
-    double eta_s;           /* seconds to the end at the present rate */
-    long bad_steps;         /* skipped so far for non-finite values */
+    double eta_s;   /* seconds to the end at the present rate */
+    long bad_steps; /* skipped so far for non-finite values */
     /* evaluation */
     double val_top1, val_top5, val_loss; /* shares in 0 … 1; of the trained weights */
-    double ema_top1;        /* of the averaged weights; −1 where EMA is off */
-    bool best;              /* the best so far, of either weights: best.safetensors was replaced */
+    double ema_top1;                     /* of the averaged weights; −1 where EMA is off */
+    bool best; /* the best so far, of either weights: best.safetensors was replaced */
     const char *text;
 };
 
@@ -108,8 +108,8 @@ struct dvit_train_event {
  * run after the current step with DVIT_ERROR_INTERRUPTED, everything saved. */
 typedef void dvit_train_callback(void *context, const struct dvit_train_event *event);
 
-/* Images that already have the network's size are never resized: their crops are padded by 4 pixels,
- * and the model's preprocessing becomes "native". Others get random resized crops.
+/* Images that already have the network's size are never resized: their crops are padded by 4
+ * pixels, and the model's preprocessing becomes "native". Others get random resized crops.
  *
  * Trains `model` in place. `teacher` (NULL for dense training) is the frozen dense model of the
  * same shape; a model with stages needs one unless weight_kl and weight_token are 0. `validation`

@@ -1,7 +1,7 @@
 /* How dvit functions fail: two macros and one formatter.
  *
- * A function that can fail declares `enum dvit_status status = DVIT_OK;`, has one label `done:` that
- * releases what it owns, and returns `status`. */
+ * A function that can fail declares `enum dvit_status status = DVIT_OK;`, has one label `done:`
+ * that releases what it owns, and returns `status`. */
 #ifndef DVIT_BASE_ERROR_H
 #define DVIT_BASE_ERROR_H
 

@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 enum {
-    SPIN_ROUNDS_IDLE = 20000, /* before a worker sleeps: some tens of microseconds */
+    SPIN_ROUNDS_IDLE = 20000,   /* before a worker sleeps: some tens of microseconds */
     SPIN_ROUNDS_BARRIER = 2000, /* before a barrier yields the processor */
 };
 
@@ -188,8 +188,8 @@ static int quota_processors(const char *quota_path, const char *period_path)
     FILE *file = fopen(quota_path, "r");
     if (!file)
         return 0;
-    int read = period_path ? fscanf(file, "%lld", &quota)
-                           : fscanf(file, "%lld %lld", &quota, &period);
+    int read =
+        period_path ? fscanf(file, "%lld", &quota) : fscanf(file, "%lld %lld", &quota, &period);
     fclose(file);
     if (read < 1 || quota <= 0)
         return 0; /* "max" or −1: unlimited */

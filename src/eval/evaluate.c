@@ -36,8 +36,8 @@ static void count_answer(struct tally *tally, const float *logits, int classes, 
 }
 
 /* Object pixels under the kept patches. */
-static size_t covered_pixels(const uint8_t *mask, const struct dvit_config *config,
-                             const int *kept, int count)
+static size_t covered_pixels(const uint8_t *mask, const struct dvit_config *config, const int *kept,
+                             int count)
 {
     size_t width = (size_t)config->image_width, patch = (size_t)config->patch;
     size_t grid_width = width / patch, covered = 0;
@@ -119,8 +119,7 @@ static enum dvit_status check_fit(const struct dvit_model *model, struct dvit_da
     int classes = dvit_model_config(model)->classes;
     if (dvit_dataset_classes(dataset) == classes)
         return DVIT_OK;
-    return dvit_error_set(error, DVIT_ERROR_MISMATCH,
-                          "the data set has %d classes, the model %d",
+    return dvit_error_set(error, DVIT_ERROR_MISMATCH, "the data set has %d classes, the model %d",
                           dvit_dataset_classes(dataset), classes);
 }
 
@@ -128,8 +127,7 @@ enum dvit_status dvit_evaluate(struct dvit_session *session, const struct dvit_m
                                struct dvit_dataset *dataset,
                                const struct dvit_evaluate_options *options,
                                void (*progress)(void *context, size_t done, size_t total),
-                               void *context, struct dvit_evaluation *out,
-                               struct dvit_error *error)
+                               void *context, struct dvit_evaluation *out, struct dvit_error *error)
 {
     enum dvit_status status = DVIT_OK;
     struct dvit_loader *loader = NULL;
@@ -146,8 +144,8 @@ enum dvit_status dvit_evaluate(struct dvit_session *session, const struct dvit_m
     load.preprocess = *dvit_model_preprocess(model);
     DVIT_TRY(check_fit(model, dataset, error));
     DVIT_TRY(dvit_loader_create(&loader, dataset, &load, error));
-    logits = calloc((size_t)options->batch * (size_t)dvit_model_config(model)->classes,
-                    sizeof *logits);
+    logits =
+        calloc((size_t)options->batch * (size_t)dvit_model_config(model)->classes, sizeof *logits);
     if (!logits)
         DVIT_FAIL(error, DVIT_ERROR_MEMORY, "evaluation: out of memory");
     size_t total = dvit_dataset_size(dataset);

@@ -5,7 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum dvit_status dvit_graph_create(struct dvit_graph **out, const struct dvit_graph_options *options,
+enum dvit_status dvit_graph_create(struct dvit_graph **out,
+                                   const struct dvit_graph_options *options,
                                    struct dvit_error *error)
 {
     enum dvit_status status = DVIT_OK;

@@ -19,7 +19,8 @@ struct dvit_graph_options {
     size_t parameter_count;
     const bool *trained;
 };
-enum dvit_status dvit_graph_create(struct dvit_graph **out, const struct dvit_graph_options *options,
+enum dvit_status dvit_graph_create(struct dvit_graph **out,
+                                   const struct dvit_graph_options *options,
                                    struct dvit_error *error);
 void dvit_graph_free(struct dvit_graph *graph);
 

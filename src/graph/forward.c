@@ -53,9 +53,9 @@ static void lay_out(struct dvit_forward *f)
     f->kept = dvit_arena_take(&f->arena, stages + 1, sizeof *f->kept);
     for (size_t s = 0; s <= stages; s++) {
         int *offset = dvit_arena_take(&f->arena, images + 1, sizeof *offset);
-        int *kept = s < stages ? dvit_arena_take(&f->arena, images * (size_t)graph->kept[s],
-                                                 sizeof *kept)
-                               : NULL;
+        int *kept = s < stages
+                        ? dvit_arena_take(&f->arena, images * (size_t)graph->kept[s], sizeof *kept)
+                        : NULL;
         if (f->layout)
             f->layout[s].offset = offset;
         if (f->kept)

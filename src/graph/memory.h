@@ -13,8 +13,8 @@ struct dvit_buffer {
     size_t offset;   /* result, 64-byte aligned */
 };
 
-/* Fills the offsets; *total_bytes is the arena's size. Largest buffers are placed first, each at the
- * lowest offset free for its whole life. */
+/* Fills the offsets; *total_bytes is the arena's size. Largest buffers are placed first, each at
+ * the lowest offset free for its whole life. */
 enum dvit_status dvit_memory_plan(struct dvit_buffer *buffers, int count, size_t *total_bytes,
                                   struct dvit_error *error);
 

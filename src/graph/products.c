@@ -1,5 +1,5 @@
-/* Products by shape. Row counts to prepare are those of dvit_chunk_count on every share a member can
- * get; see ops/linear.c, which must cut rows the same way. */
+/* Products by shape. Row counts to prepare are those of dvit_chunk_count on every share a member
+ * can get; see ops/linear.c, which must cut rows the same way. */
 #include "graph/products.h"
 
 #include <stdlib.h>
@@ -35,8 +35,8 @@ static enum dvit_status find_or_create(struct dvit_products *products,
         products->matmuls = matmuls;
     if (!shapes || !matmuls)
         return dvit_error_set(error, DVIT_ERROR_MEMORY, "matrix products: out of memory");
-    enum dvit_status status = dvit_matmul_create(&matmuls[count - 1], shape, products->cpu,
-                                                 products->members, error);
+    enum dvit_status status =
+        dvit_matmul_create(&matmuls[count - 1], shape, products->cpu, products->members, error);
     if (status != DVIT_OK)
         return status;
     shapes[count - 1] = *shape;
@@ -133,7 +133,7 @@ static enum dvit_status prepare_op(const struct dvit_products *products,
         if (!chunked[k])
             continue;
         int parts = by_rows ? products->members : 1;
-        for (int part = 0; part < parts; part += parts > 1 ? parts - 1 : 1) {
+        for (int part = 0; part<parts; part += parts> 1 ? parts - 1 : 1) {
             struct dvit_span span = dvit_span_share(rows, part, parts);
             DVIT_TRY(prepare_chunks(chunked[k], span.last - span.first, error));
         }
@@ -142,8 +142,9 @@ done:
     return status;
 }
 
-enum dvit_status dvit_products_prepare(struct dvit_products *products, const struct dvit_graph *graph,
-                                       int images, bool by_rows, struct dvit_error *error)
+enum dvit_status dvit_products_prepare(struct dvit_products *products,
+                                       const struct dvit_graph *graph, int images, bool by_rows,
+                                       struct dvit_error *error)
 {
     enum dvit_status status = DVIT_OK;
     for (int i = 0; i < graph->op_count; i++)
@@ -164,8 +165,8 @@ enum dvit_status dvit_products_prepare_batch(const struct dvit_graph *graph, int
         size_t rows = (size_t)images * dvit_graph_rows(graph, op->outputs[0]);
         for (int k = 0; k < 2; k++)
             if (op->product.weight[k])
-                DVIT_TRY(dvit_matmul_prepare((struct dvit_matmul *)op->product.weight[k], rows,
-                                             error));
+                DVIT_TRY(
+                    dvit_matmul_prepare((struct dvit_matmul *)op->product.weight[k], rows, error));
     }
 done:
     return status;

@@ -23,8 +23,9 @@ void dvit_products_free(struct dvit_products *products);
 
 /* Prepares every linear operator for `images` images per member with whole images, or, where
  * by_rows, for `images` images whose rows all members share. */
-enum dvit_status dvit_products_prepare(struct dvit_products *products, const struct dvit_graph *graph,
-                                       int images, bool by_rows, struct dvit_error *error);
+enum dvit_status dvit_products_prepare(struct dvit_products *products,
+                                       const struct dvit_graph *graph, int images, bool by_rows,
+                                       struct dvit_error *error);
 
 /* Prepares the weight gradients, which sum over all rows of `images` images. */
 enum dvit_status dvit_products_prepare_batch(const struct dvit_graph *graph, int images,

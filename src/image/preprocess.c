@@ -71,8 +71,10 @@ enum dvit_status dvit_preprocess_preset(const char *name, int width, int height,
         presets[i].fill(width > height ? width : height, out);
         return DVIT_OK;
     }
-    DVIT_FAIL(error, DVIT_ERROR_NOT_FOUND,
-              "unknown preprocessing \"%s\", expected \"dynamicvit\", \"timm\", \"native\" or \"none\"", name);
+    DVIT_FAIL(
+        error, DVIT_ERROR_NOT_FOUND,
+        "unknown preprocessing \"%s\", expected \"dynamicvit\", \"timm\", \"native\" or \"none\"",
+        name);
 done:
     return status;
 }

@@ -32,7 +32,7 @@ struct rate {
     float **x, **y;
     void **scratch;
     struct dvit_arena arena;
-    double seconds; /* to measure for */
+    double seconds;                /* to measure for */
     double done[DVIT_MAX_THREADS]; /* floating-point operations per second of each member */
     atomic_int failure;
 };

@@ -4,8 +4,6 @@
  * activations in cache; nothing is synchronised. What is left over when the batch does not divide,
  * and a batch of one, goes through one shared lane whose rows the members split. All products,
  * packed weights, plans and memory are made at creation. */
-#include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -94,8 +92,7 @@ done:
     return status;
 }
 
-static enum dvit_status create_lanes(struct dvit_session *s, int members,
-                                     struct dvit_error *error)
+static enum dvit_status create_lanes(struct dvit_session *s, int members, struct dvit_error *error)
 {
     enum dvit_status status = DVIT_OK;
     int whole = s->max_batch / members;
@@ -108,8 +105,8 @@ static enum dvit_status create_lanes(struct dvit_session *s, int members,
                                      error));
     int rest = s->max_batch < members - 1 ? s->max_batch : members - 1;
     if (rest > 0) {
-        DVIT_TRY(dvit_forward_create(&s->shared, s->graph, &s->kernels, &s->products, rest,
-                                     members, error));
+        DVIT_TRY(dvit_forward_create(&s->shared, s->graph, &s->kernels, &s->products, rest, members,
+                                     error));
         s->has_shared = true;
     }
 done:
@@ -119,12 +116,11 @@ done:
 static void lay_out(struct dvit_session *s)
 {
     int stages = s->graph->stages;
-    s->parameters =
-        dvit_arena_take(&s->arena, s->model->parameters.count, sizeof *s->parameters);
+    s->parameters = dvit_arena_take(&s->arena, s->model->parameters.count, sizeof *s->parameters);
     s->kept = dvit_arena_take(&s->arena, (size_t)stages + 1, sizeof *s->kept);
     for (int i = 0; i < stages; i++) {
-        int *kept = dvit_arena_take(
-            &s->arena, (size_t)s->max_batch * (size_t)s->graph->kept[i], sizeof *kept);
+        int *kept = dvit_arena_take(&s->arena, (size_t)s->max_batch * (size_t)s->graph->kept[i],
+                                    sizeof *kept);
         if (s->kept)
             s->kept[i] = kept;
     }
@@ -149,16 +145,16 @@ enum dvit_status dvit_session_create(struct dvit_session **out, const struct dvi
     DVIT_TRY(dvit_threads_create(&s->threads, o.threads, dvit_matmul_thread_start, error));
 
     struct dvit_vit_options build = {.keep = s->keep};
-    DVIT_TRY(dvit_vit_build(&s->graph, &s->values, &model->config, &model->parameters, &build,
-                            error));
+    DVIT_TRY(
+        dvit_vit_build(&s->graph, &s->values, &model->config, &model->parameters, &build, error));
     DVIT_TRY(dvit_products_create(&s->products, s->graph, cpu, o.threads, error));
     DVIT_TRY(prepare_products(s, o.threads, error));
     lay_out(s);
     DVIT_TRY(dvit_arena_commit(&s->arena, "session", error));
     lay_out(s);
     dvit_parameters_pointers(&model->parameters, model->weights, s->parameters);
-    DVIT_TRY(dvit_products_pack(&s->products, s->graph, (const float *const *)s->parameters,
-                                error));
+    DVIT_TRY(
+        dvit_products_pack(&s->products, s->graph, (const float *const *)s->parameters, error));
     DVIT_TRY(create_lanes(s, o.threads, error));
     *out = s;
     s = NULL;

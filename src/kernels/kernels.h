@@ -21,15 +21,16 @@
 
 /* eps of the masked softmax (SPEC section 3). */
 #define DVIT_MASK_EPS 1e-6f
-/* ln(1/eps): with this cap the policy's gradient is the exact derivative wherever eps allows one. */
+/* ln(1/eps): with this cap the policy's gradient is the exact derivative wherever eps allows one.
+ */
 #define DVIT_LEAD_CAP_TANGENT 13.815510557964274f
 
 /* One image's attention: T tokens, H heads of width D, C = H·D. */
 struct dvit_attention_shape {
-    int tokens;   /* T ≥ 1 */
-    int heads;    /* H ≥ 1 */
-    int head_dim; /* D ≥ 1, any */
-    float scale;  /* D^-0.5 */
+    int tokens;     /* T ≥ 1 */
+    int heads;      /* H ≥ 1 */
+    int head_dim;   /* D ≥ 1, any */
+    float scale;    /* D^-0.5 */
     float lead_cap; /* backward only: see attention_masked_backward; 0 … DVIT_LEAD_CAP_TANGENT */
 };
 

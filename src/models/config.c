@@ -1,4 +1,5 @@
-/* Model configurations: presets, "vit:key=value" texts, bounds, and the arithmetic of keep ratios. */
+/* Model configurations: presets, "vit:key=value" texts, bounds, and the arithmetic of keep ratios.
+ */
 #define _GNU_SOURCE
 #include <limits.h>
 #include <math.h>

@@ -38,8 +38,8 @@ enum dvit_status dvit_model_allocate(struct dvit_model **out, const struct dvit_
     DVIT_TRY(number_labels(model, error));
     dvit_arena_take(&model->arena, model->parameters.floats, sizeof *model->weights);
     DVIT_TRY(dvit_arena_commit(&model->arena, "weights", error));
-    model->weights = dvit_arena_take(&model->arena, model->parameters.floats,
-                                     sizeof *model->weights);
+    model->weights =
+        dvit_arena_take(&model->arena, model->parameters.floats, sizeof *model->weights);
     *out = model;
     model = NULL;
 done:
@@ -80,10 +80,10 @@ void dvit_model_initialise(struct dvit_model *model, int group, uint64_t seed)
             continue;
         struct dvit_rng rng = dvit_rng_stream(seed, DVIT_RNG_INIT, 0, (uint32_t)i);
         for (size_t j = 0; j < item->count; j++)
-            weights[j] = item->initial == DVIT_INITIAL_ONE    ? 1.0f
-                         : item->initial == DVIT_INITIAL_ZERO ? 0.0f
-                                                              : (float)dvit_rng_truncated_normal(
-                                                                    &rng, 0.02);
+            weights[j] = item->initial == DVIT_INITIAL_ONE ? 1.0f
+                         : item->initial == DVIT_INITIAL_ZERO
+                             ? 0.0f
+                             : (float)dvit_rng_truncated_normal(&rng, 0.02);
     }
 }
 
@@ -125,8 +125,8 @@ enum dvit_status dvit_model_copy(struct dvit_model **out, const struct dvit_mode
 }
 
 enum dvit_status dvit_model_sparsify(struct dvit_model **out, const struct dvit_model *dense,
-                                     int stages, const int *stage_block, double keep,
-                                     uint64_t seed, struct dvit_error *error)
+                                     int stages, const int *stage_block, double keep, uint64_t seed,
+                                     struct dvit_error *error)
 {
     enum dvit_status status = DVIT_OK;
     struct dvit_config config = dense->config;
@@ -175,10 +175,9 @@ enum dvit_status dvit_model_set_preprocess(struct dvit_model *model,
 {
     const struct dvit_config *c = &model->config;
     if (preprocess->crop_width != c->image_width || preprocess->crop_height != c->image_height)
-        return dvit_error_set(error, DVIT_ERROR_MISMATCH,
-                              "preprocessing crops to %d × %d, the model expects %d × %d",
-                              preprocess->crop_width, preprocess->crop_height, c->image_width,
-                              c->image_height);
+        return dvit_error_set(
+            error, DVIT_ERROR_MISMATCH, "preprocessing crops to %d × %d, the model expects %d × %d",
+            preprocess->crop_width, preprocess->crop_height, c->image_width, c->image_height);
     model->preprocess = *preprocess;
     return DVIT_OK;
 }
@@ -187,9 +186,8 @@ enum dvit_status dvit_model_set_labels(struct dvit_model *model, const char *con
                                        int count, struct dvit_error *error)
 {
     if (count != model->config.classes)
-        return dvit_error_set(error, DVIT_ERROR_MISMATCH,
-                              "%d labels for a model of %d classes", count,
-                              model->config.classes);
+        return dvit_error_set(error, DVIT_ERROR_MISMATCH, "%d labels for a model of %d classes",
+                              count, model->config.classes);
     for (int k = 0; k < count; k++) {
         char *copy = strdup(labels[k]);
         if (!copy)

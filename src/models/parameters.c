@@ -115,8 +115,7 @@ static void append_embedding(struct dvit_parameters *p, const struct dvit_config
     size_t dim = (size_t)config->dim, patch = (size_t)config->patch;
     size_t tokens = (size_t)dvit_config_patches(config) + 1;
     struct dvit_parameter *item;
-    item = append(p, DVIT_GROUP_EMBEDDING, DVIT_INITIAL_TRUNCATED_NORMAL, 3,
-                  (size_t[]){1, 1, dim});
+    item = append(p, DVIT_GROUP_EMBEDDING, DVIT_INITIAL_TRUNCATED_NORMAL, 3, (size_t[]){1, 1, dim});
     snprintf(item->name, sizeof item->name, "cls_token");
     item = append(p, DVIT_GROUP_EMBEDDING, DVIT_INITIAL_TRUNCATED_NORMAL, 3,
                   (size_t[]){1, tokens, dim});

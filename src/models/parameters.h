@@ -43,8 +43,7 @@ struct dvit_parameters {
 };
 
 enum dvit_status dvit_parameters_create(struct dvit_parameters *out,
-                                        const struct dvit_config *config,
-                                        struct dvit_error *error);
+                                        const struct dvit_config *config, struct dvit_error *error);
 void dvit_parameters_free(struct dvit_parameters *parameters);
 /* Index by name, or −1. */
 int dvit_parameters_find(const struct dvit_parameters *parameters, const char *name);

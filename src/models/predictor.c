@@ -14,8 +14,8 @@ static int parameter(const struct dvit_parameters *parameters, int stage, const 
     return dvit_parameters_find(parameters, text);
 }
 
-static int linear(struct dvit_builder *builder, const struct dvit_parameters *parameters,
-                  int stage, const char *name, int x, bool gelu)
+static int linear(struct dvit_builder *builder, const struct dvit_parameters *parameters, int stage,
+                  const char *name, int x, bool gelu)
 {
     char text[64], label[64];
     snprintf(label, sizeof label, "score_predictor.%d.%s", stage, name);

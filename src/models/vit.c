@@ -59,7 +59,8 @@ static int attention(struct vit *vit, const char *name, int qkv, int policy)
         .class = &dvit_op_attention,
         .inputs = {qkv, policy, DVIT_NONE, DVIT_NONE},
         .parameters = {DVIT_NONE, DVIT_NONE},
-        .is.attention = {.heads = vit->config->heads, .masked = vit->options->training,
+        .is.attention = {.heads = vit->config->heads,
+                         .masked = vit->options->training,
                          .lead_cap = (float)vit->options->lead_cap},
     };
     return dvit_build_op(&vit->builder, name, &op);
@@ -70,8 +71,7 @@ static int embed(struct vit *vit)
 {
     const struct dvit_config *c = vit->config;
     size_t area = (size_t)c->image_width * (size_t)c->image_height;
-    vit->values->pixels =
-        dvit_build_input(&vit->builder, "pixels", DVIT_ROWS_IMAGES, 3 * area);
+    vit->values->pixels = dvit_build_input(&vit->builder, "pixels", DVIT_ROWS_IMAGES, 3 * area);
     struct dvit_op patchify = {
         .class = &dvit_op_patchify,
         .inputs = {vit->values->pixels, DVIT_NONE, DVIT_NONE, DVIT_NONE},
@@ -130,7 +130,6 @@ static void prune(struct vit *vit, int stage, int *x, int *policy)
         .inputs = {dvit_build_predictor(&vit->builder, vit->parameters, stage, *x, *policy),
                    DVIT_NONE, DVIT_NONE, DVIT_NONE},
         .parameters = {DVIT_NONE, DVIT_NONE},
-        .is.select = {.stage = stage, .keep = vit->options->keep},
     };
     if (!vit->options->training) {
         op.inputs[3] = *x;
@@ -223,17 +222,23 @@ static void losses(struct vit *vit, int policy)
              &(struct dvit_op){.class = &dvit_op_loss_distill,
                                .inputs = {v->logits, v->teacher_logits, DVIT_NONE, DVIT_NONE},
                                .is.loss = {.weight = o->weight_kl}});
-    v->loss_token = loss(vit, "loss.token",
-                         &(struct dvit_op){.class = &dvit_op_loss_token,
-                                           .inputs = {v->tokens, v->teacher_tokens, policy,
-                                                      DVIT_NONE},
-                                           .is.loss = {.weight = o->weight_token}});
+    v->loss_token =
+        loss(vit, "loss.token",
+             &(struct dvit_op){.class = &dvit_op_loss_token,
+                               .inputs = {v->tokens, v->teacher_tokens, policy, DVIT_NONE},
+                               .is.loss = {.weight = o->weight_token}});
 }
 
 static void no_values(struct dvit_vit_values *v)
 {
-    *v = (struct dvit_vit_values){DVIT_NONE, DVIT_NONE, DVIT_NONE, DVIT_NONE, DVIT_NONE, DVIT_NONE,
-                                  .loss_cls = DVIT_NONE, .loss_kl = DVIT_NONE,
+    *v = (struct dvit_vit_values){DVIT_NONE,
+                                  DVIT_NONE,
+                                  DVIT_NONE,
+                                  DVIT_NONE,
+                                  DVIT_NONE,
+                                  DVIT_NONE,
+                                  .loss_cls = DVIT_NONE,
+                                  .loss_kl = DVIT_NONE,
                                   .loss_token = DVIT_NONE};
     for (int s = 0; s < DVIT_MAX_STAGES; s++)
         v->noise[s] = v->policy[s] = v->loss_ratio[s] = DVIT_NONE;

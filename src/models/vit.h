@@ -7,8 +7,8 @@
 #include "models/parameters.h"
 
 struct dvit_vit_options {
-    bool training; /* masked forward with losses; else pruned (or dense) inference */
-    double keep;   /* inference: 1 builds the dense path; training: the target ratio */
+    bool training;    /* masked forward with losses; else pruned (or dense) inference */
+    double keep;      /* inference: 1 builds the dense path; training: the target ratio */
     bool want_tokens; /* inference: keep the normalised tokens (a teacher's output) */
     /* training */
     const bool *trained; /* [parameters]: which get a gradient */
@@ -21,12 +21,12 @@ struct dvit_vit_options {
 
 /* Indices of the values that an executor binds or reads; DVIT_NONE where there is none. */
 struct dvit_vit_values {
-    int pixels;                /* input [images][3·H·W] */
-    int logits;                /* [images][K] */
-    int tokens;                /* [T][C] after the final norm (training, or want_tokens) */
-    int targets;               /* input [images][K] */
-    int teacher_logits;        /* input [images][K] */
-    int teacher_tokens;        /* input [T][C] */
+    int pixels;                  /* input [images][3·H·W] */
+    int logits;                  /* [images][K] */
+    int tokens;                  /* [T][C] after the final norm (training, or want_tokens) */
+    int targets;                 /* input [images][K] */
+    int teacher_logits;          /* input [images][K] */
+    int teacher_tokens;          /* input [T][C] */
     int noise[DVIT_MAX_STAGES];  /* inputs [N][2] */
     int policy[DVIT_MAX_STAGES]; /* [T][1] */
     int branch_scale[2 * DVIT_MAX_DEPTH]; /* inputs [images][1]: attention and MLP of each block */

@@ -1,6 +1,6 @@
-/* Multi-head self-attention within each image: qkv [T][3C] → [T][C]. In inference the plain softmax;
- * in training the masked one, in which a dropped token gives nothing to others and still attends to
- * the kept tokens and itself (kernels.h has the formulas).
+/* Multi-head self-attention within each image: qkv [T][3C] → [T][C]. In inference the plain
+ * softmax; in training the masked one, in which a dropped token gives nothing to others and still
+ * attends to the kept tokens and itself (kernels.h has the formulas).
  *
  * inputs: 0 qkv, 1 policy [T][1] or NONE (all kept). outputs: 0 out. */
 #include "ops/op.h"
@@ -50,14 +50,12 @@ static void attention_forward(const struct dvit_op *op, struct dvit_run *run)
     struct dvit_span own = dvit_run_rows(run, DVIT_ROWS_TOKENS, out->stage);
 
     for (int image = 0; image < run->images; image++) {
-        struct dvit_span rows =
-            dvit_run_image_rows(run, DVIT_ROWS_TOKENS, out->stage, image);
+        struct dvit_span rows = dvit_run_image_rows(run, DVIT_ROWS_TOKENS, out->stage, image);
         size_t first = rows.first > own.first ? rows.first : own.first;
         size_t last = rows.last < own.last ? rows.last : own.last;
         if (first >= last)
             continue;
-        struct dvit_attention_shape shape =
-            shape_of(run->graph, op, (int)(rows.last - rows.first));
+        struct dvit_attention_shape shape = shape_of(run->graph, op, (int)(rows.last - rows.first));
         float *to = y + rows.first * out->width;
         const float *from = qkv + rows.first * 3 * out->width;
         int begin = (int)(first - rows.first), end = (int)(last - rows.first);
@@ -69,8 +67,8 @@ static void attention_forward(const struct dvit_op *op, struct dvit_run *run)
     }
 }
 
-/* The kernel overwrites dqkv. Where that must be added to, or no one wants it (only the policy has a
- * gradient), it writes to scratch instead. */
+/* The kernel overwrites dqkv. Where that must be added to, or no one wants it (only the policy has
+ * a gradient), it writes to scratch instead. */
 static bool writes_in_place(const struct dvit_graph *graph, const struct dvit_op *op)
 {
     return graph->values[op->inputs[QKV]].gradient && !dvit_op_accumulates(op, QKV);
@@ -92,8 +90,7 @@ static void attention_backward(const struct dvit_op *op, struct dvit_run *run)
     struct dvit_span images = dvit_run_images(run);
 
     for (size_t image = images.first; image < images.last; image++) {
-        struct dvit_span rows =
-            dvit_run_image_rows(run, DVIT_ROWS_TOKENS, out->stage, (int)image);
+        struct dvit_span rows = dvit_run_image_rows(run, DVIT_ROWS_TOKENS, out->stage, (int)image);
         size_t tokens = rows.last - rows.first, offset = rows.first * out->width;
         struct dvit_attention_shape shape = shape_of(run->graph, op, (int)tokens);
         float *aside = (float *)run->scratch + kernel_scratch_floats(&shape, run->kernels);

@@ -12,7 +12,8 @@ static enum dvit_status embed_shape(struct dvit_graph *graph, struct dvit_op *op
     enum dvit_status status = dvit_graph_expect(graph, op, 0, DVIT_ROWS_PATCHES, 0, error);
     if (status != DVIT_OK)
         return status;
-    return dvit_graph_output(graph, op, 0, DVIT_ROWS_TOKENS, 0, dvit_op_input(graph, op, 0)->width, error);
+    return dvit_graph_output(graph, op, 0, DVIT_ROWS_TOKENS, 0, dvit_op_input(graph, op, 0)->width,
+                             error);
 }
 
 static void embed_forward(const struct dvit_op *op, struct dvit_run *run)

@@ -24,8 +24,7 @@ static enum dvit_status layer_norm_shape(struct dvit_graph *graph, struct dvit_o
             return status;
         rows = DVIT_ROWS_PATCHES;
     }
-    enum dvit_status status =
-        dvit_graph_output(graph, op, 0, rows, in.stage, in.width, error);
+    enum dvit_status status = dvit_graph_output(graph, op, 0, rows, in.stage, in.width, error);
     for (int slot = 1; slot <= 2 && graph->training && status == DVIT_OK; slot++)
         status = dvit_graph_output(graph, op, slot, rows, in.stage, 1, error);
     return status;
@@ -36,7 +35,8 @@ struct piece {
     size_t in, out, rows;
 };
 
-/* Piece `index` of this member's work; rows 0 past the last. Without prefix removal there is one. */
+/* Piece `index` of this member's work; rows 0 past the last. Without prefix removal there is one.
+ */
 static struct piece piece_of(const struct dvit_op *op, const struct dvit_run *run, size_t index)
 {
     const struct dvit_value *y = &run->graph->values[op->outputs[0]];
@@ -94,10 +94,9 @@ static void layer_norm_backward(const struct dvit_op *op, struct dvit_run *run)
             break;
         if (drops_prefix(op) && !accumulate)
             memset(dx + (p.in - prefix) * width, 0, prefix * width * sizeof *dx);
-        run->kernels->layer_norm_backward_data(dx + p.in * width, dy + p.out * width,
-                                               x + p.in * width, mean + p.out, rstd + p.out,
-                                               dvit_run_parameter(run, op, 0), p.rows, width,
-                                               accumulate);
+        run->kernels->layer_norm_backward_data(
+            dx + p.in * width, dy + p.out * width, x + p.in * width, mean + p.out, rstd + p.out,
+            dvit_run_parameter(run, op, 0), p.rows, width, accumulate);
     }
 }
 
@@ -109,9 +108,8 @@ static void backward_columns(const struct dvit_op *op, struct dvit_run *run, siz
     run->kernels->layer_norm_backward_weights(
         dvit_run_parameter_gradient(run, op, 0), dvit_run_parameter_gradient(run, op, 1),
         dvit_run_gradient(run, op->outputs[0]) + out * width,
-        dvit_run_value(run, op->inputs[0]) + in * width,
-        dvit_run_value(run, op->outputs[1]) + out, dvit_run_value(run, op->outputs[2]) + out, rows,
-        width, columns.first, columns.last);
+        dvit_run_value(run, op->inputs[0]) + in * width, dvit_run_value(run, op->outputs[1]) + out,
+        dvit_run_value(run, op->outputs[2]) + out, rows, width, columns.first, columns.last);
 }
 
 static void layer_norm_backward_parameters(const struct dvit_op *op, struct dvit_run *run)

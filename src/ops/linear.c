@@ -97,16 +97,16 @@ static void linear_forward(const struct dvit_op *op, struct dvit_run *run)
         struct dvit_span rows = dvit_span_share(own.last - own.first, i, chunks);
         rows.first += own.first;
         rows.last += own.first;
-        note_failure(run, dvit_matmul_run(op->product.forward, run->product_member,
-                                          rows.last - rows.first, x + rows.first * inputs,
-                                          product + rows.first * outputs, weight,
-                                          op->product.packed, dvit_run_parameter(run, op, 1),
-                                          run->scratch));
+        note_failure(
+            run, dvit_matmul_run(op->product.forward, run->product_member, rows.last - rows.first,
+                                 x + rows.first * inputs, product + rows.first * outputs, weight,
+                                 op->product.packed, dvit_run_parameter(run, op, 1), run->scratch));
         epilogue(op, run, y, rows);
     }
 }
 
-/* The gradient of the product's output: of y itself, scaled for drop path, through GELU in place. */
+/* The gradient of the product's output: of y itself, scaled for drop path, through GELU in place.
+ */
 static float *product_gradient(const struct dvit_op *op, const struct dvit_run *run)
 {
     bool scaled = op->inputs[SCALE] != DVIT_NONE;
@@ -134,9 +134,10 @@ static void linear_backward(const struct dvit_op *op, struct dvit_run *run)
     for (int i = 0; i < chunks; i++) {
         struct dvit_span part = dvit_span_share(count, i, chunks);
         size_t first = rows.first + part.first;
-        note_failure(run, dvit_matmul_run(op->product.data, run->product_member, part.last - part.first,
-                                          dx + first * inputs, dproduct + first * outputs, weight,
-                                          NULL, NULL, run->scratch));
+        note_failure(run,
+                     dvit_matmul_run(op->product.data, run->product_member, part.last - part.first,
+                                     dx + first * inputs, dproduct + first * outputs, weight, NULL,
+                                     NULL, run->scratch));
     }
     if (dresidual && dresidual != dy) { /* not passed on in place; after dx: it may be the same */
         if (dvit_op_accumulates(op, RESIDUAL))
@@ -158,11 +159,11 @@ static void linear_backward_parameters(const struct dvit_op *op, struct dvit_run
     float *dbias = dvit_run_parameter_gradient(run, op, 1);
     if (channels.first == channels.last)
         return;
-    bool smaller = channels.last - channels.first < (outputs + (size_t)run->members - 1) / (size_t)run->members;
+    bool smaller = channels.last - channels.first <
+                   (outputs + (size_t)run->members - 1) / (size_t)run->members;
     note_failure(run, dvit_matmul_run(op->product.weight[smaller], run->product_member, rows,
-                                      dvit_run_value(run, op->inputs[X]),
-                                      dproduct + channels.first, dweight + channels.first * inputs,
-                                      NULL, NULL, run->scratch));
+                                      dvit_run_value(run, op->inputs[X]), dproduct + channels.first,
+                                      dweight + channels.first * inputs, NULL, NULL, run->scratch));
     if (dbias)
         run->kernels->column_sums(dbias, dproduct, rows, outputs, channels.first, channels.last);
 }

@@ -1,7 +1,8 @@
 /* Distillation of the logits: KL(teacher ‖ student) = Σ_k p_t (log p_t − log p_s), mean over the
  * batch, no temperature.
  *
- * inputs: 0 logits [images][K], 1 teacher logits [images][K]. outputs: 0 partial results (KL, 1). */
+ * inputs: 0 logits [images][K], 1 teacher logits [images][K]. outputs: 0 partial results (KL, 1).
+ */
 #include "ops/loss.h"
 
 #include <math.h>

@@ -48,8 +48,7 @@ static void token_forward(const struct dvit_op *op, struct dvit_run *run)
         for (size_t row = rows.first + (size_t)run->graph->prefix; row < rows.last; row++) {
             if (policy && policy[row] == 0.0f)
                 continue;
-            sum += squared_distance(tokens + row * in->width, teacher + row * in->width,
-                                    in->width);
+            sum += squared_distance(tokens + row * in->width, teacher + row * in->width, in->width);
             terms += (double)in->width;
         }
         partial[2 * image] = (float)sum;

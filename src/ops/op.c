@@ -45,8 +45,8 @@ enum dvit_status dvit_graph_expect(const struct dvit_graph *graph, const struct 
     if (value->rows != rows || (width && value->width != width))
         return dvit_error_set(error, DVIT_ERROR_MISMATCH,
                               "%s \"%s\": input %d is [%s][%zu], expected [%s][%zu]",
-                              op->class->kind, op->name, slot, rows_name(value->rows),
-                              value->width, rows_name(rows), width);
+                              op->class->kind, op->name, slot, rows_name(value->rows), value->width,
+                              rows_name(rows), width);
     return DVIT_OK;
 }
 

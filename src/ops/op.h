@@ -38,10 +38,10 @@ struct dvit_value {
     enum dvit_rows rows;
     int stage; /* selections before it (always 0 in training: nothing is removed) */
     size_t width;
-    bool external; /* an input: memory is bound by the executor */
-    bool gradient; /* depends on a trained parameter, so a gradient flows through it */
+    bool external;      /* an input: memory is bound by the executor */
+    bool gradient;      /* depends on a trained parameter, so a gradient flows through it */
     bool gradient_only; /* exists for its gradient; no forward memory in training */
-    bool keep;     /* an output of the graph: its memory is never reused */
+    bool keep;          /* an output of the graph: its memory is never reused */
 };
 
 struct dvit_op;
@@ -94,10 +94,6 @@ struct dvit_op {
             float lead_cap; /* training: of the policy's gradient, see kernels.h */
         } attention;
         struct {
-            int stage;
-            double keep;
-        } select;
-        struct {
             double weight;      /* factor of this term in the total loss */
             double target;      /* ratio: the stage's cumulative keep ratio */
             bool on_batch_mean; /* ratio: square of the mean instead of mean of the squares */
@@ -106,8 +102,8 @@ struct dvit_op {
     /* linear: the planned products; set by graph/products.c. */
     struct {
         const struct dvit_matmul *forward, *data; /* data: NULL where x has no gradient */
-        const struct dvit_matmul *weight[2]; /* for the larger and the smaller channel share */
-        const void *packed;                  /* weight in the product's own layout, or NULL */
+        const struct dvit_matmul *weight[2];      /* for the larger and the smaller channel share */
+        const void *packed;                       /* weight in the product's own layout, or NULL */
     } product;
 };
 
@@ -116,11 +112,11 @@ struct dvit_graph {
     struct dvit_value *values;
     int op_count, op_capacity;
     int value_count, value_capacity;
-    bool training;   /* masked forward and losses; else pruned forward */
-    int prefix;      /* tokens before the patches: 1, the class token */
-    int stages;      /* layouts are 0 … stages */
-    int patches;     /* N, at stage 0 */
-    int *kept;       /* [stages]: patches kept at each; uniform over images */
+    bool training; /* masked forward and losses; else pruned forward */
+    int prefix;    /* tokens before the patches: 1, the class token */
+    int stages;    /* layouts are 0 … stages */
+    int patches;   /* N, at stage 0 */
+    int *kept;     /* [stages]: patches kept at each; uniform over images */
     size_t parameter_count;
     const bool *trained; /* [parameter_count], or NULL for none: parameters that get a gradient */
 };
@@ -150,17 +146,17 @@ struct dvit_run {
     const struct dvit_graph *graph;
     const struct dvit_kernels *kernels;
     int images;
-    const struct dvit_layout *layout; /* [stages + 1] */
-    float *const *values;             /* [value_count] */
-    float *const *gradients;          /* [value_count]; training */
-    const float *const *parameters;   /* [parameter_count] */
+    const struct dvit_layout *layout;  /* [stages + 1] */
+    float *const *values;              /* [value_count] */
+    float *const *gradients;           /* [value_count]; training */
+    const float *const *parameters;    /* [parameter_count] */
     float *const *parameter_gradients; /* [parameter_count]; NULL where not trained */
     int *const *kept; /* [stages]: original indices of the kept patches, images × kept[stage] */
     void *scratch;    /* this member's */
     int member, members;
-    int product_member; /* as the matrix products know this thread */
-    bool by_rows;     /* members share the rows of each image; else each has whole images */
-    double loss_scale; /* 1 / micro-batches per step */
+    int product_member;  /* as the matrix products know this thread */
+    bool by_rows;        /* members share the rows of each image; else each has whole images */
+    double loss_scale;   /* 1 / micro-batches per step */
     atomic_int *failure; /* a matrix product refused: first status that is not OK */
 };
 

@@ -12,11 +12,11 @@ static enum dvit_status patchify_shape(struct dvit_graph *graph, struct dvit_op 
 {
     int patch = op->is.patchify.patch;
     size_t area = (size_t)op->is.patchify.image_width * (size_t)op->is.patchify.image_height;
-    enum dvit_status status =
-        dvit_graph_expect(graph, op, 0, DVIT_ROWS_IMAGES, 3 * area, error);
+    enum dvit_status status = dvit_graph_expect(graph, op, 0, DVIT_ROWS_IMAGES, 3 * area, error);
     if (status != DVIT_OK)
         return status;
-    return dvit_graph_output(graph, op, 0, DVIT_ROWS_PATCHES, 0, 3 * (size_t)patch * (size_t)patch, error);
+    return dvit_graph_output(graph, op, 0, DVIT_ROWS_PATCHES, 0, 3 * (size_t)patch * (size_t)patch,
+                             error);
 }
 
 /* One patch: three p×p windows, row by row. */
@@ -41,8 +41,8 @@ static void patchify_forward(const struct dvit_op *op, struct dvit_run *run)
 
     for (size_t row = rows.first; row < rows.last; row++) {
         size_t image = row / patches, index = row % patches;
-        const float *corner = pixels + image * 3 * plane +
-                              index / grid_width * patch * width + index % grid_width * patch;
+        const float *corner = pixels + image * 3 * plane + index / grid_width * patch * width +
+                              index % grid_width * patch;
         copy_patch(out + row * 3 * patch * patch, corner, patch, width, plane);
     }
 }

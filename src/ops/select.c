@@ -5,9 +5,9 @@
  * and the gradient is that of the softmax of log p + g (straight-through, temperature 1). The class
  * token's policy is 1.
  *
- * Inference: the `kept` patches with the largest score difference (the order of log p(keep)) stay, in
- * ascending order of their place; of equal ones, the lower place. NaN counts as the lowest. Which
- * patches of the original grid they are is written to run->kept.
+ * Inference: the `kept` patches with the largest score difference (the order of log p(keep)) stay,
+ * in ascending order of their place; of equal ones, the lower place. NaN counts as the lowest.
+ * Which patches of the original grid they are is written to run->kept.
  *
  * inputs, training: 0 scores [N][2], 1 policy before [T][1] or NONE, 2 noise [N][2].
  * outputs, training: 0 policy [T][1], 1 log p [N][2].
@@ -148,7 +148,8 @@ static void forward_pruned(const struct dvit_op *op, struct dvit_run *run, int i
     const float *tokens = dvit_run_value(run, op->inputs[TOKENS]) + from.first * width;
     float *next = dvit_run_value(run, op->outputs[0]) + to.first * width;
     float *margins = run->scratch;
-    int *places = run->kept[stage] + dvit_run_image_rows(run, DVIT_ROWS_PATCHES, stage + 1, image).first;
+    int *places =
+        run->kept[stage] + dvit_run_image_rows(run, DVIT_ROWS_PATCHES, stage + 1, image).first;
     const int *origin = stage ? run->kept[stage - 1] + patches.first : NULL;
 
     score_margins(margins, dvit_run_value(run, op->inputs[SCORES]) + 2 * patches.first, count);

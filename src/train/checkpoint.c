@@ -32,10 +32,9 @@ static char *progress_text(const struct dvit_trainer *t, const struct dvit_run_i
     json_t *root = json_pack(
         "{s:I, s:I, s:I, s:I, s:f, s:I, s:i, s:i, s:I, s:s}", "step", (json_int_t)p->step,
         "adam_step", (json_int_t)p->adam_step, "bad_steps", (json_int_t)p->bad_steps, "bad_in_row",
-        (json_int_t)p->bad_in_row, "best_top1", p->best_top1, "seed",
-        (json_int_t)t->options.seed, "batch", t->options.batch, "accumulate",
-        t->options.accumulate, "steps_per_epoch", (json_int_t)identity->steps_per_epoch, "data",
-        identity->data);
+        (json_int_t)p->bad_in_row, "best_top1", p->best_top1, "seed", (json_int_t)t->options.seed,
+        "batch", t->options.batch, "accumulate", t->options.accumulate, "steps_per_epoch",
+        (json_int_t)identity->steps_per_epoch, "data", identity->data);
     char *text = root ? json_dumps(root, JSON_COMPACT | JSON_REAL_PRECISION(17)) : NULL;
     json_decref(root);
     return text;
@@ -63,8 +62,8 @@ enum dvit_status dvit_checkpoint_save(const struct dvit_trainer *t,
         dvit_model_entries(table, parts[i].data, parts[i].prefix, entries + count, names + count);
         count += table->count;
     }
-    struct dvit_safetensors_pair pairs[4] = {metadata.pairs[0], metadata.pairs[1],
-                                             metadata.pairs[2], {training_key, progress}};
+    struct dvit_safetensors_pair pairs[4] = {
+        metadata.pairs[0], metadata.pairs[1], metadata.pairs[2], {training_key, progress}};
     DVIT_TRY(dvit_safetensors_write(path, entries, count, pairs, 4, error));
 done:
     dvit_model_metadata_free(&metadata);
@@ -95,12 +94,12 @@ static enum dvit_status read_progress(const struct dvit_trainer *t,
     double best;
     const char *data;
     json_t *root = json_loads(text, JSON_REJECT_DUPLICATES, &problem);
-    if (!root || json_unpack_ex(root, &problem, JSON_STRICT,
-                                "{s:I, s:I, s:I, s:I, s:F, s:I, s:i, s:i, s:I, s:s}", "step",
-                                &step, "adam_step", &adam_step, "bad_steps", &bad_steps,
-                                "bad_in_row", &bad_in_row, "best_top1", &best, "seed", &seed,
-                                "batch", &batch, "accumulate", &accumulate, "steps_per_epoch",
-                                &steps_per_epoch, "data", &data) != 0)
+    if (!root ||
+        json_unpack_ex(root, &problem, JSON_STRICT,
+                       "{s:I, s:I, s:I, s:I, s:F, s:I, s:i, s:i, s:I, s:s}", "step", &step,
+                       "adam_step", &adam_step, "bad_steps", &bad_steps, "bad_in_row", &bad_in_row,
+                       "best_top1", &best, "seed", &seed, "batch", &batch, "accumulate",
+                       &accumulate, "steps_per_epoch", &steps_per_epoch, "data", &data) != 0)
         DVIT_FAIL(error, DVIT_ERROR_FORMAT, "training state: %s", problem.text);
     DVIT_TRY(expect_same("seed", seed, (long long)t->options.seed, error));
     DVIT_TRY(expect_same("batch", batch, t->options.batch, error));

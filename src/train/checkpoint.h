@@ -6,7 +6,7 @@
 
 /* What must be the same for a resumed run to be the same run. */
 struct dvit_run_identity {
-    const char *data;      /* fingerprint of the training data */
+    const char *data; /* fingerprint of the training data */
     long steps_per_epoch;
 };
 

@@ -21,9 +21,9 @@ static void set_real(json_t *object, const char *key, double value)
 }
 
 static const char *const event_names[] = {
-    [DVIT_TRAIN_STARTED] = "started", [DVIT_TRAIN_STEP] = "step",
+    [DVIT_TRAIN_STARTED] = "started",     [DVIT_TRAIN_STEP] = "step",
     [DVIT_TRAIN_EVALUATED] = "evaluated", [DVIT_TRAIN_SAVED] = "saved",
-    [DVIT_TRAIN_SKIPPED] = "skipped", [DVIT_TRAIN_FINISHED] = "finished",
+    [DVIT_TRAIN_SKIPPED] = "skipped",     [DVIT_TRAIN_FINISHED] = "finished",
 };
 
 static void add_step(json_t *line, const struct dvit_train_event *e)
@@ -56,9 +56,9 @@ static void add_evaluation(json_t *line, const struct dvit_train_event *e)
 
 static char *event_text(const struct dvit_train_event *e)
 {
-    json_t *line = json_pack("{s:s, s:I, s:i, s:I}", "event", event_names[e->kind], "time",
-                             (json_int_t)time(NULL), "epoch", e->epoch, "step",
-                             (json_int_t)e->step);
+    json_t *line =
+        json_pack("{s:s, s:I, s:i, s:I}", "event", event_names[e->kind], "time",
+                  (json_int_t)time(NULL), "epoch", e->epoch, "step", (json_int_t)e->step);
     if (!line)
         return NULL;
     if (e->kind == DVIT_TRAIN_STARTED) {
@@ -157,13 +157,12 @@ static json_t *options_json(const struct dvit_train_options *o)
         o->backbone_lr_scale, "min_learning_rate", o->min_learning_rate, "warmup_epochs",
         o->warmup_epochs, "backbone_freeze_epochs", o->backbone_freeze_epochs, "freeze_backbone",
         o->freeze_backbone, "freeze_embeddings", o->freeze_embeddings, "weight_decay",
-        o->weight_decay, "beta1", o->beta1, "beta2", o->beta2, "adam_eps", o->adam_eps,
-        "clip_norm", o->clip_norm, "ema_decay", o->ema_decay, "drop_path", o->drop_path,
-        "label_smoothing", o->label_smoothing, "augment", o->augment, "flip", o->flip, "keep",
-        o->keep, "weight_cls", o->weight_cls, "weight_ratio", o->weight_ratio, "weight_kl",
-        o->weight_kl, "weight_token", o->weight_token, "ratio_on_batch_mean",
-        o->ratio_on_batch_mean, "decision_gradient_cap", o->decision_gradient_cap, "strict",
-        o->strict);
+        o->weight_decay, "beta1", o->beta1, "beta2", o->beta2, "adam_eps", o->adam_eps, "clip_norm",
+        o->clip_norm, "ema_decay", o->ema_decay, "drop_path", o->drop_path, "label_smoothing",
+        o->label_smoothing, "augment", o->augment, "flip", o->flip, "keep", o->keep, "weight_cls",
+        o->weight_cls, "weight_ratio", o->weight_ratio, "weight_kl", o->weight_kl, "weight_token",
+        o->weight_token, "ratio_on_batch_mean", o->ratio_on_batch_mean, "decision_gradient_cap",
+        o->decision_gradient_cap, "strict", o->strict);
 }
 
 static json_t *model_json(const struct dvit_model *model)
@@ -189,14 +188,13 @@ enum dvit_status dvit_run_config_write(const char *path, const struct dvit_train
         t->options.command ? t->options.command : "", "version", dvit_version(), "seed",
         (json_int_t)t->options.seed, "data", "fingerprint", dvit_dataset_fingerprint(data),
         "images", (json_int_t)dvit_dataset_size(data), "classes", dvit_dataset_classes(data),
-        "model", model_json(t->model), "options", options_json(&t->options), "machine",
-        "processor", processor, "kernels", dvit_cpu_name(t->kernels.cpu), "matrix_products",
+        "model", model_json(t->model), "options", options_json(&t->options), "machine", "processor",
+        processor, "kernels", dvit_cpu_name(t->kernels.cpu), "matrix_products",
         dvit_matmul_backend(), "threads", dvit_threads_count(t->threads));
     char *text = root ? json_dumps(root, JSON_INDENT(2) | JSON_REAL_PRECISION(9)) : NULL;
     json_decref(root);
     if (!text)
-        return dvit_error_set(error, DVIT_ERROR_MEMORY, "\"%s\": out of memory or not UTF-8",
-                              path);
+        return dvit_error_set(error, DVIT_ERROR_MEMORY, "\"%s\": out of memory or not UTF-8", path);
     enum dvit_status status = dvit_file_replace(path, text, strlen(text), error);
     free(text);
     return status;

@@ -56,8 +56,8 @@ static enum dvit_status check_teacher(const struct dvit_trainer *t, struct dvit_
         return dvit_error_set(error, DVIT_ERROR_MISMATCH,
                               "the teacher is %d wide with %d classes on %d × %d images of patch "
                               "%d, expected %d, %d, %d × %d, %d",
-                              d->dim, d->classes, d->image_width, d->image_height, d->patch,
-                              c->dim, c->classes, c->image_width, c->image_height, c->patch);
+                              d->dim, d->classes, d->image_width, d->image_height, d->patch, c->dim,
+                              c->classes, c->image_width, c->image_height, c->patch);
     return DVIT_OK;
 }
 
@@ -79,8 +79,8 @@ static enum dvit_status build_student(struct dvit_trainer *t, enum dvit_cpu cpu,
         .ratio_on_batch_mean = o->ratio_on_batch_mean,
         .lead_cap = o->decision_gradient_cap,
     };
-    DVIT_TRY(dvit_vit_build(&t->graph, &t->values, &t->model->config, &t->model->parameters,
-                            &build, error));
+    DVIT_TRY(dvit_vit_build(&t->graph, &t->values, &t->model->config, &t->model->parameters, &build,
+                            error));
     DVIT_TRY(dvit_training_mark(t->graph, error));
     DVIT_TRY(dvit_products_create(&t->products, t->graph, cpu, members, error));
     DVIT_TRY(dvit_products_prepare(&t->products, t->graph, (o->batch + members - 1) / members,
@@ -106,8 +106,8 @@ static enum dvit_status build_teacher(struct dvit_trainer *t, enum dvit_cpu cpu,
                             &t->teacher->parameters, &build, error));
     DVIT_TRY(dvit_products_create(&t->teacher_products, t->teacher_graph, cpu, members, error));
     for (int images = 1; images <= TEACHER_GROUP; images++)
-        DVIT_TRY(dvit_products_prepare(&t->teacher_products, t->teacher_graph, images, false,
-                                       error));
+        DVIT_TRY(
+            dvit_products_prepare(&t->teacher_products, t->teacher_graph, images, false, error));
     dvit_parameters_pointers(&t->teacher->parameters, t->teacher->weights, t->teacher_parameters);
     DVIT_TRY(dvit_products_pack(&t->teacher_products, t->teacher_graph,
                                 (const float *const *)t->teacher_parameters, error));
@@ -137,8 +137,8 @@ static void lay_out(struct dvit_trainer *t)
     t->teacher_parameters = dvit_arena_take(a, teacher_count, sizeof(float *));
     t->targets = dvit_arena_take(a, batch * classes, sizeof(float));
     t->teacher_logits = dvit_arena_take(a, distils(t) ? batch * classes : 0, sizeof(float));
-    t->teacher_tokens = dvit_arena_take(
-        a, distils(t) ? batch * (patches + 1) * (size_t)c->dim : 0, sizeof(float));
+    t->teacher_tokens =
+        dvit_arena_take(a, distils(t) ? batch * (patches + 1) * (size_t)c->dim : 0, sizeof(float));
     t->noise = dvit_arena_take(a, (size_t)c->stages * batch * patches * 2, sizeof(float));
     t->branch_scale = dvit_arena_take(a, 2 * (size_t)c->depth * batch, sizeof(float));
     t->partial = dvit_arena_take(a, DVIT_MAX_THREADS, sizeof *t->partial);
@@ -159,9 +159,8 @@ static void bind_inputs(struct dvit_trainer *t)
 
 enum dvit_status dvit_trainer_create(struct dvit_trainer **out, struct dvit_model *model,
                                      const struct dvit_model *teacher,
-                                     const struct dvit_train_options *options,
-                                     long steps_per_epoch, long total_steps,
-                                     struct dvit_error *error)
+                                     const struct dvit_train_options *options, long steps_per_epoch,
+                                     long total_steps, struct dvit_error *error)
 {
     enum dvit_status status = DVIT_OK;
     enum dvit_cpu cpu;
@@ -246,9 +245,8 @@ static void fill_noise(struct dvit_trainer *t, struct dvit_span images)
                 memcpy(to, t->batch->noise + (to - t->noise), width * sizeof *to);
                 continue;
             }
-            struct dvit_rng rng =
-                dvit_rng_stream(t->options.seed, DVIT_RNG_GUMBEL, t->noise_step,
-                                (uint32_t)(image * (size_t)stages + (size_t)s));
+            struct dvit_rng rng = dvit_rng_stream(t->options.seed, DVIT_RNG_GUMBEL, t->noise_step,
+                                                  (uint32_t)(image * (size_t)stages + (size_t)s));
             for (size_t i = 0; i < width; i++)
                 to[i] = (float)dvit_rng_gumbel(&rng);
         }
@@ -260,8 +258,8 @@ static void fill_branch_scale(struct dvit_trainer *t, struct dvit_span images)
 {
     int depth = t->model->config.depth;
     for (size_t image = images.first; image < images.last; image++) {
-        struct dvit_rng rng = dvit_rng_stream(t->options.seed, DVIT_RNG_DROP_PATH, t->noise_step,
-                                              (uint32_t)image);
+        struct dvit_rng rng =
+            dvit_rng_stream(t->options.seed, DVIT_RNG_DROP_PATH, t->noise_step, (uint32_t)image);
         for (int branch = 0; branch < 2 * depth; branch++) {
             double rate = depth > 1 ? t->options.drop_path * (branch / 2) / (depth - 1) : 0;
             bool survives = dvit_rng_uniform(&rng) >= rate;
@@ -314,8 +312,7 @@ static void micro_member(void *context, int member, int members)
     struct dvit_trainer *t = context;
     struct dvit_span images = dvit_span_share((size_t)t->batch->images, member, members);
     if (t->micro == 0) {
-        struct dvit_span share =
-            dvit_span_share(t->model->parameters.floats, member, members);
+        struct dvit_span share = dvit_span_share(t->model->parameters.floats, member, members);
         memset(t->gradients + share.first, 0, (share.last - share.first) * sizeof(float));
     }
     fill_targets(t, images);
@@ -360,8 +357,8 @@ static void read_losses(struct dvit_trainer *t)
     t->losses.ratio += share * ratio;
     t->losses.kl += share * kl;
     t->losses.token += share * token;
-    t->losses.total += share * (o->weight_cls * cls + o->weight_ratio * ratio +
-                                o->weight_kl * kl + o->weight_token * token);
+    t->losses.total += share * (o->weight_cls * cls + o->weight_ratio * ratio + o->weight_kl * kl +
+                                o->weight_token * token);
 }
 
 enum dvit_status dvit_trainer_micro(struct dvit_trainer *t, const struct dvit_micro_batch *batch,
@@ -371,8 +368,8 @@ enum dvit_status dvit_trainer_micro(struct dvit_trainer *t, const struct dvit_mi
         return dvit_error_set(error, DVIT_ERROR_ARGUMENT, "batch of %d images, expected 1 to %d",
                               batch->images, t->options.batch);
     t->batch = batch;
-    t->noise_step = (uint64_t)t->progress.step * (uint64_t)t->options.accumulate +
-                    (uint64_t)t->micro;
+    t->noise_step =
+        (uint64_t)t->progress.step * (uint64_t)t->options.accumulate + (uint64_t)t->micro;
     if (t->micro == 0)
         t->losses = (struct dvit_losses){0};
     t->training.values[t->values.pixels] = (float *)batch->pixels; /* the graph only reads it */

@@ -21,7 +21,7 @@ struct dvit_progress {
 };
 
 struct dvit_losses {
-    double total; /* weighted */
+    double total;                 /* weighted */
     double cls, ratio, kl, token; /* ratio: mean over stages */
     double keep[DVIT_MAX_STAGES]; /* mean share of patches kept */
 };
@@ -50,7 +50,7 @@ struct dvit_trainer {
     struct dvit_arena arena;
     float *gradients, *moment1, *moment2; /* laid out as the weights */
     float **parameters, **parameter_gradients, **teacher_parameters;
-    float *targets;                      /* [batch][K] */
+    float *targets; /* [batch][K] */
     float *teacher_logits, *teacher_tokens;
     float *noise;        /* [S][batch][N][2] */
     float *branch_scale; /* [2·depth][batch] */
@@ -59,7 +59,7 @@ struct dvit_trainer {
     const struct dvit_micro_batch *batch; /* of the micro-batch in progress */
     uint64_t noise_step;                  /* its number in the whole run */
     int micro;                            /* its number in its step */
-    struct dvit_losses losses; /* means over the step's micro-batches so far */
+    struct dvit_losses losses;            /* means over the step's micro-batches so far */
     double learning_rate, backbone_learning_rate, gradient_norm;
     atomic_int failure;
 };
@@ -74,15 +74,13 @@ struct dvit_micro_batch {
 
 enum dvit_status dvit_trainer_create(struct dvit_trainer **out, struct dvit_model *model,
                                      const struct dvit_model *teacher,
-                                     const struct dvit_train_options *options,
-                                     long steps_per_epoch, long total_steps,
-                                     struct dvit_error *error);
+                                     const struct dvit_train_options *options, long steps_per_epoch,
+                                     long total_steps, struct dvit_error *error);
 void dvit_trainer_free(struct dvit_trainer *trainer);
 
 /* Forward and backward of one micro-batch; the first of a step clears the gradients. */
 enum dvit_status dvit_trainer_micro(struct dvit_trainer *trainer,
-                                    const struct dvit_micro_batch *batch,
-                                    struct dvit_error *error);
+                                    const struct dvit_micro_batch *batch, struct dvit_error *error);
 
 /* Ends the step: clips, updates weights and EMA, moves on. Where the loss or the gradient is not
  * finite nothing is changed but the counters, and *skipped is true. */

@@ -24,12 +24,11 @@ char *dvit_config_to_json(const struct dvit_config *c)
     json_t *blocks = json_array();
     for (int s = 0; blocks && s < c->stages; s++)
         json_array_append_new(blocks, json_integer(c->stage_block[s]));
-    return dump(json_pack("{s:s, s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:f, s:o, s:f}",
-                          "family", "vit", "name", c->name, "image_width", c->image_width,
-                          "image_height", c->image_height, "patch", c->patch, "dim", c->dim,
-                          "depth", c->depth, "heads", c->heads, "mlp", c->mlp, "classes",
-                          c->classes, "norm_eps", (double)c->norm_eps, "stage_block", blocks,
-                          "keep", c->keep));
+    return dump(json_pack(
+        "{s:s, s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:f, s:o, s:f}", "family", "vit",
+        "name", c->name, "image_width", c->image_width, "image_height", c->image_height, "patch",
+        c->patch, "dim", c->dim, "depth", c->depth, "heads", c->heads, "mlp", c->mlp, "classes",
+        c->classes, "norm_eps", (double)c->norm_eps, "stage_block", blocks, "keep", c->keep));
 }
 
 static const char *const fit_names[] = {
@@ -37,11 +36,11 @@ static const char *const fit_names[] = {
 
 char *dvit_preprocess_to_json(const struct dvit_preprocess *p)
 {
-    return dump(json_pack("{s:s, s:s, s:i, s:i, s:i, s:[f,f,f], s:[f,f,f]}", "name", p->name,
-                          "fit", fit_names[p->fit], "resize_side", p->resize_side, "crop_width",
-                          p->crop_width, "crop_height", p->crop_height, "mean",
-                          (double)p->mean[0], (double)p->mean[1], (double)p->mean[2], "std",
-                          (double)p->std[0], (double)p->std[1], (double)p->std[2]));
+    return dump(json_pack("{s:s, s:s, s:i, s:i, s:i, s:[f,f,f], s:[f,f,f]}", "name", p->name, "fit",
+                          fit_names[p->fit], "resize_side", p->resize_side, "crop_width",
+                          p->crop_width, "crop_height", p->crop_height, "mean", (double)p->mean[0],
+                          (double)p->mean[1], (double)p->mean[2], "std", (double)p->std[0],
+                          (double)p->std[1], (double)p->std[2]));
 }
 
 char *dvit_labels_to_json(char *const *labels, int count)
@@ -78,9 +77,8 @@ static enum dvit_status narrow(const char *what, const char *const *keys, const 
 {
     for (size_t i = 0; i < count; i++) {
         if (values[i] < 0 || values[i] > INT_MAX)
-            return dvit_error_set(error, DVIT_ERROR_FORMAT,
-                                  "%s: %s is %lld, expected 0 to %d", what, keys[i],
-                                  (long long)values[i], INT_MAX);
+            return dvit_error_set(error, DVIT_ERROR_FORMAT, "%s: %s is %lld, expected 0 to %d",
+                                  what, keys[i], (long long)values[i], INT_MAX);
         *out[i] = (int)values[i];
     }
     return DVIT_OK;
@@ -182,8 +180,7 @@ enum dvit_status dvit_preprocess_from_json(const char *text, struct dvit_preproc
         return status;
     if (json_unpack_ex(root, &problem, JSON_STRICT, "{s:s, s:s, s:I, s:I, s:I, s:[FFF], s:[FFF]}",
                        "name", &name, "fit", &fit, keys[0], &v[0], keys[1], &v[1], keys[2], &v[2],
-                       "mean", &mean[0], &mean[1], &mean[2], "std", &std[0], &std[1],
-                       &std[2]) != 0)
+                       "mean", &mean[0], &mean[1], &mean[2], "std", &std[0], &std[1], &std[2]) != 0)
         return unpack_failed(root, &problem, "preprocessing", error);
     DVIT_TRY(narrow("preprocessing", keys, v, fields, sizeof keys / sizeof *keys, error));
     int known = (int)(sizeof fit_names / sizeof *fit_names), found = 0;

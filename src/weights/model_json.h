@@ -11,7 +11,8 @@ char *dvit_preprocess_to_json(const struct dvit_preprocess *preprocess);
 /* A JSON array of strings. */
 char *dvit_labels_to_json(char *const *labels, int count);
 
-/* Strict: every field must be there with its type; the result is checked as by dvit_config_check. */
+/* Strict: every field must be there with its type; the result is checked as by dvit_config_check.
+ */
 enum dvit_status dvit_config_from_json(const char *text, struct dvit_config *config,
                                        struct dvit_error *error);
 enum dvit_status dvit_preprocess_from_json(const char *text, struct dvit_preprocess *preprocess,

@@ -71,9 +71,9 @@ static void gradient_tile(const struct attention_scratch *s, float *dpolicy, con
         float e = scores[i], de = (grads[i] - s->mean[i]) * s->inverse[i];
         if (own)
             scores[i] = kept ? 0 : -FLT_MAX;
-        float total = kept ? kept_row(s, scores, grads, block->columns, share)
-                           : dropped_row(s, scores, grads, block->columns, share, lead_cap,
-                                         dpolicy != NULL);
+        float total =
+            kept ? kept_row(s, scores, grads, block->columns, share)
+                 : dropped_row(s, scores, grads, block->columns, share, lead_cap, dpolicy != NULL);
         if (own) {
             scores[i] = (e + share) * s->inverse[i];
             grads[i] = de * e;
@@ -124,8 +124,7 @@ static void backward_block(const struct attention_scratch *s, const struct head_
     pack_transposed(s->grads_t, dout, head->channels, block, width, 1.0f);
     product(s->grads, QUERY_BLOCK, (struct product_left){head->v, stride, 1}, s->grads_t,
             QUERY_BLOCK, tokens, block->columns, width, false);
-    gradient_tile(s, dpolicy, policy, tokens, block, DVIT_MASK_EPS / (float)tokens,
-                  head->lead_cap);
+    gradient_tile(s, dpolicy, policy, tokens, block, DVIT_MASK_EPS / (float)tokens, head->lead_cap);
 
     product(s->result, wide_width, by_query, s->keys, wide_width, block->count, wide_width, tokens,
             false);
