@@ -287,6 +287,31 @@ static void step_limits_add_up(void **state)
     test_folder_remove(whole_folder);
 }
 
+/* A run that dies after its last checkpoint has told steps that will be told again. */
+static void records_of_lost_steps_are_replaced(void **state)
+{
+    (void)state;
+    char folder[32];
+    struct dvit_error error;
+    struct train_run run = run_create(test_folder_create(folder));
+    char *path = dvit_path_join(folder, "state.safetensors");
+    run.options.max_steps = 6;
+    assert_ok(run_train(&run), &run.error);
+    struct run_file saved = run_read(folder, "state.safetensors");
+    run.options.resume = true;
+    run.options.max_steps = 9;
+    assert_ok(run_train(&run), &run.error);
+    assert_ok(dvit_file_replace(path, saved.data, saved.size, &error), &error);
+    run.options.max_steps = 0;
+    assert_ok(run_train(&run), &run.error);
+    assert_int_equal(run.first_step, 7);
+    expect_every_step_once(folder, false);
+    free(saved.data);
+    free(path);
+    run_free(&run);
+    test_folder_remove(folder);
+}
+
 static void the_seed_decides(void **state)
 {
     (void)state;
@@ -320,6 +345,7 @@ int main(void)
         cmocka_unit_test(stopped_anywhere_is_never_stopped),
         cmocka_unit_test(stopped_in_the_last_step_is_done),
         cmocka_unit_test(step_limits_add_up),
+        cmocka_unit_test(records_of_lost_steps_are_replaced),
         cmocka_unit_test(the_seed_decides),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
