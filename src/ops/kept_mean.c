@@ -72,11 +72,16 @@ static void kept_mean_forward(const struct dvit_op *op, struct dvit_run *run)
     const float *u = dvit_run_value(run, op->inputs[U]);
     float *z = dvit_run_value(run, op->outputs[0]);
     float *mean = run->scratch;
-    struct dvit_span images = dvit_run_images(run);
-    for (size_t image = images.first; image < images.last; image++) {
-        struct view v = view_of(op, run, image);
-        global_mean(&v, u, mean);
-        for (size_t row = v.row; row < v.row + v.patches; row++) {
+    struct dvit_span own =
+        dvit_run_rows(run, DVIT_ROWS_PATCHES, run->graph->values[op->outputs[0]].stage);
+    for (int image = 0; image < run->images; image++) {
+        struct view v = view_of(op, run, (size_t)image);
+        size_t first = own.first > v.row ? own.first : v.row;
+        size_t last = own.last < v.row + v.patches ? own.last : v.row + v.patches;
+        if (first >= last)
+            continue;
+        global_mean(&v, u, mean); /* members that share an image each compute it: it is cheap */
+        for (size_t row = first; row < last; row++) {
             memcpy(z + row * v.width, u + row * v.width, v.half * sizeof *z);
             memcpy(z + row * v.width + v.half, mean, v.half * sizeof *z);
         }

@@ -30,27 +30,30 @@ static enum dvit_status layer_norm_shape(struct dvit_graph *graph, struct dvit_o
     return status;
 }
 
-/* A run of rows that lies together in the input and in the output. */
+/* Rows that lie together in the input and in the output. */
 struct piece {
     size_t in, out, rows;
 };
 
-/* Piece `index` of this member's work; rows 0 past the last. Without prefix removal there is one.
- */
+/* Pieces that this member's rows may lie in: each image's, where the prefix between them is left
+ * out; else one. */
+static size_t piece_count(const struct dvit_op *op, const struct dvit_run *run)
+{
+    return drops_prefix(op) ? (size_t)run->images : 1;
+}
+
+/* Piece `index` of this member's rows; rows is 0 where it has none there. */
 static struct piece piece_of(const struct dvit_op *op, const struct dvit_run *run, size_t index)
 {
     const struct dvit_value *y = &run->graph->values[op->outputs[0]];
-    if (!drops_prefix(op)) {
-        struct dvit_span rows = dvit_run_rows(run, y->rows, y->stage);
-        return (struct piece){rows.first, rows.first, index ? 0 : rows.last - rows.first};
-    }
-    struct dvit_span images = dvit_run_images(run);
-    size_t image = images.first + index;
-    if (image >= images.last)
-        return (struct piece){0};
-    struct dvit_span in = dvit_run_image_rows(run, DVIT_ROWS_TOKENS, y->stage, (int)image);
-    struct dvit_span out = dvit_run_image_rows(run, DVIT_ROWS_PATCHES, y->stage, (int)image);
-    return (struct piece){in.first + (size_t)run->graph->prefix, out.first, out.last - out.first};
+    struct dvit_span own = dvit_run_rows(run, y->rows, y->stage);
+    if (!drops_prefix(op))
+        return (struct piece){own.first, own.first, own.last - own.first};
+    struct dvit_span out = dvit_run_image_rows(run, DVIT_ROWS_PATCHES, y->stage, (int)index);
+    size_t before = (index + 1) * (size_t)run->graph->prefix; /* prefix rows up to this image's */
+    size_t first = own.first > out.first ? own.first : out.first;
+    size_t last = own.last < out.last ? own.last : out.last;
+    return (struct piece){first + before, first, last > first ? last - first : 0};
 }
 
 static float *at(float *array, size_t offset)
@@ -65,10 +68,10 @@ static void layer_norm_forward(const struct dvit_op *op, struct dvit_run *run)
     float *y = dvit_run_value(run, op->outputs[0]);
     float *mean = dvit_run_value(run, op->outputs[1]);
     float *rstd = dvit_run_value(run, op->outputs[2]);
-    for (size_t i = 0;; i++) {
+    for (size_t i = 0; i < piece_count(op, run); i++) {
         struct piece p = piece_of(op, run, i);
         if (!p.rows)
-            break;
+            continue;
         run->kernels->layer_norm(y + p.out * width, at(mean, p.out), at(rstd, p.out),
                                  x + p.in * width, dvit_run_parameter(run, op, 0),
                                  dvit_run_parameter(run, op, 1), p.rows, width,
@@ -88,10 +91,10 @@ static void layer_norm_backward(const struct dvit_op *op, struct dvit_run *run)
     const float *x = dvit_run_value(run, op->inputs[0]);
     const float *mean = dvit_run_value(run, op->outputs[1]);
     const float *rstd = dvit_run_value(run, op->outputs[2]);
-    for (size_t i = 0;; i++) {
+    for (size_t i = 0; i < piece_count(op, run); i++) {
         struct piece p = piece_of(op, run, i);
         if (!p.rows)
-            break;
+            continue;
         if (drops_prefix(op) && !accumulate)
             memset(dx + (p.in - prefix) * width, 0, prefix * width * sizeof *dx);
         run->kernels->layer_norm_backward_data(
