@@ -272,7 +272,7 @@ static void an_image_kept_whole_keeps_its_object(void **state)
 
 static void write_text(const char *folder, const char *name, const char *text)
 {
-    char path[200];
+    char path[1200];
     struct dvit_error error;
     snprintf(path, sizeof path, "%s/%s", folder, name);
     assert_ok(dvit_file_replace(path, text, strlen(text), &error), &error);
