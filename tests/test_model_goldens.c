@@ -286,7 +286,8 @@ static void attention_at_large_gaps_is_pytorchs(void **state)
                                          .head_dim = WIDTH / (int)heads[0],
                                          .lead_cap = DVIT_LEAD_CAP_TANGENT};
     shape.scale = 1.0f / sqrtf((float)shape.head_dim);
-    float *scratch = aligned_alloc(64, kernels.attention_scratch(&shape) * sizeof *scratch + 64);
+    size_t bytes = kernels.attention_scratch(&shape) * sizeof(float);
+    float *scratch = aligned_alloc(64, (bytes + 63) / 64 * 64);
     for (int b = 0; b < BATCH; b++) {
         size_t row = (size_t)(b * KEYS);
         kernels.attention_masked(out + row * WIDTH, qkv + row * 3 * WIDTH, policy + row, 0, KEYS,

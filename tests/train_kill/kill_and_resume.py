@@ -11,8 +11,8 @@ import random
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
+import unittest
 import time
 
 DVIT = os.environ.get("DVIT_EXE", "dvit")
@@ -38,7 +38,7 @@ def finish(folder):
     process = start(folder)
     _, errors = process.communicate(timeout=LONGEST_S)
     if process.returncode != 0:
-        sys.exit("a run that was not killed failed: %s" % errors.decode("utf-8", "replace"))
+        raise AssertionError("a run that was not killed failed: %s" % errors.decode("utf-8", "replace"))
 
 
 def pending(folder):
@@ -130,22 +130,21 @@ def run(root):
     finish(parts)
     print("killed %d times, %d of them while writing" % (killed, writing))
     if pending(parts):
-        sys.exit("temporary files are left: %s" % ", ".join(sorted(pending(parts))))
+        raise AssertionError("temporary files are left: %s" % ", ".join(sorted(pending(parts))))
     for name in OUTPUTS:
         if read(whole, name) != read(parts, name):
-            sys.exit("%s differs from that of the run that was never killed" % name)
+            raise AssertionError("%s differs from that of the run that was never killed" % name)
     if killed < KILLS or writing == 0:
-        sys.exit("the run was over before it could be killed often enough")
+        raise AssertionError("the run was over before it could be killed often enough")
 
 
-def main():
-    place = MEMORY if os.access(MEMORY, os.W_OK) else None
-    root = tempfile.mkdtemp(prefix="dvit-kill-", dir=place)
-    try:
+class KillAndResume(unittest.TestCase):
+    def test_twenty_kills_leave_the_bytes_of_none(self):
+        place = MEMORY if os.access(MEMORY, os.W_OK) else None
+        root = tempfile.mkdtemp(prefix="dvit-kill-", dir=place)
+        self.addCleanup(shutil.rmtree, root, True)
         run(root)
-    finally:
-        shutil.rmtree(root, True)
 
 
 if __name__ == "__main__":
-    main()
+    unittest.main(verbosity=2)
