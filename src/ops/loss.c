@@ -39,6 +39,18 @@ float dvit_loss_gradient_scale(const struct dvit_op *op, const struct dvit_run *
     return (float)(op->is.loss.weight * run->loss_scale);
 }
 
+enum dvit_status dvit_loss_logits_shape(struct dvit_graph *graph, struct dvit_op *op,
+                                        struct dvit_error *error)
+{
+    enum dvit_status status = DVIT_OK;
+    DVIT_TRY(dvit_graph_expect(graph, op, 0, DVIT_ROWS_IMAGES, 0, error));
+    DVIT_TRY(dvit_graph_expect(graph, op, 1, DVIT_ROWS_IMAGES, dvit_op_input(graph, op, 0)->width,
+                               error));
+    DVIT_TRY(dvit_graph_output(graph, op, 0, DVIT_ROWS_IMAGES, 0, 2, error));
+done:
+    return status;
+}
+
 double dvit_log_sum_exp(const float *x, size_t count)
 {
     double high = x[0], sum = 0;

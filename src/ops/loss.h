@@ -13,6 +13,11 @@ struct dvit_partial_sums dvit_loss_sums(const struct dvit_op *op, const struct d
 /* Factor of every gradient that this loss starts: its weight over the step's micro-batches. */
 float dvit_loss_gradient_scale(const struct dvit_op *op, const struct dvit_run *run);
 
+/* Shape rule of the losses on logits [images][K] (input 0) against a target of the same shape
+ * (input 1). */
+enum dvit_status dvit_loss_logits_shape(struct dvit_graph *graph, struct dvit_op *op,
+                                        struct dvit_error *error);
+
 /* ln Σ exp x, stable. count ≥ 1. */
 double dvit_log_sum_exp(const float *x, size_t count);
 

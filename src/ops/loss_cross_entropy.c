@@ -7,18 +7,6 @@
 
 enum { LOGITS, TARGETS };
 
-static enum dvit_status cross_entropy_shape(struct dvit_graph *graph, struct dvit_op *op,
-                                            struct dvit_error *error)
-{
-    enum dvit_status status = DVIT_OK;
-    DVIT_TRY(dvit_graph_expect(graph, op, LOGITS, DVIT_ROWS_IMAGES, 0, error));
-    DVIT_TRY(dvit_graph_expect(graph, op, TARGETS, DVIT_ROWS_IMAGES,
-                               dvit_op_input(graph, op, LOGITS)->width, error));
-    DVIT_TRY(dvit_graph_output(graph, op, 0, DVIT_ROWS_IMAGES, 0, 2, error));
-done:
-    return status;
-}
-
 static void cross_entropy_forward(const struct dvit_op *op, struct dvit_run *run)
 {
     size_t classes = dvit_op_input(run->graph, op, LOGITS)->width;
@@ -61,7 +49,7 @@ static void cross_entropy_backward(const struct dvit_op *op, struct dvit_run *ru
 
 const struct dvit_op_class dvit_op_loss_cross_entropy = {
     .kind = "cross-entropy",
-    .shape = cross_entropy_shape,
+    .shape = dvit_loss_logits_shape,
     .forward = cross_entropy_forward,
     .backward = cross_entropy_backward,
     .passes_gradient = DVIT_NONE,

@@ -9,18 +9,6 @@
 
 enum { LOGITS, TEACHER };
 
-static enum dvit_status distill_shape(struct dvit_graph *graph, struct dvit_op *op,
-                                      struct dvit_error *error)
-{
-    enum dvit_status status = DVIT_OK;
-    DVIT_TRY(dvit_graph_expect(graph, op, LOGITS, DVIT_ROWS_IMAGES, 0, error));
-    DVIT_TRY(dvit_graph_expect(graph, op, TEACHER, DVIT_ROWS_IMAGES,
-                               dvit_op_input(graph, op, LOGITS)->width, error));
-    DVIT_TRY(dvit_graph_output(graph, op, 0, DVIT_ROWS_IMAGES, 0, 2, error));
-done:
-    return status;
-}
-
 static void distill_forward(const struct dvit_op *op, struct dvit_run *run)
 {
     size_t classes = dvit_op_input(run->graph, op, LOGITS)->width;
@@ -62,7 +50,7 @@ static void distill_backward(const struct dvit_op *op, struct dvit_run *run)
 
 const struct dvit_op_class dvit_op_loss_distill = {
     .kind = "distillation",
-    .shape = distill_shape,
+    .shape = dvit_loss_logits_shape,
     .forward = distill_forward,
     .backward = distill_backward,
     .passes_gradient = DVIT_NONE,
