@@ -72,14 +72,15 @@ static void kept_mean_forward(const struct dvit_op *op, struct dvit_run *run)
     const float *u = dvit_run_value(run, op->inputs[U]);
     float *z = dvit_run_value(run, op->outputs[0]);
     float *mean = run->scratch;
-    struct dvit_span own =
-        dvit_run_rows(run, DVIT_ROWS_PATCHES, run->graph->values[op->outputs[0]].stage);
+    int stage = run->graph->values[op->outputs[0]].stage;
+    struct dvit_span own = dvit_run_rows(run, DVIT_ROWS_PATCHES, stage);
     for (int image = 0; image < run->images; image++) {
-        struct view v = view_of(op, run, (size_t)image);
-        size_t first = own.first > v.row ? own.first : v.row;
-        size_t last = own.last < v.row + v.patches ? own.last : v.row + v.patches;
+        struct dvit_span rows = dvit_run_image_rows(run, DVIT_ROWS_PATCHES, stage, image);
+        size_t first = own.first > rows.first ? own.first : rows.first;
+        size_t last = own.last < rows.last ? own.last : rows.last;
         if (first >= last)
-            continue;
+            continue; /* another member may still be writing what this image is made of */
+        struct view v = view_of(op, run, (size_t)image);
         global_mean(&v, u, mean); /* members that share an image each compute it: it is cheap */
         for (size_t row = first; row < last; row++) {
             memcpy(z + row * v.width, u + row * v.width, v.half * sizeof *z);
