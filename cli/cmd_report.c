@@ -41,7 +41,7 @@ static bool open_model(struct exhibit *exhibit)
 {
     struct dvit_error error = {0};
     char *path = cli_path(exhibit->folder, "best.safetensors");
-    bool opened = path && dvit_model_load(&exhibit->model, path, &error) == DVIT_OK;
+    bool opened = path && dvit_model_load(&exhibit->model, path, NULL, &error) == DVIT_OK;
     if (!opened)
         cli_note("\"%s\": curves only, its model cannot be shown: %s", exhibit->folder,
                  path ? error.message : "out of memory");

@@ -26,7 +26,7 @@ static int open_teacher(struct dvit_model **out, const struct dvit_config *confi
     struct dvit_error error = {0};
     *out = NULL;
     if (options->teacher)
-        return dvit_model_load(out, options->teacher, &error) == DVIT_OK ? CLI_EXIT_OK
+        return dvit_model_load(out, options->teacher, NULL, &error) == DVIT_OK ? CLI_EXIT_OK
                                                                          : cli_fail(&error);
     if (config->stages > 0 && (options->train.weight_kl > 0 || options->train.weight_token > 0)) {
         cli_error("\"%s\" is a dynamic model already and no teacher: name its dense model with "

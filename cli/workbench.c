@@ -54,7 +54,7 @@ int cli_model_open(struct dvit_model **out, const char *text, const struct cli_o
     struct dvit_model *model = NULL;
     bool is_random = false;
     *out = NULL;
-    if (dvit_model_open(&model, text, options->seed, &is_random, &error) != DVIT_OK)
+    if (dvit_model_open(&model, text, NULL, options->seed, &is_random, &error) != DVIT_OK)
         return cli_fail(&error);
     if (is_random)
         cli_note("\"%s\" is not a file: random weights from seed %llu", text,

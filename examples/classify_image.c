@@ -57,7 +57,7 @@ int main(int count, char **arguments)
         return 2;
     }
     decode.apply_orientation = true; /* a photograph, not a data set */
-    enum dvit_status status = dvit_model_load(&model, arguments[1], &error);
+    enum dvit_status status = dvit_model_load(&model, arguments[1], NULL, &error);
     if (status == DVIT_OK)
         status = dvit_image_load(&image, arguments[2], &decode, NULL, &error);
     if (status == DVIT_OK) {

@@ -82,6 +82,8 @@ static inline struct dvit_config golden_config(int stages)
         .mlp = 40,
         .classes = 5,
         .norm_eps = 1e-6f,
+        .skip_lam = 1,
+        .qkv_bias = true,
         .stages = stages,
         .stage_block = {1, 2, 3},
         .keep = stages ? 0.7 : 1.0,

@@ -95,6 +95,8 @@ static inline struct dvit_model *run_model(const struct train_run *run, struct d
                                  .mlp = 24,
                                  .classes = run->classes,
                                  .norm_eps = 1e-6f,
+                                 .skip_lam = 1,
+                                 .qkv_bias = true,
                                  .keep = 1};
     const int blocks[2] = {1, 2};
     struct dvit_model *model = NULL;

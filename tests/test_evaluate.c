@@ -25,6 +25,8 @@ static struct dvit_model *make_model(int patch, int stages, double keep)
                                  .mlp = 24,
                                  .classes = CLASSES,
                                  .norm_eps = 1e-6f,
+                                 .skip_lam = 1,
+                                 .qkv_bias = true,
                                  .stages = stages,
                                  .stage_block = {1, 2},
                                  .keep = keep};

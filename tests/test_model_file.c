@@ -71,11 +71,11 @@ static void saved_models_come_back(void **state)
     test_folder_create(folder);
     snprintf(first, sizeof first, "%s/first.safetensors", folder);
     snprintf(second, sizeof second, "%s/second.safetensors", folder);
-    assert_ok(dvit_model_save(model, first, &error), &error);
-    assert_ok(dvit_model_load(&loaded, first, &error), &error);
+    assert_ok(dvit_model_save(model, first, NULL, &error), &error);
+    assert_ok(dvit_model_load(&loaded, first, NULL, &error), &error);
     assert_same_model(model, loaded);
     assert_int_equal(loaded->config.stage_block[0], 1);
-    assert_ok(dvit_model_save(loaded, second, &error), &error);
+    assert_ok(dvit_model_save(loaded, second, NULL, &error), &error);
     unsigned char *bytes = file_bytes(first, &size);
     test_assert_content(second, bytes, size);
     assert_int_equal(test_folder_count(folder), 2); /* nothing temporary is left */
@@ -93,7 +93,7 @@ static bool loads(const char *path, const void *data, size_t size)
     struct dvit_model *model = (void *)&size;
     struct dvit_error error = {0};
     write_bytes(path, data, size);
-    enum dvit_status status = dvit_model_load(&model, path, &error);
+    enum dvit_status status = dvit_model_load(&model, path, NULL, &error);
     if (status == DVIT_OK) {
         assert_ok(dvit_config_check(dvit_model_config(model), &error), &error);
         for (int k = 0; k < dvit_model_config(model)->classes; k++)
@@ -116,7 +116,7 @@ static void damaged_files_are_refused(void **state)
     size_t size;
     test_folder_create(folder);
     snprintf(path, sizeof path, "%s/model.safetensors", folder);
-    assert_ok(dvit_model_save(model, path, &error), &error);
+    assert_ok(dvit_model_save(model, path, NULL, &error), &error);
     unsigned char *bytes = file_bytes(path, &size);
     assert_true(loads(path, bytes, size));
     for (size_t length = 0; length < size; length += length < 64 ? 1 : 97)
@@ -180,7 +180,7 @@ static void expect_refusal(struct forgery *f, size_t pairs, enum dvit_status cod
     assert_ok(
         dvit_safetensors_write(f->path, f->entries, f->count, f->metadata.pairs, pairs, &error),
         &error);
-    assert_fails(dvit_model_load(&model, f->path, &error), &error, code, part);
+    assert_fails(dvit_model_load(&model, f->path, NULL, &error), &error, code, part);
     assert_non_null(strstr(error.message, f->path));
     assert_null(model);
 }
@@ -351,30 +351,30 @@ static void failing_saves_keep_the_file(void **state)
     size_t size;
     test_folder_create(folder);
     snprintf(path, sizeof path, "%s/model.safetensors", folder);
-    assert_ok(dvit_model_save(model, path, &error), &error);
+    assert_ok(dvit_model_save(model, path, NULL, &error), &error);
     unsigned char *bytes = file_bytes(path, &size);
     dvit_model_weights(model, 0)[0] += 1;
     for (long limit = 0; limit < (long)size; limit += (long)size / 5) {
         test_limit_file_size(limit);
-        enum dvit_status status = dvit_model_save(model, path, &error);
+        enum dvit_status status = dvit_model_save(model, path, NULL, &error);
         test_limit_file_size(-1);
         assert_int_equal(status, DVIT_ERROR_IO);
         assert_non_null(strstr(error.message, path));
         test_assert_content(path, bytes, size);
         assert_int_equal(test_folder_count(folder), 1);
     }
-    assert_ok(dvit_model_save(model, path, &error), &error); /* there is room again */
+    assert_ok(dvit_model_save(model, path, NULL, &error), &error); /* there is room again */
 
     char elsewhere[128];
     snprintf(elsewhere, sizeof elsewhere, "%s/no/such/folder.safetensors", folder);
-    assert_fails(dvit_model_save(model, elsewhere, &error), &error, DVIT_ERROR_NOT_FOUND,
+    assert_fails(dvit_model_save(model, elsewhere, NULL, &error), &error, DVIT_ERROR_NOT_FOUND,
                  elsewhere);
     snprintf(elsewhere, sizeof elsewhere, "%s/below-a-file", path);
-    assert_fails(dvit_model_save(model, elsewhere, &error), &error, DVIT_ERROR_NOT_FOUND,
+    assert_fails(dvit_model_save(model, elsewhere, NULL, &error), &error, DVIT_ERROR_NOT_FOUND,
                  elsewhere);
     const char *const broken[] = {"ok", "\xff\xfe", "ok"};
     assert_ok(dvit_model_set_labels(model, broken, 3, &error), &error);
-    assert_fails(dvit_model_save(model, path, &error), &error, DVIT_ERROR_MEMORY, "UTF-8");
+    assert_fails(dvit_model_save(model, path, NULL, &error), &error, DVIT_ERROR_MEMORY, "UTF-8");
     free(bytes);
     dvit_model_free(model);
     test_folder_remove(folder);
@@ -497,16 +497,16 @@ static void names_open_files_and_shapes(void **state)
     bool is_random = true;
     test_folder_create(folder);
     snprintf(path, sizeof path, "%s/a-model", folder);
-    assert_ok(dvit_model_save(model, path, &error), &error);
-    assert_ok(dvit_model_open(&opened, path, 0, &is_random, &error), &error);
+    assert_ok(dvit_model_save(model, path, NULL, &error), &error);
+    assert_ok(dvit_model_open(&opened, path, NULL, 0, &is_random, &error), &error);
     assert_false(is_random);
     assert_same_model(model, opened);
     dvit_model_free(opened);
-    assert_ok(dvit_model_open(&opened, text, 3, &is_random, &error), &error);
+    assert_ok(dvit_model_open(&opened, text, NULL, 3, &is_random, &error), &error);
     assert_true(is_random);
     assert_int_equal(dvit_model_config(opened)->dim, 12);
     dvit_model_free(opened);
-    assert_ok(dvit_model_open(&opened, text, 3, NULL, &error), &error);
+    assert_ok(dvit_model_open(&opened, text, NULL, 3, NULL, &error), &error);
     dvit_model_free(opened);
     const struct {
         const char *text, *part;
@@ -520,7 +520,7 @@ static void names_open_files_and_shapes(void **state)
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         is_random = true;
-        assert_fails(dvit_model_open(&opened, bad[i].text, 0, &is_random, &error), &error,
+        assert_fails(dvit_model_open(&opened, bad[i].text, NULL, 0, &is_random, &error), &error,
                      bad[i].code, bad[i].part);
         assert_null(opened);
         assert_false(is_random);

@@ -24,7 +24,7 @@ static void files_of_a_run(void **state)
     assert_string_equal(run.finished, "done");
     char *path = dvit_path_join(folder, "last.safetensors");
     struct dvit_model *model = NULL;
-    assert_ok(dvit_model_load(&model, path, &error), &error);
+    assert_ok(dvit_model_load(&model, path, NULL, &error), &error);
     assert_memory_equal(model->weights, run.weights, run.floats * sizeof(float));
     assert_string_equal(dvit_model_preprocess(model)->name, "native");
     struct dvit_dataset *data = NULL;
@@ -52,7 +52,7 @@ static void best_is_the_best(void **state)
     struct dvit_session *session = NULL;
     struct dvit_evaluation result;
     struct dvit_evaluate_options options = {.batch = 9};
-    assert_ok(dvit_model_load(&model, path, &error), &error);
+    assert_ok(dvit_model_load(&model, path, NULL, &error), &error);
     assert_ok(dvit_dataset_open(&data, RUN_SCENES, "val", NULL, &error), &error);
     assert_ok(dvit_session_create(&session, model, NULL, &error), &error);
     assert_ok(dvit_evaluate(session, model, data, &options, NULL, NULL, &result, &error), &error);

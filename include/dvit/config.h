@@ -1,7 +1,8 @@
 /* What a model is and how its images are prepared, as plain data.
  *
- * Symbols as in the literature: N patches of an image, T = N + 1 tokens (class token first), C
- * embedding width, H heads, M MLP hidden width, K classes, S pruning stages, rho keep ratio. */
+ * Symbols as in the literature: N patches of an image, T tokens (class token first, then in
+ * distilled models the distillation token, then the patches), C embedding width, H heads, M MLP
+ * hidden width, K classes, S pruning stages, rho keep ratio. */
 #ifndef DVIT_CONFIG_H
 #define DVIT_CONFIG_H
 
@@ -22,11 +23,12 @@ enum {
     DVIT_MAX_CLASSES = 1000000,
     DVIT_MAX_IMAGE_SIDE = 8192, /* pixels */
     DVIT_MAX_PATCHES = 65536,
+    DVIT_MAX_STEM_WIDTH = 1024,
 };
 
 /* A vision transformer, dense (stages = 0) or dynamic (stages ≥ 1). */
 struct dvit_config {
-    char name[64];                    /* preset name, or "vit" */
+    char name[64];                    /* preset name, or "vit" or "lvvit" */
     int image_width;                  /* pixels; a multiple of patch */
     int image_height;                 /* pixels; a multiple of patch */
     int patch;                        /* pixels, side of a square patch */
@@ -35,15 +37,23 @@ struct dvit_config {
     int heads;                        /* H */
     int mlp;                          /* M */
     int classes;                      /* K */
-    float norm_eps;                   /* layer norm epsilon of the backbone (1e-6) */
+    float norm_eps;                   /* layer norm epsilon of the backbone (1e-6; LV-ViT 1e-5) */
+    int stem_width;                   /* channels of LV-ViT's convolutional stem; 0: none */
+    float skip_lam;                   /* both residual branches are divided by it (1; LV-ViT 2) */
+    bool qkv_bias;                    /* the qkv layers have a bias (LV-ViT: no) */
+    bool distilled;                   /* a second prefix token with a head of its own (DeiT) */
+    bool layer_scale;                 /* each branch has a factor per channel (DeiT-III) */
+    bool mean_pool;                   /* the head reads the mean of the patches, normed after it */
+    bool aux_head;                    /* logits per patch join the class token's (LV-ViT) */
     int stages;                       /* S; 0 for a dense model */
     int stage_block[DVIT_MAX_STAGES]; /* 0-based block before which stage s prunes, ascending */
     double keep; /* rho, in (0, 1]: base keep ratio; stage s keeps (int)(N·pow(rho, s+1)) patches */
 };
 
-/* Fills `config` with a preset ("deit-s", …) as a dense model of 1000 classes, or from
- * "vit:dim=192,depth=6,heads=3,patch=4,image=32,classes=10[,mlp=768]". An unknown preset's error
- * names the nearest one. */
+/* Fills `config` with a preset ("deit-s", "lvvit-s", …) as a dense model of 1000 classes, or from
+ * "vit:dim=192,depth=6,heads=3,patch=4,image=32,classes=10[,mlp=768][,distilled=1]
+ * [,layer_scale=1][,mean_pool=1]" or "lvvit:…" with the same keys and stem_width. An unknown
+ * preset's error names the nearest one. */
 DVIT_API enum dvit_status dvit_config_parse(const char *text, struct dvit_config *config,
                                             struct dvit_error *error);
 
@@ -56,6 +66,9 @@ DVIT_API void dvit_config_add_stages(struct dvit_config *config, int stages, dou
 /* DVIT_OK, or which field is out of range, with the bound. */
 DVIT_API enum dvit_status dvit_config_check(const struct dvit_config *config,
                                             struct dvit_error *error);
+
+/* Tokens before the patches: 1, in distilled models 2. */
+DVIT_API int dvit_config_prefix(const struct dvit_config *config);
 
 /* Number of patches N = (image_width/patch)·(image_height/patch). */
 DVIT_API int dvit_config_patches(const struct dvit_config *config);

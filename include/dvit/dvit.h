@@ -11,5 +11,6 @@
 #include "dvit/report.h"
 #include "dvit/status.h"
 #include "dvit/train.h"
+#include "dvit/weights.h"
 
 #endif

@@ -22,19 +22,58 @@ DVIT_API enum dvit_status dvit_model_create(struct dvit_model **out,
                                             const struct dvit_config *config, uint64_t seed,
                                             struct dvit_error *error);
 
-/* Reads a model file that dvit wrote (safetensors with configuration, preprocessing and labels in
- * its metadata). Every tensor must be there with its shape; unexpected ones are an error that names
- * them. Caller frees. */
+/* What to make of a file where it leaves a choice. Zero-initialise for the defaults. */
+struct dvit_load_options {
+    int heads;              /* attention heads; 0: as recorded, else of a preset of this shape, else
+                               C/64 */
+    int image_width;        /* pixels; 0: the file's. Position embeddings are interpolated */
+    int image_height;       /* pixels; 0: the file's, or image_width where that is given */
+    int classes;            /* 0: the file's. Another number starts new heads from `seed` */
+    double keep;            /* base keep ratio; 0: as recorded, else 0.7 */
+    bool average;           /* take the averaged weights ("model_ema", "state_dict_ema") */
+    const char *preprocess; /* a preset of dvit_preprocess_preset; NULL: the file's own */
+    uint64_t seed;          /* of new heads */
+    /* Called for each tensor that is missing, unexpected or of another shape; may be NULL. */
+    void (*problem)(void *context, const char *sentence);
+    void *context;
+};
+
+/* Reads a model from a file of any format dvit knows (see dvit/weights.h), by content: its own
+ * files, and the published checkpoints of DynamicViT, DeiT, timm, Hugging Face (config.json and
+ * preprocessor_config.json are looked for beside the file) and LV-ViT. The shape is read from the
+ * tensors. Every tensor of the shape must be there, and every tensor that is there must belong to
+ * it; otherwise the error says how many are missing, unexpected or of another shape, and names
+ * them as far as its message holds; options->problem hears of every one. `options` may be NULL.
+ * Caller frees. */
 DVIT_API enum dvit_status dvit_model_load(struct dvit_model **out, const char *path,
+                                          const struct dvit_load_options *options,
                                           struct dvit_error *error);
 
-/* A file if `text` names one, else a preset or "vit:…" text with random weights from `seed`
- * (*is_random is then true; may be NULL). A text that is neither says so for both. */
-DVIT_API enum dvit_status dvit_model_open(struct dvit_model **out, const char *text, uint64_t seed,
+/* A file if `text` names one (read with `options`, may be NULL), else a preset or "vit:…" text with
+ * random weights from `seed` (*is_random is then true; may be NULL). A text that is neither says so
+ * for both. */
+DVIT_API enum dvit_status dvit_model_open(struct dvit_model **out, const char *text,
+                                          const struct dvit_load_options *options, uint64_t seed,
                                           bool *is_random, struct dvit_error *error);
 
-/* Writes the model atomically: `path` has either its former content or all of the new. */
+/* What was decided or left out when the model was loaded, one sentence each ("keep ratio 0.7: the
+ * file records none"), for showing to the user; NULL past the last. Borrowed. */
+DVIT_API const char *dvit_model_note(const struct dvit_model *model, size_t index);
+
+enum dvit_file_format {
+    DVIT_FILE_BY_NAME,     /* PyTorch where the name ends in .pth, .pt, .bin or .pth.tar */
+    DVIT_FILE_SAFETENSORS, /* one file that is the complete model */
+    DVIT_FILE_TORCH,       /* the same as a zip that torch.load(weights_only=True) opens */
+};
+struct dvit_save_options {
+    enum dvit_file_format format;
+    const char *dtype; /* "f32" (also NULL), "f16" or "bf16": of every tensor */
+};
+
+/* Writes the model atomically: `path` has either its former content or all of the new. `options`
+ * may be NULL. A weight that does not fit f16's range is an error that names its tensor. */
 DVIT_API enum dvit_status dvit_model_save(const struct dvit_model *model, const char *path,
+                                          const struct dvit_save_options *options,
                                           struct dvit_error *error);
 
 /* A dynamic model with the backbone of `dense` (copied) and new predictors from `seed`. Without

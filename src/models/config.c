@@ -11,6 +11,15 @@
 #include "base/error.h"
 #include "dvit/config.h"
 #include "models/presets.h"
+#include "models/traits.h"
+
+void dvit_config_make_lvvit(struct dvit_config *config, int stem_width)
+{
+    config->stem_width = stem_width;
+    config->norm_eps = 1e-5f;
+    config->qkv_bias = false;
+    config->aux_head = true;
+}
 
 static struct dvit_config from_preset(const struct dvit_preset *preset)
 {
@@ -24,10 +33,23 @@ static struct dvit_config from_preset(const struct dvit_preset *preset)
         .mlp = preset->mlp,
         .classes = preset->classes,
         .norm_eps = 1e-6f,
+        .skip_lam = preset->skip_lam,
+        .qkv_bias = true,
+        .distilled = preset->distilled,
         .keep = 1.0,
     };
+    if (preset->stem_width)
+        dvit_config_make_lvvit(&config, preset->stem_width);
     snprintf(config.name, sizeof config.name, "%s", preset->name);
     return config;
+}
+
+static const struct dvit_preset *find_preset(const char *name)
+{
+    size_t i = 0;
+    while (dvit_preset_get(i) && strcmp(name, dvit_preset_get(i)->name) != 0)
+        i++;
+    return dvit_preset_get(i);
 }
 
 const char *dvit_config_preset_name(size_t index)
@@ -71,7 +93,7 @@ static const char *nearest_preset(const char *text)
     return best;
 }
 
-/* The integer fields that a "vit:" text may set. */
+/* The whole numbers that a "vit:" text may set. */
 static const struct field {
     const char *key;
     size_t offset;
@@ -84,7 +106,25 @@ static const struct field {
     {"classes", offsetof(struct dvit_config, classes)},
     {"width", offsetof(struct dvit_config, image_width)},
     {"height", offsetof(struct dvit_config, image_height)},
+    {"stem_width", offsetof(struct dvit_config, stem_width)},
 };
+
+/* The traits that it may set to 0 or 1. */
+static const struct field traits[] = {
+    {"distilled", offsetof(struct dvit_config, distilled)},
+    {"layer_scale", offsetof(struct dvit_config, layer_scale)},
+    {"mean_pool", offsetof(struct dvit_config, mean_pool)},
+};
+
+static enum dvit_status set_trait(struct dvit_config *config, const struct field *trait,
+                                  const char *value, struct dvit_error *error)
+{
+    if (strcmp(value, "0") != 0 && strcmp(value, "1") != 0)
+        return dvit_error_set(error, DVIT_ERROR_ARGUMENT,
+                              "model text: %s is \"%s\", expected 0 or 1", trait->key, value);
+    *(bool *)((char *)config + trait->offset) = *value == '1';
+    return DVIT_OK;
+}
 
 static enum dvit_status set_field(struct dvit_config *config, char *key, struct dvit_error *error)
 {
@@ -95,6 +135,9 @@ static enum dvit_status set_field(struct dvit_config *config, char *key, struct 
     *value++ = 0;
     char *end;
     long number = strtol(value, &end, 10);
+    for (size_t i = 0; i < sizeof traits / sizeof *traits; i++)
+        if (strcmp(key, traits[i].key) == 0)
+            return set_trait(config, &traits[i], value, error);
     if (end == value || *end || number < 1 || number > INT_MAX / 4)
         return dvit_error_set(error, DVIT_ERROR_ARGUMENT,
                               "model text: %s is \"%s\", expected a positive whole number", key,
@@ -110,25 +153,27 @@ static enum dvit_status set_field(struct dvit_config *config, char *key, struct 
         }
     return dvit_error_set(error, DVIT_ERROR_ARGUMENT,
                           "model text: unknown key \"%s\", expected dim, depth, heads, mlp, patch, "
-                          "image, width, height or classes",
+                          "image, width, height, classes, stem_width, distilled, layer_scale or "
+                          "mean_pool",
                           key);
 }
 
-static enum dvit_status parse_fields(const char *text, struct dvit_config *config,
-                                     struct dvit_error *error)
+/* "vit:" starts from deit-t's values where the text is silent, "lvvit:" from lvvit-s's. */
+static enum dvit_status parse_fields(const char *family, int mlp_ratio, const char *text,
+                                     struct dvit_config *config, struct dvit_error *error)
 {
     enum dvit_status status = DVIT_OK;
     char *copy = strdup(text);
     if (!copy)
         return dvit_error_set(error, DVIT_ERROR_MEMORY, "model text: out of memory");
-    *config = from_preset(dvit_preset_get(0)); /* deit-t's values where the text is silent */
-    snprintf(config->name, sizeof config->name, "vit");
+    *config = from_preset(find_preset(strcmp(family, "vit") == 0 ? "deit-t" : "lvvit-s"));
+    snprintf(config->name, sizeof config->name, "%s", family);
     config->mlp = 0;
     char *rest = NULL;
     for (char *key = strtok_r(copy, ",", &rest); key; key = strtok_r(NULL, ",", &rest))
         DVIT_TRY(set_field(config, key, error));
     if (!config->mlp)
-        config->mlp = 4 * config->dim;
+        config->mlp = mlp_ratio * config->dim;
 done:
     free(copy);
     return status;
@@ -137,15 +182,17 @@ done:
 enum dvit_status dvit_config_parse(const char *text, struct dvit_config *config,
                                    struct dvit_error *error)
 {
-    if (strncmp(text, "vit:", 4) == 0) {
-        enum dvit_status status = parse_fields(text + 4, config, error);
+    bool vit = strncmp(text, "vit:", 4) == 0, lvvit = strncmp(text, "lvvit:", 6) == 0;
+    if (vit || lvvit) {
+        enum dvit_status status = vit ? parse_fields("vit", 4, text + 4, config, error)
+                                      : parse_fields("lvvit", 3, text + 6, config, error);
         return status == DVIT_OK ? dvit_config_check(config, error) : status;
     }
-    for (size_t i = 0; dvit_preset_get(i); i++)
-        if (strcmp(text, dvit_preset_get(i)->name) == 0) {
-            *config = from_preset(dvit_preset_get(i));
-            return DVIT_OK;
-        }
+    const struct dvit_preset *preset = find_preset(text);
+    if (preset) {
+        *config = from_preset(preset);
+        return DVIT_OK;
+    }
     return dvit_error_set(error, DVIT_ERROR_NOT_FOUND,
                           "unknown model \"%.100s\"; the nearest preset is \"%s\"; other shapes: "
                           "vit:dim=192,depth=6,heads=3,patch=4,image=32,classes=10",
@@ -190,6 +237,26 @@ done:
     return status;
 }
 
+/* The stem halves the image before it cuts patches of half the side. */
+static enum dvit_status check_stem(const struct dvit_config *c, struct dvit_error *error)
+{
+    if (c->stem_width && c->patch % 2 != 0)
+        return dvit_error_set(
+            error, DVIT_ERROR_ARGUMENT,
+            "model: patch is %d pixels, a convolutional stem needs an even number", c->patch);
+    return check_range("stem_width", c->stem_width, 0, DVIT_MAX_STEM_WIDTH, error);
+}
+
+/* One rule of how logits are made at a time. */
+static enum dvit_status check_head(const struct dvit_config *c, struct dvit_error *error)
+{
+    if (c->distilled + c->mean_pool + c->aux_head > 1)
+        return dvit_error_set(error, DVIT_ERROR_ARGUMENT,
+                              "model: a distillation head, a head on the mean of the patches and "
+                              "an auxiliary head exclude each other");
+    return DVIT_OK;
+}
+
 enum dvit_status dvit_config_check(const struct dvit_config *c, struct dvit_error *error)
 {
     enum dvit_status status = DVIT_OK;
@@ -212,9 +279,19 @@ enum dvit_status dvit_config_check(const struct dvit_config *c, struct dvit_erro
     if (!(c->norm_eps > 0 && c->norm_eps < 1))
         DVIT_FAIL(error, DVIT_ERROR_ARGUMENT, "model: norm_eps is %g, expected between 0 and 1",
                   (double)c->norm_eps);
+    if (!(c->skip_lam > 0 && c->skip_lam <= 1000))
+        DVIT_FAIL(error, DVIT_ERROR_ARGUMENT, "model: skip_lam is %g, expected above 0 up to 1000",
+                  (double)c->skip_lam);
+    DVIT_TRY(check_stem(c, error));
+    DVIT_TRY(check_head(c, error));
     DVIT_TRY(check_stages(c, error));
 done:
     return status;
+}
+
+int dvit_config_prefix(const struct dvit_config *config)
+{
+    return config->distilled ? 2 : 1;
 }
 
 int dvit_config_patches(const struct dvit_config *config)

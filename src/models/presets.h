@@ -2,11 +2,15 @@
 #ifndef DVIT_MODELS_PRESETS_H
 #define DVIT_MODELS_PRESETS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 struct dvit_preset {
     const char *name;
     int dim, depth, heads, mlp, image, patch, classes;
+    int stem_width; /* of LV-ViT's convolutional stem, whose other traits follow from it; or 0 */
+    float skip_lam;
+    bool distilled;
 };
 
 /* Preset `index`, or NULL past the last. */

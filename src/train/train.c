@@ -149,7 +149,7 @@ static enum dvit_status save_model(struct job *job, const struct dvit_model *mod
                                    const char *path)
 {
     enum dvit_status status = DVIT_OK;
-    DVIT_TRY(dvit_model_save(model, path, job->error));
+    DVIT_TRY(dvit_model_save(model, path, NULL, job->error));
     emit_text(job, DVIT_TRAIN_SAVED, path);
 done:
     return status;

@@ -119,8 +119,9 @@ void dvit_model_metadata_free(struct dvit_model_metadata *metadata)
 }
 
 enum dvit_status dvit_model_save(const struct dvit_model *model, const char *path,
-                                 struct dvit_error *error)
+                                 const struct dvit_save_options *options, struct dvit_error *error)
 {
+    (void)options;
     enum dvit_status status = DVIT_OK;
     struct dvit_model_metadata metadata = {0};
     size_t count = model->parameters.count;
@@ -185,8 +186,9 @@ static enum dvit_status refuse_unexpected(const struct dvit_safetensors *file,
 }
 
 enum dvit_status dvit_model_load(struct dvit_model **out, const char *path,
-                                 struct dvit_error *error)
+                                 const struct dvit_load_options *options, struct dvit_error *error)
 {
+    (void)options;
     enum dvit_status status = DVIT_OK;
     struct dvit_safetensors *file = NULL;
     struct dvit_model *model = NULL;
@@ -207,7 +209,8 @@ done:
     return status;
 }
 
-enum dvit_status dvit_model_open(struct dvit_model **out, const char *text, uint64_t seed,
+enum dvit_status dvit_model_open(struct dvit_model **out, const char *text,
+                                 const struct dvit_load_options *options, uint64_t seed,
                                  bool *is_random, struct dvit_error *error)
 {
     struct dvit_config config;
@@ -218,7 +221,7 @@ enum dvit_status dvit_model_open(struct dvit_model **out, const char *text, uint
     bool looks_like_a_path = strchr(text, '/') || strstr(text, ".safetensors");
     if (dvit_file_exists(text) || dvit_folder_exists(text) ||
         (looks_like_a_path && strncmp(text, "vit:", 4) != 0))
-        return dvit_model_load(out, text, error);
+        return dvit_model_load(out, text, options, error);
     enum dvit_status status = dvit_config_parse(text, &config, &shape_error);
     if (status == DVIT_ERROR_NOT_FOUND)
         return dvit_error_set(error, status, "\"%s\": no such file, and %s", text,

@@ -25,10 +25,14 @@ char *dvit_config_to_json(const struct dvit_config *c)
     for (int s = 0; blocks && s < c->stages; s++)
         json_array_append_new(blocks, json_integer(c->stage_block[s]));
     return dump(json_pack(
-        "{s:s, s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:f, s:o, s:f}", "family", "vit",
-        "name", c->name, "image_width", c->image_width, "image_height", c->image_height, "patch",
-        c->patch, "dim", c->dim, "depth", c->depth, "heads", c->heads, "mlp", c->mlp, "classes",
-        c->classes, "norm_eps", (double)c->norm_eps, "stage_block", blocks, "keep", c->keep));
+        "{s:s, s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:f, s:o, s:f,"
+        " s:i, s:f, s:b, s:b, s:b, s:b, s:b}",
+        "family", "vit", "name", c->name, "image_width", c->image_width, "image_height",
+        c->image_height, "patch", c->patch, "dim", c->dim, "depth", c->depth, "heads", c->heads,
+        "mlp", c->mlp, "classes", c->classes, "norm_eps", (double)c->norm_eps, "stage_block",
+        blocks, "keep", c->keep, "stem_width", c->stem_width, "skip_lam", (double)c->skip_lam,
+        "qkv_bias", c->qkv_bias, "distilled", c->distilled, "layer_scale", c->layer_scale,
+        "mean_pool", c->mean_pool, "aux_head", c->aux_head));
 }
 
 static const char *const fit_names[] = {
@@ -111,22 +115,29 @@ enum dvit_status dvit_config_from_json(const char *text, struct dvit_config *con
     json_t *root, *blocks;
     json_error_t problem;
     const char *family, *name;
-    double eps, keep;
+    double eps, keep, skip_lam = 1;
+    /* Files from before these traits existed are silent about them. */
+    int qkv_bias = true, distilled = false, layer_scale = false, mean_pool = false,
+        aux_head = false;
     struct dvit_config c = {0};
-    static const char *const keys[] = {"image_width", "image_height", "patch", "dim",
-                                       "depth",       "heads",        "mlp",   "classes"};
-    int *const fields[] = {&c.image_width, &c.image_height, &c.patch, &c.dim,
-                           &c.depth,       &c.heads,        &c.mlp,   &c.classes};
-    json_int_t v[sizeof keys / sizeof *keys];
+    static const char *const keys[] = {"image_width", "image_height", "patch",
+                                       "dim",         "depth",        "heads",
+                                       "mlp",         "classes",      "stem_width"};
+    int *const fields[] = {&c.image_width, &c.image_height, &c.patch,   &c.dim,       &c.depth,
+                           &c.heads,       &c.mlp,          &c.classes, &c.stem_width};
+    json_int_t v[sizeof keys / sizeof *keys] = {0};
     enum dvit_status status = load(text, "model configuration", &root, error);
     if (status != DVIT_OK)
         return status;
     if (json_unpack_ex(root, &problem, JSON_STRICT,
-                       "{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:F, s:o, s:F}",
+                       "{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:F, s:o, s:F,"
+                       " s?:I, s?:F, s?:b, s?:b, s?:b, s?:b, s?:b}",
                        "family", &family, "name", &name, keys[0], &v[0], keys[1], &v[1], keys[2],
                        &v[2], keys[3], &v[3], keys[4], &v[4], keys[5], &v[5], keys[6], &v[6],
-                       keys[7], &v[7], "norm_eps", &eps, "stage_block", &blocks, "keep",
-                       &keep) != 0)
+                       keys[7], &v[7], "norm_eps", &eps, "stage_block", &blocks, "keep", &keep,
+                       keys[8], &v[8], "skip_lam", &skip_lam, "qkv_bias", &qkv_bias, "distilled",
+                       &distilled, "layer_scale", &layer_scale, "mean_pool", &mean_pool, "aux_head",
+                       &aux_head) != 0)
         return unpack_failed(root, &problem, "model configuration", error);
     DVIT_TRY(narrow("model configuration", keys, v, fields, sizeof keys / sizeof *keys, error));
     if (strcmp(family, "vit") != 0)
@@ -135,6 +146,12 @@ enum dvit_status dvit_config_from_json(const char *text, struct dvit_config *con
     snprintf(c.name, sizeof c.name, "%s", name);
     c.norm_eps = (float)eps;
     c.keep = keep;
+    c.skip_lam = (float)skip_lam;
+    c.qkv_bias = qkv_bias;
+    c.distilled = distilled;
+    c.layer_scale = layer_scale;
+    c.mean_pool = mean_pool;
+    c.aux_head = aux_head;
     DVIT_TRY(read_stage_blocks(blocks, &c, error));
     DVIT_TRY(dvit_config_check(&c, error));
     *config = c;
