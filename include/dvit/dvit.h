@@ -7,6 +7,7 @@
 #include "dvit/eval.h"
 #include "dvit/image.h"
 #include "dvit/infer.h"
+#include "dvit/labels.h"
 #include "dvit/model.h"
 #include "dvit/report.h"
 #include "dvit/status.h"
