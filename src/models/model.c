@@ -71,6 +71,21 @@ void dvit_parameters_pointers(const struct dvit_parameters *parameters, float *w
         pointers[i] = weights + parameters->items[i].offset;
 }
 
+static float initial_value(enum dvit_initial initial, struct dvit_rng *rng)
+{
+    switch (initial) {
+    case DVIT_INITIAL_ZERO:
+        return 0.0f;
+    case DVIT_INITIAL_ONE:
+        return 1.0f;
+    case DVIT_INITIAL_SMALL:
+        return 1e-4f;
+    case DVIT_INITIAL_TRUNCATED_NORMAL:
+        break;
+    }
+    return (float)dvit_rng_truncated_normal(rng, 0.02);
+}
+
 void dvit_model_initialise(struct dvit_model *model, int group, uint64_t seed)
 {
     for (size_t i = 0; i < model->parameters.count; i++) {
@@ -80,10 +95,7 @@ void dvit_model_initialise(struct dvit_model *model, int group, uint64_t seed)
             continue;
         struct dvit_rng rng = dvit_rng_stream(seed, DVIT_RNG_INIT, 0, (uint32_t)i);
         for (size_t j = 0; j < item->count; j++)
-            weights[j] = item->initial == DVIT_INITIAL_ONE ? 1.0f
-                         : item->initial == DVIT_INITIAL_ZERO
-                             ? 0.0f
-                             : (float)dvit_rng_truncated_normal(&rng, 0.02);
+            weights[j] = initial_value(item->initial, &rng);
     }
 }
 

@@ -1,148 +1,217 @@
-/* The parameter table of ViT/DeiT and of the prediction modules, in the order of published
- * checkpoints. */
+/* The parameter table, in the order and with the names of published checkpoints. What a model has
+ * besides the common rows follows from its configuration's traits. */
 #include "models/parameters.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* Rows of the tables below: a size is one of these letters of the configuration. */
-enum size { NONE_, C, C3, M, K, C_2, C_4, TWO };
+/* A dimension is one of these numbers or letters of the configuration. */
+enum size { END, ONE, TWO, THREE, SEVEN, C, C3, C_2, C_4, M, K, TOKENS, PATCH, HALF_PATCH, STEM };
+
+/* Which models have a row. */
+enum when {
+    ALWAYS,
+    PLAIN_STEM,
+    CONVOLUTION_STEM,
+    QKV_BIAS,
+    LAYER_SCALE,
+    DISTILLED,
+    CLASS_POOL,
+    MEAN_POOL,
+    AUX_HEAD,
+};
 
 struct row {
     const char *name;
-    enum size shape[2];
+    enum size shape[4];
     enum dvit_initial initial;
+    enum dvit_parameter_group group;
+    enum when when;
+};
+
+#define NORMAL         DVIT_INITIAL_TRUNCATED_NORMAL
+#define WEIGHT_OF_NORM DVIT_INITIAL_ONE
+#define BACKBONE       DVIT_GROUP_BACKBONE
+
+static const struct row first_rows[] = {
+    {"cls_token", {ONE, ONE, C}, NORMAL, DVIT_GROUP_EMBEDDING, ALWAYS},
+    {"dist_token", {ONE, ONE, C}, NORMAL, DVIT_GROUP_EMBEDDING, DISTILLED},
+    {"pos_embed", {ONE, TOKENS, C}, NORMAL, DVIT_GROUP_EMBEDDING, ALWAYS},
+    {"patch_embed.proj.weight", {C, THREE, PATCH, PATCH}, NORMAL, BACKBONE, PLAIN_STEM},
+    {"patch_embed.conv1.weight", {STEM, THREE, SEVEN, SEVEN}, NORMAL, BACKBONE, CONVOLUTION_STEM},
+    {"patch_embed.conv2.weight", {STEM, STEM, THREE, THREE}, NORMAL, BACKBONE, CONVOLUTION_STEM},
+    {"patch_embed.conv3.weight", {STEM, STEM, THREE, THREE}, NORMAL, BACKBONE, CONVOLUTION_STEM},
+    {"patch_embed.proj.weight",
+     {C, STEM, HALF_PATCH, HALF_PATCH},
+     NORMAL,
+     BACKBONE,
+     CONVOLUTION_STEM},
+    {"patch_embed.proj.bias", {C}, DVIT_INITIAL_ZERO, BACKBONE, ALWAYS},
+};
+
+static const struct row batch_norm_rows[] = {
+    {"weight", {STEM}, WEIGHT_OF_NORM, BACKBONE, CONVOLUTION_STEM},
+    {"bias", {STEM}, DVIT_INITIAL_ZERO, BACKBONE, CONVOLUTION_STEM},
+    {"running_mean", {STEM}, DVIT_INITIAL_ZERO, DVIT_GROUP_STATISTICS, CONVOLUTION_STEM},
+    {"running_var", {STEM}, DVIT_INITIAL_ONE, DVIT_GROUP_STATISTICS, CONVOLUTION_STEM},
 };
 
 static const struct row block_rows[] = {
-    {"norm1.weight", {C}, DVIT_INITIAL_ONE},
-    {"norm1.bias", {C}, DVIT_INITIAL_ZERO},
-    {"attn.qkv.weight", {C3, C}, DVIT_INITIAL_TRUNCATED_NORMAL},
-    {"attn.qkv.bias", {C3}, DVIT_INITIAL_ZERO},
-    {"attn.proj.weight", {C, C}, DVIT_INITIAL_TRUNCATED_NORMAL},
-    {"attn.proj.bias", {C}, DVIT_INITIAL_ZERO},
-    {"norm2.weight", {C}, DVIT_INITIAL_ONE},
-    {"norm2.bias", {C}, DVIT_INITIAL_ZERO},
-    {"mlp.fc1.weight", {M, C}, DVIT_INITIAL_TRUNCATED_NORMAL},
-    {"mlp.fc1.bias", {M}, DVIT_INITIAL_ZERO},
-    {"mlp.fc2.weight", {C, M}, DVIT_INITIAL_TRUNCATED_NORMAL},
-    {"mlp.fc2.bias", {C}, DVIT_INITIAL_ZERO},
+    {"norm1.weight", {C}, WEIGHT_OF_NORM, BACKBONE, ALWAYS},
+    {"norm1.bias", {C}, DVIT_INITIAL_ZERO, BACKBONE, ALWAYS},
+    {"attn.qkv.weight", {C3, C}, NORMAL, BACKBONE, ALWAYS},
+    {"attn.qkv.bias", {C3}, DVIT_INITIAL_ZERO, BACKBONE, QKV_BIAS},
+    {"attn.proj.weight", {C, C}, NORMAL, BACKBONE, ALWAYS},
+    {"attn.proj.bias", {C}, DVIT_INITIAL_ZERO, BACKBONE, ALWAYS},
+    {"ls1.gamma", {C}, DVIT_INITIAL_SMALL, BACKBONE, LAYER_SCALE},
+    {"norm2.weight", {C}, WEIGHT_OF_NORM, BACKBONE, ALWAYS},
+    {"norm2.bias", {C}, DVIT_INITIAL_ZERO, BACKBONE, ALWAYS},
+    {"mlp.fc1.weight", {M, C}, NORMAL, BACKBONE, ALWAYS},
+    {"mlp.fc1.bias", {M}, DVIT_INITIAL_ZERO, BACKBONE, ALWAYS},
+    {"mlp.fc2.weight", {C, M}, NORMAL, BACKBONE, ALWAYS},
+    {"mlp.fc2.bias", {C}, DVIT_INITIAL_ZERO, BACKBONE, ALWAYS},
+    {"ls2.gamma", {C}, DVIT_INITIAL_SMALL, BACKBONE, LAYER_SCALE},
 };
 
-static const struct row head_rows[] = {
-    {"head.weight", {K, C}, DVIT_INITIAL_TRUNCATED_NORMAL},
-    {"head.bias", {K}, DVIT_INITIAL_ZERO},
-};
-
-static const struct row norm_rows[] = {
-    {"norm.weight", {C}, DVIT_INITIAL_ONE},
-    {"norm.bias", {C}, DVIT_INITIAL_ZERO},
+static const struct row last_rows[] = {
+    {"norm.weight", {C}, WEIGHT_OF_NORM, BACKBONE, CLASS_POOL},
+    {"norm.bias", {C}, DVIT_INITIAL_ZERO, BACKBONE, CLASS_POOL},
+    {"fc_norm.weight", {C}, WEIGHT_OF_NORM, BACKBONE, MEAN_POOL},
+    {"fc_norm.bias", {C}, DVIT_INITIAL_ZERO, BACKBONE, MEAN_POOL},
+    {"head.weight", {K, C}, NORMAL, DVIT_GROUP_HEAD, ALWAYS},
+    {"head.bias", {K}, DVIT_INITIAL_ZERO, DVIT_GROUP_HEAD, ALWAYS},
+    {"head_dist.weight", {K, C}, NORMAL, DVIT_GROUP_HEAD, DISTILLED},
+    {"head_dist.bias", {K}, DVIT_INITIAL_ZERO, DVIT_GROUP_HEAD, DISTILLED},
+    {"aux_head.weight", {K, C}, NORMAL, DVIT_GROUP_HEAD, AUX_HEAD},
+    {"aux_head.bias", {K}, DVIT_INITIAL_ZERO, DVIT_GROUP_HEAD, AUX_HEAD},
 };
 
 static const struct row predictor_rows[] = {
-    {"in_conv.0.weight", {C}, DVIT_INITIAL_ONE},
-    {"in_conv.0.bias", {C}, DVIT_INITIAL_ZERO},
-    {"in_conv.1.weight", {C, C}, DVIT_INITIAL_TRUNCATED_NORMAL},
-    {"in_conv.1.bias", {C}, DVIT_INITIAL_ZERO},
-    {"out_conv.0.weight", {C_2, C}, DVIT_INITIAL_TRUNCATED_NORMAL},
-    {"out_conv.0.bias", {C_2}, DVIT_INITIAL_ZERO},
-    {"out_conv.2.weight", {C_4, C_2}, DVIT_INITIAL_TRUNCATED_NORMAL},
-    {"out_conv.2.bias", {C_4}, DVIT_INITIAL_ZERO},
-    {"out_conv.4.weight", {TWO, C_4}, DVIT_INITIAL_TRUNCATED_NORMAL},
-    {"out_conv.4.bias", {TWO}, DVIT_INITIAL_ZERO},
+    {"in_conv.0.weight", {C}, WEIGHT_OF_NORM, DVIT_GROUP_PREDICTOR, ALWAYS},
+    {"in_conv.0.bias", {C}, DVIT_INITIAL_ZERO, DVIT_GROUP_PREDICTOR, ALWAYS},
+    {"in_conv.1.weight", {C, C}, NORMAL, DVIT_GROUP_PREDICTOR, ALWAYS},
+    {"in_conv.1.bias", {C}, DVIT_INITIAL_ZERO, DVIT_GROUP_PREDICTOR, ALWAYS},
+    {"out_conv.0.weight", {C_2, C}, NORMAL, DVIT_GROUP_PREDICTOR, ALWAYS},
+    {"out_conv.0.bias", {C_2}, DVIT_INITIAL_ZERO, DVIT_GROUP_PREDICTOR, ALWAYS},
+    {"out_conv.2.weight", {C_4, C_2}, NORMAL, DVIT_GROUP_PREDICTOR, ALWAYS},
+    {"out_conv.2.bias", {C_4}, DVIT_INITIAL_ZERO, DVIT_GROUP_PREDICTOR, ALWAYS},
+    {"out_conv.4.weight", {TWO, C_4}, NORMAL, DVIT_GROUP_PREDICTOR, ALWAYS},
+    {"out_conv.4.bias", {TWO}, DVIT_INITIAL_ZERO, DVIT_GROUP_PREDICTOR, ALWAYS},
 };
 
 #define COUNT(rows) (sizeof(rows) / sizeof *(rows))
 
-static size_t size_of(enum size size, const struct dvit_config *config)
+static bool has(const struct dvit_config *c, enum when when)
 {
-    switch (size) {
-    case C:
-        return (size_t)config->dim;
-    case C3:
-        return 3 * (size_t)config->dim;
-    case M:
-        return (size_t)config->mlp;
-    case K:
-        return (size_t)config->classes;
-    case C_2:
-        return (size_t)config->dim / 2;
-    case C_4:
-        return (size_t)config->dim / 4;
-    case TWO:
-        return 2;
-    case NONE_:
+    switch (when) {
+    case PLAIN_STEM:
+        return c->stem_width == 0;
+    case CONVOLUTION_STEM:
+        return c->stem_width > 0;
+    case QKV_BIAS:
+        return c->qkv_bias;
+    case LAYER_SCALE:
+        return c->layer_scale;
+    case DISTILLED:
+        return c->distilled;
+    case CLASS_POOL:
+        return !c->mean_pool;
+    case MEAN_POOL:
+        return c->mean_pool;
+    case AUX_HEAD:
+        return c->aux_head;
+    case ALWAYS:
         break;
     }
-    return 0;
+    return true;
 }
 
-static struct dvit_parameter *append(struct dvit_parameters *p, enum dvit_parameter_group group,
-                                     enum dvit_initial initial, int rank, const size_t *shape)
+static size_t size_of(const struct dvit_config *c, enum size size)
 {
-    struct dvit_parameter *item = &p->items[p->count++];
-    *item = (struct dvit_parameter){.rank = rank, .initial = initial, .group = group};
-    item->count = 1;
-    for (int i = 0; i < rank; i++) {
-        item->shape[i] = shape[i];
-        item->count *= shape[i];
+    const int sizes[] = {
+        [END] = 0,
+        [ONE] = 1,
+        [TWO] = 2,
+        [THREE] = 3,
+        [SEVEN] = 7,
+        [C] = c->dim,
+        [C3] = 3 * c->dim,
+        [C_2] = c->dim / 2,
+        [C_4] = c->dim / 4,
+        [M] = c->mlp,
+        [K] = c->classes,
+        [TOKENS] = dvit_config_patches(c) + dvit_config_prefix(c),
+        [PATCH] = c->patch,
+        [HALF_PATCH] = c->patch / 2,
+        [STEM] = c->stem_width,
+    };
+    return (size_t)sizes[size];
+}
+
+/* The table being filled: first only counted, then written. */
+struct filling {
+    const struct dvit_config *config;
+    struct dvit_parameters *table;
+    bool counting;
+};
+
+static void append(struct filling *f, const struct row *row, const char *prefix, int index)
+{
+    struct dvit_parameters *table = f->table;
+    size_t position = table->count++;
+    if (f->counting)
+        return;
+    struct dvit_parameter *item = &table->items[position];
+    *item = (struct dvit_parameter){
+        .initial = row->initial, .group = row->group, .count = 1, .offset = table->floats};
+    for (; item->rank < 4 && row->shape[item->rank] != END; item->rank++) {
+        item->shape[item->rank] = size_of(f->config, row->shape[item->rank]);
+        item->count *= item->shape[item->rank];
     }
-    item->decays = rank > 1 && group != DVIT_GROUP_EMBEDDING;
-    item->offset = p->floats;
-    p->total += item->count;
-    p->floats += (item->count + 15) / 16 * 16;
-    return item;
+    if (index >= 0)
+        snprintf(item->name, sizeof item->name, "%s%d.%s", prefix, index, row->name);
+    else
+        snprintf(item->name, sizeof item->name, "%s", row->name);
+    item->decays = item->rank > 1 && item->group != DVIT_GROUP_EMBEDDING;
+    table->floats += (item->count + 15) / 16 * 16;
+    if (item->group != DVIT_GROUP_STATISTICS)
+        table->total += item->count;
 }
 
-static void append_rows(struct dvit_parameters *p, const struct dvit_config *config,
-                        enum dvit_parameter_group group, const struct row *rows, size_t count,
-                        const char *prefix, int index)
+/* Rows that the model has, named "<prefix><index>.<name>", or "<name>" where index is negative. */
+static void append_rows(struct filling *f, const struct row *rows, size_t count, const char *prefix,
+                        int index)
 {
-    for (size_t i = 0; i < count; i++) {
-        size_t shape[2] = {size_of(rows[i].shape[0], config), size_of(rows[i].shape[1], config)};
-        int rank = rows[i].shape[1] == NONE_ ? 1 : 2;
-        struct dvit_parameter *item = append(p, group, rows[i].initial, rank, shape);
-        if (index >= 0)
-            snprintf(item->name, sizeof item->name, "%s.%d.%s", prefix, index, rows[i].name);
-        else
-            snprintf(item->name, sizeof item->name, "%s", rows[i].name);
-    }
+    for (size_t i = 0; i < count; i++)
+        if (has(f->config, rows[i].when))
+            append(f, &rows[i], prefix, index);
 }
 
-static void append_embedding(struct dvit_parameters *p, const struct dvit_config *config)
+static void fill(struct filling *f)
 {
-    size_t dim = (size_t)config->dim, patch = (size_t)config->patch;
-    size_t tokens = (size_t)dvit_config_patches(config) + 1;
-    struct dvit_parameter *item;
-    item = append(p, DVIT_GROUP_EMBEDDING, DVIT_INITIAL_TRUNCATED_NORMAL, 3, (size_t[]){1, 1, dim});
-    snprintf(item->name, sizeof item->name, "cls_token");
-    item = append(p, DVIT_GROUP_EMBEDDING, DVIT_INITIAL_TRUNCATED_NORMAL, 3,
-                  (size_t[]){1, tokens, dim});
-    snprintf(item->name, sizeof item->name, "pos_embed");
-    item = append(p, DVIT_GROUP_BACKBONE, DVIT_INITIAL_TRUNCATED_NORMAL, 4,
-                  (size_t[]){dim, 3, patch, patch});
-    snprintf(item->name, sizeof item->name, "patch_embed.proj.weight");
-    item = append(p, DVIT_GROUP_BACKBONE, DVIT_INITIAL_ZERO, 1, (size_t[]){dim});
-    snprintf(item->name, sizeof item->name, "patch_embed.proj.bias");
+    f->table->count = 0;
+    append_rows(f, first_rows, COUNT(first_rows), NULL, -1);
+    for (int i = 1; i <= 3; i++)
+        append_rows(f, batch_norm_rows, COUNT(batch_norm_rows), "patch_embed.bn", i);
+    for (int i = 0; i < f->config->depth; i++)
+        append_rows(f, block_rows, COUNT(block_rows), "blocks.", i);
+    append_rows(f, last_rows, COUNT(last_rows), NULL, -1);
+    for (int s = 0; s < f->config->stages; s++)
+        append_rows(f, predictor_rows, COUNT(predictor_rows), "score_predictor.", s);
 }
 
 enum dvit_status dvit_parameters_create(struct dvit_parameters *out,
                                         const struct dvit_config *config, struct dvit_error *error)
 {
-    size_t count = 4 + (size_t)config->depth * COUNT(block_rows) + COUNT(norm_rows) +
-                   COUNT(head_rows) + (size_t)config->stages * COUNT(predictor_rows);
-    *out = (struct dvit_parameters){.items = calloc(count, sizeof *out->items)};
+    struct filling filling = {config, out, .counting = true};
+    *out = (struct dvit_parameters){0};
+    fill(&filling);
+    out->items = calloc(out->count, sizeof *out->items);
     if (!out->items)
         return dvit_error_set(error, DVIT_ERROR_MEMORY, "parameter table: out of memory");
-    append_embedding(out, config);
-    for (int i = 0; i < config->depth; i++)
-        append_rows(out, config, DVIT_GROUP_BACKBONE, block_rows, COUNT(block_rows), "blocks", i);
-    append_rows(out, config, DVIT_GROUP_BACKBONE, norm_rows, COUNT(norm_rows), NULL, -1);
-    append_rows(out, config, DVIT_GROUP_HEAD, head_rows, COUNT(head_rows), NULL, -1);
-    for (int s = 0; s < config->stages; s++)
-        append_rows(out, config, DVIT_GROUP_PREDICTOR, predictor_rows, COUNT(predictor_rows),
-                    "score_predictor", s);
+    filling.counting = false;
+    fill(&filling);
     return DVIT_OK;
 }
 

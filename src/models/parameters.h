@@ -15,13 +15,15 @@ enum dvit_initial {
     DVIT_INITIAL_ZERO,
     DVIT_INITIAL_ONE,
     DVIT_INITIAL_TRUNCATED_NORMAL, /* standard deviation .02 */
+    DVIT_INITIAL_SMALL,            /* 1e-4: layer scale, so that branches begin almost closed */
 };
 
 enum dvit_parameter_group {
-    DVIT_GROUP_BACKBONE,  /* everything but the next three */
+    DVIT_GROUP_BACKBONE,  /* everything but the next ones */
     DVIT_GROUP_HEAD,      /* trained at the backbone's rate; listed apart for reports */
-    DVIT_GROUP_EMBEDDING, /* class token and position embedding */
+    DVIT_GROUP_EMBEDDING, /* class and distillation token, position embedding */
     DVIT_GROUP_PREDICTOR,
+    DVIT_GROUP_STATISTICS, /* of batch norms: never trained, not counted as parameters */
 };
 
 struct dvit_parameter {
@@ -38,7 +40,7 @@ struct dvit_parameter {
 struct dvit_parameters {
     struct dvit_parameter *items;
     size_t count;
-    size_t total;  /* scalars */
+    size_t total;  /* scalars, statistics not counted */
     size_t floats; /* of the padded array that holds them all */
 };
 

@@ -13,6 +13,8 @@ static bool is_trained(const struct dvit_train_options *o, const struct dvit_par
 {
     if (item->group == DVIT_GROUP_PREDICTOR)
         return true;
+    if (item->group == DVIT_GROUP_STATISTICS)
+        return false;
     if (o->freeze_backbone)
         return false;
     return item->group != DVIT_GROUP_EMBEDDING || !o->freeze_embeddings;
