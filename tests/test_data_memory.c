@@ -46,16 +46,23 @@ char *__wrap_strdup(const char *text)
     return fails_now() ? NULL : __real_strdup(text);
 }
 
+/* How data sets are opened. */
+static const char *labels_file;
+static const struct dvit_class_names *classes;
+
 /* One epoch over `spec`, twice; the images it delivered are added to *images. */
 static enum dvit_status use(const char *spec, bool masks, size_t *images, struct dvit_error *error)
 {
+    struct dvit_dataset_options opening = dvit_dataset_options_default();
+    opening.labels_file = labels_file;
+    opening.classes = classes;
     struct dvit_loader_options options = dvit_loader_options_default();
     struct dvit_dataset *set = NULL;
     struct dvit_loader *loader = NULL;
     const struct dvit_batch *batch = NULL;
     enum dvit_status status = dvit_preprocess_preset("timm", 16, 16, &options.preprocess, error);
     if (status == DVIT_OK)
-        status = dvit_dataset_open(&set, spec, "val", NULL, error);
+        status = dvit_dataset_open(&set, spec, "val", &opening, error);
     options.workers = 0;
     options.batch = 4;
     options.want_masks = masks;
@@ -130,12 +137,36 @@ static void test_cifar(void **state)
     remove_tree(root);
 }
 
+/* Some of given classes, and labels from a list. */
+static void test_given_classes(void **state)
+{
+    static const char *const names[] = {"b", "a", "c"};
+    static const struct dvit_class_names three = {3, names, NULL};
+    char root[32], folder[64], list[64];
+    test_folder_create(root);
+    snprintf(folder, sizeof folder, "%s/val/a", root);
+    write_picture(folder, "0.ppm", 1);
+    write_picture(folder, "1.ppm", 2);
+    classes = &three;
+    sweep(root, false);
+    write_bytes(root, "list.txt", "a\n2\n", 4);
+    snprintf(list, sizeof list, "%s/list.txt", root);
+    labels_file = list;
+    sweep(folder, false);
+    classes = NULL;
+    write_bytes(root, "list.txt", "0\n2\n", 4);
+    sweep(folder, false);
+    labels_file = NULL;
+    remove_tree(root);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_scenes),
         cmocka_unit_test(test_folder),
         cmocka_unit_test(test_cifar),
+        cmocka_unit_test(test_given_classes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

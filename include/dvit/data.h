@@ -33,12 +33,25 @@ struct dvit_augment; /* random crops and flips; NULL wherever it is named means 
 
 struct dvit_dataset;
 
+/* Classes that labels shall be indices of, e.g. a model's. */
+struct dvit_class_names {
+    int count;                /* 1 … DVIT_MAX_CLASSES */
+    const char *const *names; /* [count]; NULL: they have none */
+    const char *const *ids;   /* [count] second names, e.g. ImageNet's "n01440764"; NULL: none */
+};
+
 struct dvit_dataset_options {
     size_t cache_bytes; /* decoded images kept in memory, first come, up to this; 0 = none;
                          * default 512 MiB */
     bool orient;        /* obey EXIF orientation; default false, as the field does for data sets */
     int scene_side;     /* builtin:scenes where the spec names no image=: pixels, 16 … 1024;
                          * default 64 */
+    /* Borrowed while the data set is opened: */
+    const char *labels_file; /* labels of a flat folder, see dvit_dataset_open; default NULL */
+    const struct dvit_class_names *classes; /* labels become indices of these: by name where each
+                                             * class of the data set bears a name or id of one, else
+                                             * by rank where none does and there are as many;
+                                             * default NULL: the data set's own classes */
 };
 DVIT_API struct dvit_dataset_options dvit_dataset_options_default(void);
 
@@ -48,10 +61,15 @@ DVIT_API struct dvit_dataset_options dvit_dataset_options_default(void);
  *                    sub-folders are the classes (both splits read the same images then).
  *                    Classes are the sub-folders' names in byte order; images are files named .jpg
  *                    .jpeg .png .ppm .pgm .bmp .webp in any case, in a class folder or deeper;
- * names with a leading dot are passed over. The content decides the decoder. FOLDER           with
- * CIFAR binary files: data_batch_1 … 5.bin, test_batch.bin and optional batches.meta.txt, or
- * train.bin, test.bin and optional fine_label_names.txt.
- *   builtin:scenes[,image=64][,classes=8][,train=4000][,val=1000][,seed=0]
+ *                    names with a leading dot are passed over. The content decides the decoder.
+ *   FOLDER           with options.labels_file: the images lie directly in FOLDER/<split> where that
+ *                    exists, else in FOLDER. The list is a text of one line per image: a class (the
+ *                    lines follow the images in byte order of their names), or a file name and a
+ *                    class parted by a tab, a comma or a blank. A class is an index from 0 or a
+ * name or id of options.classes; without those only indices are known, and there are as many
+ * classes as the highest says. FOLDER           with CIFAR binary files: data_batch_1 … 5.bin,
+ * test_batch.bin and optional batches.meta.txt, or train.bin, test.bin and optional
+ * fine_label_names.txt. builtin:scenes[,image=64][,classes=8][,train=4000][,val=1000][,seed=0]
  *                    cluttered backgrounds with one small object each, rendered on demand.
  * Errors: DVIT_ERROR_NOT_FOUND for a missing folder or split; DVIT_ERROR_FORMAT for a folder
  * without classes or images and for damaged CIFAR files; DVIT_ERROR_MISMATCH where train/ and val/
@@ -78,7 +96,8 @@ DVIT_API bool dvit_dataset_has_masks(const struct dvit_dataset *dataset);
 DVIT_API const char *dvit_dataset_fingerprint(const struct dvit_dataset *dataset);
 
 /* Things worth one line to the user, found while opening: files of unsupported kinds, classes
- * without images, missing CIFAR files. NULL past the last; borrowed. */
+ * without images, missing CIFAR files, classes matched in part or by rank. NULL past the last;
+ * borrowed. */
 DVIT_API const char *dvit_dataset_warning(const struct dvit_dataset *dataset, size_t index);
 /* Images read so far whose EXIF orientation asks for a turn (ignored unless options.orient). */
 DVIT_API size_t dvit_dataset_rotated(const struct dvit_dataset *dataset);

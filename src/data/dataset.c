@@ -12,6 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "data/class_lookup.h"
+
 #define FNV_OFFSET 0xcbf29ce484222325u /* FNV-1a, 64 bits */
 #define FNV_PRIME  0x100000001b3u
 
@@ -128,7 +130,28 @@ static enum dvit_status check_options(const struct dvit_dataset_options *options
         return dvit_error_set(error, DVIT_ERROR_ARGUMENT,
                               "data set: scene_side is %d, expected %d … %d", options->scene_side,
                               DVIT_SCENE_MIN_SIDE, DVIT_SCENE_MAX_SIDE);
+    if (options->classes &&
+        (options->classes->count < 1 || options->classes->count > DVIT_MAX_CLASSES))
+        return dvit_error_set(error, DVIT_ERROR_ARGUMENT,
+                              "data set: %d classes are given, expected 1 to %d",
+                              options->classes->count, DVIT_MAX_CLASSES);
     return DVIT_OK;
+}
+
+static enum dvit_status open_kind(struct dvit_dataset *dataset, const char *spec, const char *split,
+                                  struct dvit_error *error)
+{
+    bool is_builtin = strncmp(spec, "builtin:", 8) == 0;
+    if (dataset->options.labels_file && (is_builtin || dvit_dataset_is_cifar(spec)))
+        return dvit_error_set(error, DVIT_ERROR_ARGUMENT,
+                              "\"%s\": has labels of its own, \"%s\" is for a flat folder of "
+                              "images",
+                              spec, dataset->options.labels_file);
+    if (is_builtin)
+        return dvit_dataset_open_builtin(dataset, spec, split, error);
+    if (dvit_dataset_is_cifar(spec))
+        return dvit_dataset_open_cifar(dataset, spec, split, error);
+    return dvit_dataset_open_folder(dataset, spec, split, error);
 }
 
 /* What is only needed where images are decoded: nothing for resident pixels. */
@@ -163,12 +186,11 @@ enum dvit_status dvit_dataset_open(struct dvit_dataset **out, const char *spec, 
     if (!spec || !*spec)
         DVIT_FAIL(error, DVIT_ERROR_ARGUMENT,
                   "data set: no name given, expected a folder or builtin:scenes");
-    if (strncmp(spec, "builtin:", 8) == 0)
-        DVIT_TRY(dvit_dataset_open_builtin(dataset, spec, split, error));
-    else if (dvit_dataset_is_cifar(spec))
-        DVIT_TRY(dvit_dataset_open_cifar(dataset, spec, split, error));
-    else
-        DVIT_TRY(dvit_dataset_open_folder(dataset, spec, split, error));
+    DVIT_TRY(open_kind(dataset, spec, split, error));
+    if (dataset->options.classes && !dataset->options.labels_file)
+        DVIT_TRY(dvit_dataset_match_classes(dataset, spec, dataset->options.classes, error));
+    dataset->options.classes = NULL; /* borrowed for the opening only */
+    dataset->options.labels_file = NULL;
     DVIT_TRY(prepare_cache(dataset, error));
     snprintf(dataset->fingerprint, sizeof dataset->fingerprint, "%016" PRIx64, dataset->hash);
     *out = dataset;

@@ -58,6 +58,11 @@ enum dvit_status dvit_dataset_warn(struct dvit_dataset *dataset, struct dvit_err
                                    const char *format, ...) __attribute__((format(printf, 3, 4)));
 void dvit_dataset_hash(struct dvit_dataset *dataset, const void *data, size_t size);
 
+/* Labels for the items of a flat folder, sorted by name, from options.labels_file; `root_length`
+ * bytes of each item's name stand before the file's own. Sets the classes too. */
+enum dvit_status dvit_dataset_read_labels(struct dvit_dataset *dataset, size_t root_length,
+                                          struct dvit_error *error);
+
 /* The kinds. Each fills a zeroed data set (options are set) or fails; the caller frees. */
 enum dvit_status dvit_dataset_open_folder(struct dvit_dataset *dataset, const char *path,
                                           const char *split, struct dvit_error *error);

@@ -1,4 +1,5 @@
-/* Data sets that are folders: one sub-folder per class, images inside, nested as deep as you like.
+/* Data sets that are folders: one sub-folder per class, images inside, nested as deep as you like;
+ * or all images in one flat folder, whose labels then come from a list (label_list.c).
  *
  * Opening lists names and sizes only; whether a file is an image is found out when it is read.
  * Files whose names do not end like an image's are passed over, as are names with a leading dot. */
@@ -143,10 +144,10 @@ static enum dvit_status no_classes(const char *path, struct dvit_error *error)
                   "\"%s\": the folder is empty, expected one sub-folder per class", path);
     size_t images = 0;
     for (size_t i = 0; i < names.count; i++)
-        images += is_image_name(names.items[i]);
+        images += names.items[i][0] != '.' && is_image_name(names.items[i]);
     DVIT_FAIL(error, DVIT_ERROR_FORMAT,
               "\"%s\": no class folders, expected one sub-folder per class; it has %zu images "
-              "directly inside",
+              "directly inside, which need a list of their labels",
               path, images);
 done:
     dvit_names_free(&names);
@@ -209,6 +210,17 @@ done:
     return status;
 }
 
+static enum dvit_status warn_unsupported(struct dvit_dataset *dataset, const struct survey *survey,
+                                         const char *base, struct dvit_error *error)
+{
+    if (survey->unsupported == 0)
+        return DVIT_OK;
+    return dvit_dataset_warn(dataset, error,
+                             "\"%s\": %zu files of kinds dvit does not read are passed over, the "
+                             "first is \"%s\"",
+                             base, survey->unsupported, survey->first_unsupported);
+}
+
 static enum dvit_status add_classes(struct dvit_dataset *dataset, struct survey *survey,
                                     const char *base, const struct dvit_names *classes,
                                     struct dvit_error *error)
@@ -230,11 +242,7 @@ static enum dvit_status add_classes(struct dvit_dataset *dataset, struct survey 
         if (dataset->size == before && empty++ == 0)
             first_empty = classes->items[i];
     }
-    if (survey->unsupported)
-        DVIT_TRY(dvit_dataset_warn(dataset, error,
-                                   "\"%s\": %zu files of kinds dvit does not read are passed over, "
-                                   "the first is \"%s\"",
-                                   base, survey->unsupported, survey->first_unsupported));
+    DVIT_TRY(warn_unsupported(dataset, survey, base, error));
     if (dataset->size == 0)
         DVIT_FAIL(error, DVIT_ERROR_FORMAT,
                   "\"%s\": no images in its %zu class folders (expected .jpg .jpeg .png .ppm .pgm "
@@ -248,6 +256,49 @@ done:
     return status;
 }
 
+/* Images that lie directly in `base`, in byte order of their names, with the labels of a list. */
+static enum dvit_status add_flat(struct dvit_dataset *dataset, struct survey *survey,
+                                 const char *base, struct dvit_error *error)
+{
+    enum dvit_status status = DVIT_OK;
+    struct dvit_names names = {0};
+    char *path = NULL;
+    DVIT_TRY(dvit_folder_list(base, &names, error));
+    for (size_t i = 0; i < names.count; i++) {
+        struct stat info = {0};
+        if (names.items[i][0] == '.')
+            continue;
+        free(path);
+        path = dvit_path_join(base, names.items[i]);
+        if (!path)
+            DVIT_FAIL(error, DVIT_ERROR_MEMORY, "\"%s\": out of memory", base);
+        if (stat(path, &info) == 0 && !S_ISREG(info.st_mode))
+            continue;
+        DVIT_TRY(add_file(dataset, survey, path, names.items[i], 0, (uint64_t)info.st_size, error));
+    }
+    DVIT_TRY(warn_unsupported(dataset, survey, base, error));
+    if (dataset->size == 0)
+        DVIT_FAIL(error, DVIT_ERROR_FORMAT,
+                  "\"%s\": no images directly in the folder, expected those of the list \"%s\"",
+                  base, dataset->options.labels_file);
+    DVIT_TRY(dvit_dataset_read_labels(dataset, survey->root_length, error));
+done:
+    free(path);
+    dvit_names_free(&names);
+    return status;
+}
+
+/* The folder of the split where there is one, else `path` itself; malloc'ed, NULL without memory.
+ */
+static char *flat_base(const char *path, const char *split)
+{
+    char *inner = dvit_path_join(path, split);
+    if (!inner || dvit_folder_exists(inner))
+        return inner;
+    free(inner);
+    return strdup(path);
+}
+
 enum dvit_status dvit_dataset_open_folder(struct dvit_dataset *dataset, const char *path,
                                           const char *split, struct dvit_error *error)
 {
@@ -255,17 +306,26 @@ enum dvit_status dvit_dataset_open_folder(struct dvit_dataset *dataset, const ch
     struct dvit_names classes = {0};
     struct survey survey = {0};
     char *base = NULL;
+    bool is_flat = dataset->options.labels_file != NULL;
     if (dvit_file_exists(path))
         DVIT_FAIL(error, DVIT_ERROR_FORMAT,
                   "\"%s\": is a file, expected a folder (unpack an archive first)", path);
     if (!dvit_folder_exists(path))
         DVIT_FAIL(error, DVIT_ERROR_NOT_FOUND, "\"%s\": no such folder", path);
-    DVIT_TRY(find_split(path, split, &base, &classes, error));
-    if (classes.count == 0)
+    if (is_flat)
+        base = flat_base(path, split);
+    else
+        DVIT_TRY(find_split(path, split, &base, &classes, error));
+    if (!base)
+        DVIT_FAIL(error, DVIT_ERROR_MEMORY, "\"%s\": out of memory", path);
+    if (!is_flat && classes.count == 0)
         DVIT_TRY(no_classes(base, error));
     survey.root_length = strlen(base) + (base[strlen(base) - 1] != '/');
     dataset->read = read_file;
-    DVIT_TRY(add_classes(dataset, &survey, base, &classes, error));
+    if (is_flat)
+        DVIT_TRY(add_flat(dataset, &survey, base, error));
+    else
+        DVIT_TRY(add_classes(dataset, &survey, base, &classes, error));
 done:
     free(base);
     free(survey.first_unsupported);
