@@ -36,6 +36,34 @@ static void preprocess_is_exact(void **state)
     assert_true(for_each_golden("preprocess.txt", check_preprocess) >= 100);
 }
 
+static void other_filters_and_squashed_crops_are_the_steps_they_name(void **state)
+{
+    (void)state;
+    struct dvit_error error;
+    struct dvit_image in = noise_image(61, 37, 5), squashed, expected, got;
+    const struct dvit_preprocess bilinear_crop = {.fit = DVIT_FIT_SQUASH,
+                                                  .resize_side = 36,
+                                                  .crop_width = 32,
+                                                  .crop_height = 28,
+                                                  .bilinear = true};
+    const struct dvit_preprocess bilinear = {
+        .fit = DVIT_FIT_SQUASH, .crop_width = 32, .crop_height = 28, .bilinear = true};
+    struct dvit_box box = dvit_image_centre_box(36, 36, 32, 28);
+    assert_ok(dvit_image_resize(&squashed, &in, 36, 36, DVIT_FILTER_BILINEAR, &error), &error);
+    assert_ok(dvit_image_crop(&expected, &squashed, box, &error), &error);
+    assert_ok(dvit_preprocess_geometry(&bilinear_crop, &in, &got, &error), &error);
+    assert_memory_equal(got.pixels, expected.pixels, 3 * 32 * 28);
+    dvit_image_free(&got);
+    dvit_image_free(&expected);
+    dvit_image_free(&squashed);
+    assert_ok(dvit_image_resize(&expected, &in, 32, 28, DVIT_FILTER_BILINEAR, &error), &error);
+    assert_ok(dvit_preprocess_geometry(&bilinear, &in, &got, &error), &error);
+    assert_memory_equal(got.pixels, expected.pixels, 3 * 32 * 28);
+    dvit_image_free(&got);
+    dvit_image_free(&expected);
+    dvit_image_free(&in);
+}
+
 static void check_crop(const char *line)
 {
     int width, height, to_width, to_height;
@@ -239,11 +267,17 @@ static void create_checks_its_sides(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(preprocess_is_exact),         cmocka_unit_test(centre_crop_is_exact),
-        cmocka_unit_test(presets_are_the_papers),      cmocka_unit_test(none_demands_the_size),
-        cmocka_unit_test(small_images_pass_unchanged), cmocka_unit_test(extreme_aspect_ratios_fit),
-        cmocka_unit_test(short_side_rounds_down),      cmocka_unit_test(crops_outside_are_black),
-        cmocka_unit_test(flip_swaps_left_and_right),   cmocka_unit_test(turns_undo_each_other),
+        cmocka_unit_test(preprocess_is_exact),
+        cmocka_unit_test(other_filters_and_squashed_crops_are_the_steps_they_name),
+        cmocka_unit_test(centre_crop_is_exact),
+        cmocka_unit_test(presets_are_the_papers),
+        cmocka_unit_test(none_demands_the_size),
+        cmocka_unit_test(small_images_pass_unchanged),
+        cmocka_unit_test(extreme_aspect_ratios_fit),
+        cmocka_unit_test(short_side_rounds_down),
+        cmocka_unit_test(crops_outside_are_black),
+        cmocka_unit_test(flip_swaps_left_and_right),
+        cmocka_unit_test(turns_undo_each_other),
         cmocka_unit_test(create_checks_its_sides),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -80,18 +80,20 @@ DVIT_API int dvit_config_kept(const struct dvit_config *config, double keep, int
 /* How an evaluation image becomes the network's input. */
 enum dvit_fit {
     DVIT_FIT_CROP,   /* resize the short side to resize_side, centre crop */
-    DVIT_FIT_SQUASH, /* resize both sides to the crop's, ignoring the aspect ratio */
+    DVIT_FIT_SQUASH, /* resize both sides to resize_side, ignoring the aspect ratio, centre crop;
+                        where resize_side is 0, resize to the crop's sides */
     DVIT_FIT_NONE,   /* the image must already have the crop's size */
 };
 
 struct dvit_preprocess {
     char name[32]; /* of the preset, or "custom" */
     enum dvit_fit fit;
-    int resize_side; /* pixels; short side before the crop; 0 where unused */
+    int resize_side; /* pixels; short side (squash: both) before the crop; 0 where unused */
     int crop_width;  /* pixels: the network's input */
     int crop_height;
     float mean[3]; /* of RGB in 0 … 1 */
     float std[3];
+    bool bilinear; /* the filter of resizing is bilinear (Hugging Face's ViT), else bicubic */
 };
 
 /* Preset preprocessing for a network input of width × height pixels, side being the longer of them:

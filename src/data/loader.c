@@ -110,7 +110,7 @@ static bool fits_already(const struct dvit_preprocess *preprocess, const struct 
 {
     int shorter = image->width < image->height ? image->width : image->height;
     return image->width == preprocess->crop_width && image->height == preprocess->crop_height &&
-           (preprocess->fit != DVIT_FIT_CROP || preprocess->resize_side == shorter);
+           preprocess->resize_side == (preprocess->fit == DVIT_FIT_CROP ? shorter : 0);
 }
 
 static enum dvit_status make_image(struct dvit_loader *loader, struct slot *slot, int place,

@@ -79,22 +79,25 @@ done:
     return status;
 }
 
-/* Resize on the short side and centre crop; only what the crop shows is computed. */
-static enum dvit_status fit_crop(const struct dvit_preprocess *preprocess,
+static enum dvit_filter filter_of(const struct dvit_preprocess *preprocess)
+{
+    return preprocess->bilinear ? DVIT_FILTER_BILINEAR : DVIT_FILTER_BICUBIC;
+}
+
+/* Resize to width × height and centre crop; only what the crop shows is computed. */
+static enum dvit_status fit_crop(const struct dvit_preprocess *preprocess, int width, int height,
                                  const struct dvit_image *in, struct dvit_image *out,
                                  struct dvit_error *error)
 {
     enum dvit_status status = DVIT_OK;
     struct dvit_image resized = {0};
     struct dvit_box all = {0, 0, in->width, in->height};
-    int width, height;
-    dvit_image_short_side(in->width, in->height, preprocess->resize_side, &width, &height);
     struct dvit_box crop =
         dvit_image_centre_box(width, height, preprocess->crop_width, preprocess->crop_height);
     if (crop.x >= 0 && crop.y >= 0)
-        return dvit_image_resize_window(out, in, all, width, height, crop, DVIT_FILTER_BICUBIC,
+        return dvit_image_resize_window(out, in, all, width, height, crop, filter_of(preprocess),
                                         error);
-    DVIT_TRY(dvit_image_resize(&resized, in, width, height, DVIT_FILTER_BICUBIC, error));
+    DVIT_TRY(dvit_image_resize(&resized, in, width, height, filter_of(preprocess), error));
     DVIT_TRY(dvit_image_crop(out, &resized, crop, error));
 done:
     dvit_image_free(&resized);
@@ -108,10 +111,15 @@ enum dvit_status dvit_preprocess_geometry(const struct dvit_preprocess *preproce
     enum dvit_status status = DVIT_OK;
     *out = (struct dvit_image){0};
     int width = preprocess->crop_width, height = preprocess->crop_height;
-    if (preprocess->fit == DVIT_FIT_CROP)
-        return fit_crop(preprocess, in, out, error);
+    int side = preprocess->resize_side, short_width, short_height;
+    if (preprocess->fit == DVIT_FIT_CROP) {
+        dvit_image_short_side(in->width, in->height, side, &short_width, &short_height);
+        return fit_crop(preprocess, short_width, short_height, in, out, error);
+    }
+    if (preprocess->fit == DVIT_FIT_SQUASH && side > 0)
+        return fit_crop(preprocess, side, side, in, out, error);
     if (preprocess->fit == DVIT_FIT_SQUASH)
-        return dvit_image_resize(out, in, width, height, DVIT_FILTER_BICUBIC, error);
+        return dvit_image_resize(out, in, width, height, filter_of(preprocess), error);
     if (preprocess->fit != DVIT_FIT_NONE)
         DVIT_FAIL(error, DVIT_ERROR_ARGUMENT, "preprocessing fit is %d, must be 0 to 2",
                   (int)preprocess->fit);

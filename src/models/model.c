@@ -54,6 +54,7 @@ void dvit_model_free(struct dvit_model *model)
     for (int k = 0; model->labels && k < model->config.classes; k++)
         free(model->labels[k]);
     free(model->labels);
+    dvit_notes_free(&model->notes);
     dvit_parameters_free(&model->parameters);
     dvit_arena_free(&model->arena);
     free(model);
@@ -173,6 +174,11 @@ const struct dvit_config *dvit_model_config(const struct dvit_model *model)
 const struct dvit_preprocess *dvit_model_preprocess(const struct dvit_model *model)
 {
     return &model->preprocess;
+}
+
+const char *dvit_model_note(const struct dvit_model *model, size_t index)
+{
+    return index < model->notes.count ? model->notes.items[index] : NULL;
 }
 
 const char *dvit_model_label(const struct dvit_model *model, int class_index)

@@ -4,6 +4,7 @@
 
 #include "base/arena.h"
 #include "dvit/model.h"
+#include "models/notes.h"
 #include "models/parameters.h"
 
 struct dvit_model {
@@ -13,6 +14,7 @@ struct dvit_model {
     struct dvit_arena arena;
     float *weights; /* [parameters.floats], 64-byte aligned tensors */
     char **labels;  /* [classes] */
+    struct dvit_notes notes;
 };
 
 /* A model of this shape with all weights 0, default preprocessing and numbered labels. */

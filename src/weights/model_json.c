@@ -40,11 +40,11 @@ static const char *const fit_names[] = {
 
 char *dvit_preprocess_to_json(const struct dvit_preprocess *p)
 {
-    return dump(json_pack("{s:s, s:s, s:i, s:i, s:i, s:[f,f,f], s:[f,f,f]}", "name", p->name, "fit",
-                          fit_names[p->fit], "resize_side", p->resize_side, "crop_width",
+    return dump(json_pack("{s:s, s:s, s:i, s:i, s:i, s:[f,f,f], s:[f,f,f], s:b}", "name", p->name,
+                          "fit", fit_names[p->fit], "resize_side", p->resize_side, "crop_width",
                           p->crop_width, "crop_height", p->crop_height, "mean", (double)p->mean[0],
                           (double)p->mean[1], (double)p->mean[2], "std", (double)p->std[0],
-                          (double)p->std[1], (double)p->std[2]));
+                          (double)p->std[1], (double)p->std[2], "bilinear", p->bilinear));
 }
 
 char *dvit_labels_to_json(char *const *labels, int count)
@@ -188,6 +188,7 @@ enum dvit_status dvit_preprocess_from_json(const char *text, struct dvit_preproc
     json_error_t problem;
     const char *name, *fit;
     double mean[3], std[3];
+    int bilinear = false; /* files from before the choice existed are silent about it */
     struct dvit_preprocess p = {0};
     static const char *const keys[] = {"resize_side", "crop_width", "crop_height"};
     int *const fields[] = {&p.resize_side, &p.crop_width, &p.crop_height};
@@ -195,9 +196,11 @@ enum dvit_status dvit_preprocess_from_json(const char *text, struct dvit_preproc
     enum dvit_status status = load(text, "preprocessing", &root, error);
     if (status != DVIT_OK)
         return status;
-    if (json_unpack_ex(root, &problem, JSON_STRICT, "{s:s, s:s, s:I, s:I, s:I, s:[FFF], s:[FFF]}",
-                       "name", &name, "fit", &fit, keys[0], &v[0], keys[1], &v[1], keys[2], &v[2],
-                       "mean", &mean[0], &mean[1], &mean[2], "std", &std[0], &std[1], &std[2]) != 0)
+    if (json_unpack_ex(root, &problem, JSON_STRICT,
+                       "{s:s, s:s, s:I, s:I, s:I, s:[FFF], s:[FFF], s?:b}", "name", &name, "fit",
+                       &fit, keys[0], &v[0], keys[1], &v[1], keys[2], &v[2], "mean", &mean[0],
+                       &mean[1], &mean[2], "std", &std[0], &std[1], &std[2], "bilinear",
+                       &bilinear) != 0)
         return unpack_failed(root, &problem, "preprocessing", error);
     DVIT_TRY(narrow("preprocessing", keys, v, fields, sizeof keys / sizeof *keys, error));
     int known = (int)(sizeof fit_names / sizeof *fit_names), found = 0;
@@ -207,6 +210,7 @@ enum dvit_status dvit_preprocess_from_json(const char *text, struct dvit_preproc
         DVIT_FAIL(error, DVIT_ERROR_FORMAT, "preprocessing: unknown fit \"%.40s\"", fit);
     p.fit = (enum dvit_fit)found;
     snprintf(p.name, sizeof p.name, "%s", name);
+    p.bilinear = bilinear;
     for (int i = 0; i < 3; i++) {
         p.mean[i] = (float)mean[i];
         p.std[i] = (float)std[i];
