@@ -38,7 +38,8 @@ def check_batch_norm():
     torch.manual_seed(1)
     x, name = torch.randn(3, 4, 5, 6, dtype=F64), "bn"
     params = {"bn.weight": torch.rand(4, dtype=F64), "bn.bias": torch.rand(4, dtype=F64),
-              "bn.running_mean": torch.rand(4, dtype=F64), "bn.running_var": torch.rand(4, dtype=F64)}
+              "bn.running_mean": torch.rand(4, dtype=F64),
+              "bn.running_var": torch.rand(4, dtype=F64)}
     for training in (True, False):
         mean, var = params["bn.running_mean"].clone(), params["bn.running_var"].clone()
         theirs = F.batch_norm(x, mean, var, params["bn.weight"], params["bn.bias"], training, 0.1)

@@ -132,7 +132,8 @@ def training(config, inputs):
     terms = published.losses(config, student, teacher, inputs["targets"])
     grads = gradients(terms["total"], leaves | {"pixels": pixels})
     keys = ("stage.", "block.", "class", "distillation", "aux", "norm", "residual")
-    out = {"labels": inputs["labels"], "targets": inputs["targets"], "masked.noise": inputs["noise"]}
+    out = {"labels": inputs["labels"], "targets": inputs["targets"],
+           "masked.noise": inputs["noise"]}
     out |= prefixed("masked.", {n: t for n, t in student.items() if n.startswith(keys)})
     out |= prefixed("teacher.", {n: t for n, t in teacher.items() if n in (*keys, "logits")})
     out |= prefixed("loss.", {n: t.reshape(1) for n, t in terms.items()})

@@ -266,8 +266,10 @@ def forward_masked(params, config, pixels, noise, running=None):
     return finish(params, config, x, decision, trace)
 
 
-def forward_pruned(params, config, pixels):
-    """The inference forward; stage.s.kept and stage.s.log_p as in vit_reference.py."""
+def forward_pruned(params, config, pixels, forced=None):
+    """The inference forward; stage.s.kept and stage.s.log_p as in vit_reference.py.
+
+    forced: kept patches per stage [S][B][k] to take instead of the best ones."""
     trace = {}
     x = embed(params, config, pixels, None, trace)
     present = torch.arange(config.patches).expand(len(x), -1)
@@ -278,6 +280,9 @@ def forward_pruned(params, config, pixels):
             log_p = ref.predictor(params, s, patches, torch.ones_like(patches[..., 0]))
             order = torch.sort(log_p[..., 0], descending=True, stable=True).indices
             chosen = order[:, :config.kept(s)].sort(-1).values
+            if forced is not None:
+                chosen = torch.searchsorted(present.contiguous(), forced[s].contiguous())
+            trace[f"present.{s}"] = present  # before the cut
             present = present.gather(1, chosen)
             patches = patches.gather(1, chosen[..., None].expand(-1, -1, config.dim))
             x = torch.cat([x[:, :config.prefix], patches], 1)

@@ -48,7 +48,8 @@ def optimizer_state(state):
 def dynamicvit(state, config, path):
     """A training checkpoint of the DynamicViT repository."""
     args = argparse.Namespace(model="deit-s", base_rate=config.keep, input_size=config.image_width,
-                              lr=1e-3, epochs=30, distill=True, output_dir=pathlib.PurePosixPath("out"))
+                              lr=1e-3, epochs=30, distill=True,
+                              output_dir=pathlib.PurePosixPath("out"))
     return save_torch(path, {"model": state, "optimizer": optimizer_state(state), "epoch": 29,
                              "scaler": {}, "args": args})
 
