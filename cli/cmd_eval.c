@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "dvit/eval.h"
+#include "eval_details.h"
 #include "json_lines.h"
 #include "throughput.h"
 #include "workbench.h"
@@ -20,22 +21,57 @@ struct job {
     const struct cli_options *options;
     struct dvit_model **models; /* [options->models.count] */
     struct dvit_dataset *set;
-    int side;              /* of rendered scenes in `set` */
+    const struct dvit_model *set_for; /* the model whose class indices the labels of `set` are */
+    bool told_of_turns;
     struct entry *entries; /* [count] */
     int count;
     struct cli_lane *lanes; /* [count] */
 };
 
-/* Rendered scenes come in the model's own size; other data sets are opened once. */
-static int open_data(struct job *job, int side)
+/* Tells what `former`, the data set as the model before had it, did not tell yet. */
+static void tell_warnings(const struct dvit_dataset *set, const struct dvit_dataset *former)
 {
-    bool rendered = strncmp(job->options->data, "builtin:", 8) == 0;
-    if (job->set && (!rendered || side == job->side))
+    const char *warning, *told;
+    for (size_t i = 0; (warning = dvit_dataset_warning(set, i)) != NULL; i++) {
+        bool is_new = true;
+        for (size_t j = 0; former && (told = dvit_dataset_warning(former, j)) != NULL; j++)
+            is_new = is_new && strcmp(warning, told) != 0;
+        if (is_new)
+            cli_note("warning: %s", warning);
+    }
+}
+
+/* Labels are indices of one model's classes, and rendered scenes come in one model's size: the data
+ * set is opened for each model. */
+static int open_data(struct job *job, const struct dvit_model *model)
+{
+    struct dvit_error error = {0};
+    struct dvit_dataset_options options = dvit_dataset_options_default();
+    struct dvit_dataset *set = NULL;
+    if (job->set_for == model)
         return CLI_EXIT_OK;
+    options.scene_side = dvit_model_config(model)->image_width;
+    options.orient = job->options->orient;
+    options.labels_file = job->options->labels_file;
+    if (dvit_dataset_open_for(&set, model, job->options->data, job->options->split, &options,
+                              &error) != DVIT_OK)
+        return cli_fail(&error);
+    tell_warnings(set, job->set);
     dvit_dataset_free(job->set);
-    job->set = NULL;
-    job->side = side;
-    return cli_dataset_open(&job->set, job->options->data, job->options->split, side, true);
+    job->set = set;
+    job->set_for = model;
+    return CLI_EXIT_OK;
+}
+
+static void tell_turns(struct job *job)
+{
+    size_t turned = dvit_dataset_rotated(job->set);
+    if (turned == 0 || job->options->orient || job->told_of_turns)
+        return;
+    cli_note("warning: %zu images ask for a turn (EXIF orientation) and were read as stored; "
+             "--exif turns them",
+             turned);
+    job->told_of_turns = true;
 }
 
 static int evaluate_entry(struct job *job, struct entry *entry)
@@ -44,14 +80,17 @@ static int evaluate_entry(struct job *job, struct entry *entry)
     struct dvit_evaluate_options options = {.batch = job->options->batch,
                                             .workers = job->options->workers,
                                             .strict = job->options->strict,
-                                            .limit = (size_t)job->options->limit};
+                                            .limit = (size_t)job->options->limit,
+                                            .want_predictions = true};
     struct cli_counter counter = {.what = entry->name};
-    int code = open_data(job, dvit_model_config(entry->model)->image_width);
+    int code = open_data(job, entry->model);
     if (code != CLI_EXIT_OK)
         return code;
     enum dvit_status status = dvit_evaluate(entry->session, entry->model, job->set, &options,
                                             cli_progress_count, &counter, &entry->result, &error);
     cli_progress_clear();
+    if (status == DVIT_OK)
+        tell_turns(job);
     return status == DVIT_OK ? CLI_EXIT_OK : cli_fail(&error);
 }
 
@@ -99,7 +138,7 @@ static void json_shares(struct cli_json *json, const char *name, const double *s
     cli_json_close(json, ']');
 }
 
-static void print_json(const struct job *job, const struct entry *entry)
+static int print_json(const struct job *job, const struct entry *entry)
 {
     const struct dvit_evaluation *result = &entry->result;
     struct dvit_session_info info = dvit_session_describe(entry->session);
@@ -132,7 +171,9 @@ static void print_json(const struct job *job, const struct entry *entry)
     cli_json_integer(&json, "batch", job->options->batch);
     cli_json_integer(&json, "threads", info.threads);
     cli_json_string(&json, "precision", "f32");
+    int code = job->options->per_class ? cli_json_details(&json, &entry->result) : CLI_EXIT_OK;
     cli_json_end(&json);
+    return code;
 }
 
 static void add_shares(struct dvit_table *table, const double *shares, int count)
@@ -186,26 +227,96 @@ static int print_table(const struct job *job)
     return cli_table_print(table);
 }
 
-static int run_job(struct job *job)
+static int print_results(const struct job *job)
 {
     int code = CLI_EXIT_OK;
+    if (job->options->json) {
+        for (int i = 0; code == CLI_EXIT_OK && i < job->count; i++)
+            code = print_json(job, &job->entries[i]);
+        return code;
+    }
+    code = print_table(job);
+    for (int i = 0; code == CLI_EXIT_OK && job->options->per_class && i < job->count; i++) {
+        const struct entry *entry = &job->entries[i];
+        printf("\n");
+        cli_print_plain(entry->name);
+        printf(" at keep ratio %g\n", dvit_session_describe(entry->session).keep);
+        code = cli_print_details(&entry->result);
+    }
+    return code;
+}
+
+/* What can be known to fail is said before the work. */
+static int check_files(const struct cli_options *options)
+{
+    struct dvit_error error = {0};
+    int code = CLI_EXIT_OK;
+    if (options->confusion && (options->models.count > 1 || options->keeps.count > 1)) {
+        cli_error("eval: --confusion is one matrix, give one --model and one --keep");
+        return CLI_EXIT_USAGE;
+    }
+    if (options->confusion && options->predictions &&
+        strcmp(options->confusion, options->predictions) == 0) {
+        cli_error("eval: --confusion and --predictions name the same file");
+        return CLI_EXIT_USAGE;
+    }
+    if (options->predictions && dvit_predictions_check(options->predictions, &error) != DVIT_OK)
+        return cli_fail(&error);
+    if (options->predictions)
+        code = cli_check_file(options->predictions);
+    if (code == CLI_EXIT_OK && options->confusion)
+        code = cli_check_file(options->confusion);
+    return code;
+}
+
+static int write_predictions(const struct job *job)
+{
+    struct dvit_error error = {0};
+    struct dvit_evaluated *evaluated = calloc((size_t)job->count, sizeof *evaluated);
+    if (!evaluated) {
+        cli_error("out of memory");
+        return CLI_EXIT_FAILURE;
+    }
+    for (int i = 0; i < job->count; i++)
+        evaluated[i] =
+            (struct dvit_evaluated){.model = job->entries[i].name,
+                                    .keep = dvit_session_describe(job->entries[i].session).keep,
+                                    .evaluation = &job->entries[i].result};
+    enum dvit_status status =
+        dvit_predictions_write(job->options->predictions, job->set, evaluated, job->count, &error);
+    free(evaluated);
+    return status == DVIT_OK ? CLI_EXIT_OK : cli_fail(&error);
+}
+
+static int write_files(const struct job *job)
+{
+    struct dvit_error error = {0};
+    int code = job->options->predictions ? write_predictions(job) : CLI_EXIT_OK;
+    if (code == CLI_EXIT_OK && job->options->confusion &&
+        dvit_evaluation_write_confusion(job->options->confusion, &job->entries[0].result, &error) !=
+            DVIT_OK)
+        code = cli_fail(&error);
+    return code;
+}
+
+static int run_job(struct job *job)
+{
+    int code = check_files(job->options);
     for (int i = 0; code == CLI_EXIT_OK && i < job->options->models.count; i++)
         code = open_model_entries(job, i);
     for (int i = 0; code == CLI_EXIT_OK && i < job->count; i++)
         code = evaluate_entry(job, &job->entries[i]);
     if (code == CLI_EXIT_OK)
+        code = write_files(job);
+    if (code == CLI_EXIT_OK)
         code = measure_speeds(job);
+    if (code == CLI_EXIT_OK)
+        code = print_results(job);
     if (code != CLI_EXIT_OK)
         return code;
-    if (job->options->json)
-        for (int i = 0; i < job->count; i++)
-            print_json(job, &job->entries[i]);
-    else
-        code = print_table(job);
     const struct dvit_evaluation *result = &job->entries[0].result;
-    if (code == CLI_EXIT_OK)
-        code = cli_skipped(result->skipped, result->images + result->skipped);
-    return code;
+    cli_note_unread(result);
+    return cli_skipped(result->skipped, result->images + result->skipped);
 }
 
 int cli_cmd_eval(const struct cli_options *options)
@@ -221,8 +332,10 @@ int cli_cmd_eval(const struct cli_options *options)
         code = run_job(&job);
     else
         cli_error("out of memory");
-    for (int i = 0; i < job.count; i++)
+    for (int i = 0; i < job.count; i++) {
         dvit_session_free(job.entries[i].session);
+        dvit_evaluation_free(&job.entries[i].result);
+    }
     for (size_t i = 0; job.models && i < models; i++)
         dvit_model_free(job.models[i]);
     dvit_dataset_free(job.set);

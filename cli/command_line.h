@@ -40,11 +40,14 @@ struct cli_options {
     struct cli_texts models;
     const char *data;
     const char *split;
+    const char *labels_file;
     const char *out;
     const char *teacher;
     const char *picture;
     const char *gallery;
     const char *preview;
+    const char *predictions;
+    const char *confusion;
     const char *cpu;
     uint64_t seed;
     int batch;
@@ -65,6 +68,8 @@ struct cli_options {
     bool strict;
     bool logits;
     bool exif;
+    bool orient;
+    bool per_class;
     bool check;
     bool man;
     bool completion;

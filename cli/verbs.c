@@ -37,7 +37,11 @@ const struct cli_verb cli_verbs[] = {
         {"eval", "", 0, 0, "accuracy, cost and speed of models over a data set",
          "Runs each model at each keep ratio over the data set and prints one table. The speed of "
          "the models alone is then measured in turn, in rounds, so that the speed-ups (against "
-         "the first row) are fair.\n",
+         "the first row) are fair.\n"
+         "The class folders of --data may be some of the model's classes: they are known by the "
+         "model's labels, or by ImageNet ids (n01440764) where it is a model of ImageNet-1k. Where "
+         "no name is known, as many folders as classes are matched by rank in byte order. A flat "
+         "folder of images takes its labels from --labels-file.\n",
          "dvit eval --model runs/keep07/best.safetensors --data builtin:scenes --keep 1,0.7",
          cli_cmd_eval},
     [VERB_CLASSIFY] =
