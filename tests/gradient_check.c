@@ -108,7 +108,7 @@ int check_input(struct check *c, enum dvit_rows rows, size_t width, enum check_f
         return value;
     struct dvit_op op = {.class = &tap,
                          .inputs = {value, DVIT_NONE, DVIT_NONE, DVIT_NONE},
-                         .parameters = {DVIT_NONE, DVIT_NONE}};
+                         .parameters = {DVIT_NONE, DVIT_NONE, DVIT_NONE}};
     dvit_build_op(&c->builder, "tap", &op);
     if (c->variant == CHECK_CONSUMED_BEFORE) {
         check_weigh(c, value);
@@ -138,7 +138,7 @@ void check_weigh(struct check *c, int value)
     int weights = append_input(c, weighed.rows, weighed.width, FILL_FIXED)->value;
     struct dvit_op op = {.class = &weighted_sum,
                          .inputs = {value, weights, DVIT_NONE, DVIT_NONE},
-                         .parameters = {DVIT_NONE, DVIT_NONE}};
+                         .parameters = {DVIT_NONE, DVIT_NONE, DVIT_NONE}};
     dvit_build_op(&c->builder, "weighted sum", &op);
 }
 

@@ -12,7 +12,7 @@ enum { C = 8, K = 5 };
 /* --- cases -------------------------------------------------------------------------------- */
 
 static const struct dvit_op no_operands = {.inputs = {DVIT_NONE, DVIT_NONE, DVIT_NONE, DVIT_NONE},
-                                           .parameters = {DVIT_NONE, DVIT_NONE}};
+                                           .parameters = {DVIT_NONE, DVIT_NONE, DVIT_NONE}};
 
 static void build_embed(struct check *c)
 {
@@ -187,7 +187,7 @@ static void build_select_first(struct check *c)
 static void build_class_token(struct check *c)
 {
     struct dvit_op op = no_operands;
-    op.class = &dvit_op_class_token;
+    op.class = &dvit_op_token;
     op.inputs[0] = check_input(c, DVIT_ROWS_TOKENS, C, FILL_FREE);
     check_weigh(c, dvit_build_op(&c->builder, "class token", &op));
 }

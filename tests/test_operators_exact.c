@@ -9,7 +9,7 @@
 #include "test_util.h"
 
 static const struct dvit_op no_operands = {.inputs = {DVIT_NONE, DVIT_NONE, DVIT_NONE, DVIT_NONE},
-                                           .parameters = {DVIT_NONE, DVIT_NONE}};
+                                           .parameters = {DVIT_NONE, DVIT_NONE, DVIT_NONE}};
 
 /* An inference graph run by a team that splits the rows of its images, or by one member. */
 struct walk {
@@ -227,7 +227,7 @@ static void shapes_that_do_not_fit_are_refused(void **state)
         {&dvit_op_attention, {OF_PATCHES, -1, -1, -1}, DVIT_ERROR_MISMATCH, "patches"},
         {&dvit_op_kept_mean, {OF_PATCHES, -1, -1, -1}, DVIT_ERROR_MISMATCH, "width 9 is odd"},
         {&dvit_op_select, {OF_PATCHES, -1, OF_PATCHES, -1}, DVIT_ERROR_MISMATCH, "2"},
-        {&dvit_op_class_token, {IMAGES, -1, -1, -1}, DVIT_ERROR_MISMATCH, "tokens"},
+        {&dvit_op_token, {IMAGES, -1, -1, -1}, DVIT_ERROR_MISMATCH, "tokens"},
         {&dvit_op_loss_ratio, {TOKENS, -1, -1, -1}, DVIT_ERROR_MISMATCH, "the operator"},
         {&dvit_op_loss_token, {TOKENS, OF_PATCHES, -1, -1}, DVIT_ERROR_MISMATCH, "patches"},
         {&dvit_op_loss_distill, {IMAGES, TOKENS, -1, -1}, DVIT_ERROR_MISMATCH, "images"},

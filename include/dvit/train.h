@@ -56,6 +56,8 @@ struct dvit_train_options {
     double weight_ratio;      /* 2 */
     double weight_kl;         /* .5 */
     double weight_token;      /* .5 */
+    double weight_aux;        /* .5: cross-entropy of every patch's logits against the image's
+                                 target, in models with an auxiliary head and without a teacher */
     bool ratio_on_batch_mean; /* "dynamic": easy images may keep fewer; default false */
     /* Bound of the exponent by which a dropped patch's attention logit may lead the kept ones' in
      * the gradient of its decision, in [0, DVIT_DECISION_GRADIENT_EXACT]. At the upper end the
@@ -90,7 +92,8 @@ struct dvit_train_event {
     long step, total_steps; /* optimiser steps done, of the run */
     int steps_per_epoch;
     double learning_rate, backbone_learning_rate;
-    double loss, loss_cls, loss_ratio, loss_kl, loss_token; /* unweighted parts; loss: weighted */
+    double loss; /* weighted; the parts are not */
+    double loss_cls, loss_ratio, loss_kl, loss_token, loss_aux;
     double gradient_norm;
     int stages;
     double keep[DVIT_MAX_STAGES]; /* mean share of patches kept per stage, of the initial N */

@@ -27,6 +27,8 @@ enum dvit_status dvit_graph_create(struct dvit_graph **out,
     graph->training = options->training;
     graph->patches = options->patches;
     graph->prefix = options->prefix;
+    graph->map_width = options->map_width;
+    graph->map_height = options->map_height;
     graph->stages = options->stages;
     graph->kept = kept;
     graph->trained = trained;

@@ -15,6 +15,7 @@ struct dvit_builder {
 struct dvit_graph_options {
     bool training;
     int patches, prefix, stages;
+    int map_width, map_height; /* of a stem's feature map; 0 without one */
     const int *kept;
     size_t parameter_count;
     const bool *trained;

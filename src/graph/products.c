@@ -1,14 +1,9 @@
 /* Products by shape. Row counts to prepare are those of dvit_chunk_count on every share a member
- * can get; see ops/linear.c, which must cut rows the same way. */
+ * can get; the operators must cut rows the same way. */
 #include "graph/products.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-static bool is_linear(const struct dvit_op *op)
-{
-    return op->class == &dvit_op_linear;
-}
 
 static bool same_shape(const struct dvit_matmul_shape *a, const struct dvit_matmul_shape *b)
 {
@@ -45,41 +40,20 @@ static enum dvit_status find_or_create(struct dvit_products *products,
     return DVIT_OK;
 }
 
-static struct dvit_matmul_shape shape_of(const struct dvit_graph *graph, const struct dvit_op *op,
-                                         enum dvit_matmul_kind kind, size_t outputs)
-{
-    size_t inputs = graph->values[op->inputs[0]].width;
-    return (struct dvit_matmul_shape){
-        .kind = kind,
-        .outputs = outputs,
-        .inputs = inputs,
-        .x_stride = inputs,
-        .y_stride = op->is.linear.outputs,
-        .bias = kind == DVIT_MATMUL_FORWARD && op->parameters[1] != DVIT_NONE,
-        .accumulate = kind == DVIT_MATMUL_DATA && dvit_op_accumulates(op, 0),
-    };
-}
-
 static enum dvit_status create_for(struct dvit_products *products, const struct dvit_graph *graph,
                                    struct dvit_op *op, struct dvit_error *error)
 {
     enum dvit_status status = DVIT_OK;
-    size_t outputs = op->is.linear.outputs, members = (size_t)products->members;
-    struct dvit_matmul_shape shape = shape_of(graph, op, DVIT_MATMUL_FORWARD, outputs);
-    DVIT_TRY(find_or_create(products, &shape, &op->product.forward, error));
-    if (graph->values[op->inputs[0]].gradient) {
-        shape = shape_of(graph, op, DVIT_MATMUL_DATA, outputs);
-        DVIT_TRY(find_or_create(products, &shape, &op->product.data, error));
-    }
-    if (graph->training && dvit_op_trains(graph, op, 0)) {
-        size_t share[2] = {(outputs + members - 1) / members, outputs / members};
-        for (int i = 0; i < 2; i++) {
-            if (share[i] == 0)
-                continue; /* fewer channels than members: some have none */
-            shape = shape_of(graph, op, DVIT_MATMUL_WEIGHT, share[i]);
-            DVIT_TRY(find_or_create(products, &shape, &op->product.weight[i], error));
-        }
-    }
+    struct dvit_op_products want;
+    op->class->products(graph, op, products->members, &want);
+    op->product.chunk_rows = want.chunk_rows;
+    op->product.weight_chunk_rows = want.weight_chunk_rows;
+    DVIT_TRY(find_or_create(products, &want.forward, &op->product.forward, error));
+    if (want.has_data)
+        DVIT_TRY(find_or_create(products, &want.data, &op->product.data, error));
+    for (int i = 0; i < 2; i++)
+        if (want.has_weight[i])
+            DVIT_TRY(find_or_create(products, &want.weight[i], &op->product.weight[i], error));
 done:
     return status;
 }
@@ -90,7 +64,7 @@ enum dvit_status dvit_products_create(struct dvit_products *products, struct dvi
     enum dvit_status status = DVIT_OK;
     *products = (struct dvit_products){.cpu = cpu, .members = members};
     for (int i = 0; i < graph->op_count; i++)
-        if (is_linear(&graph->ops[i]))
+        if (graph->ops[i].class->products)
             DVIT_TRY(create_for(products, graph, &graph->ops[i], error));
 done:
     if (status != DVIT_OK)
@@ -110,9 +84,9 @@ void dvit_products_free(struct dvit_products *products)
 
 /* Both chunk sizes that `rows` rows are cut into. */
 static enum dvit_status prepare_chunks(const struct dvit_matmul *matmul, size_t rows,
-                                       struct dvit_error *error)
+                                       size_t chunk_rows, struct dvit_error *error)
 {
-    int chunks = dvit_chunk_count(rows);
+    int chunks = dvit_chunk_count(rows, chunk_rows);
     enum dvit_status status = DVIT_OK;
     for (int i = 0; i < chunks && status == DVIT_OK; i += chunks > 1 ? chunks - 1 : 1) {
         struct dvit_span span = dvit_span_share(rows, i, chunks);
@@ -135,7 +109,8 @@ static enum dvit_status prepare_op(const struct dvit_products *products,
         int parts = by_rows ? products->members : 1;
         for (int part = 0; part<parts; part += parts> 1 ? parts - 1 : 1) {
             struct dvit_span span = dvit_span_share(rows, part, parts);
-            DVIT_TRY(prepare_chunks(chunked[k], span.last - span.first, error));
+            DVIT_TRY(
+                prepare_chunks(chunked[k], span.last - span.first, op->product.chunk_rows, error));
         }
     }
 done:
@@ -148,7 +123,7 @@ enum dvit_status dvit_products_prepare(struct dvit_products *products,
 {
     enum dvit_status status = DVIT_OK;
     for (int i = 0; i < graph->op_count; i++)
-        if (is_linear(&graph->ops[i]))
+        if (graph->ops[i].class->products)
             DVIT_TRY(prepare_op(products, graph, &graph->ops[i], images, by_rows, error));
 done:
     return status;
@@ -160,27 +135,36 @@ enum dvit_status dvit_products_prepare_batch(const struct dvit_graph *graph, int
     enum dvit_status status = DVIT_OK;
     for (int i = 0; i < graph->op_count; i++) {
         const struct dvit_op *op = &graph->ops[i];
-        if (!is_linear(op))
+        if (!op->class->products)
             continue;
         size_t rows = (size_t)images * dvit_graph_rows(graph, op->outputs[0]);
         for (int k = 0; k < 2; k++)
             if (op->product.weight[k])
-                DVIT_TRY(
-                    dvit_matmul_prepare((struct dvit_matmul *)op->product.weight[k], rows, error));
+                DVIT_TRY(prepare_chunks(op->product.weight[k], rows, op->product.weight_chunk_rows,
+                                        error));
     }
 done:
     return status;
 }
 
-/* Layout: one packed weight after the other; used to measure and to hand out. */
+/* Layout: folded and packed weights one after the other; used to measure and to hand out. */
 static void lay_out(struct dvit_products *products, struct dvit_graph *graph)
 {
+    struct dvit_arena *arena = &products->packed;
     for (int i = 0; i < graph->op_count; i++) {
         struct dvit_op *op = &graph->ops[i];
-        if (!is_linear(op))
+        struct dvit_op_products shapes;
+        if (!op->class->products)
             continue;
-        size_t bytes = dvit_matmul_packed_bytes(op->product.forward);
-        op->product.packed = bytes ? dvit_arena_take(&products->packed, bytes, 1) : NULL;
+        op->class->products(graph, op, products->members, &shapes);
+        size_t outputs = shapes.forward.outputs, bytes;
+        if (op->class->fold) {
+            op->product.weight_folded =
+                dvit_arena_take(arena, outputs * shapes.forward.inputs, sizeof(float));
+            op->product.bias_folded = dvit_arena_take(arena, outputs, sizeof(float));
+        }
+        bytes = dvit_matmul_packed_bytes(op->product.forward);
+        op->product.packed = bytes ? dvit_arena_take(arena, bytes, 1) : NULL;
     }
 }
 
@@ -191,12 +175,18 @@ enum dvit_status dvit_products_pack(struct dvit_products *products, struct dvit_
     lay_out(products, graph);
     DVIT_TRY(dvit_arena_commit(&products->packed, "packed weights", error));
     lay_out(products, graph);
-    for (int i = 0; i < graph->op_count; i++) {
+    for (int i = 0; i < graph->op_count; i++) { /* what is const to runs is made here */
         struct dvit_op *op = &graph->ops[i];
-        if (is_linear(op) && op->product.packed)
+        if (!op->class->products)
+            continue;
+        if (op->class->fold)
+            op->class->fold(op, parameters, (float *)op->product.weight_folded,
+                            (float *)op->product.bias_folded);
+        const float *weight =
+            op->class->fold ? op->product.weight_folded : parameters[op->parameters[0]];
+        if (op->product.packed)
             DVIT_TRY(dvit_matmul_pack((struct dvit_matmul *)op->product.forward,
-                                      (void *)op->product.packed, parameters[op->parameters[0]],
-                                      error));
+                                      (void *)op->product.packed, weight, error));
     }
 done:
     return status;

@@ -1,5 +1,5 @@
-/* The matrix products of a graph's linear operators: one object per shape, shared by all operators
- * that have it, and the weights packed once for inference. */
+/* The matrix products of a graph's operators: one object per shape, shared by all operators that
+ * have it, and the weights folded and packed once for inference. */
 #ifndef DVIT_GRAPH_PRODUCTS_H
 #define DVIT_GRAPH_PRODUCTS_H
 
@@ -15,13 +15,13 @@ struct dvit_products {
     struct dvit_arena packed; /* weights in the products' own layouts */
 };
 
-/* Creates the products of every linear operator of `graph` for a team of `members`, and points the
+/* Creates the products of every operator of `graph` for a team of `members`, and points the
  * operators at them. Training graphs get forward, data and weight products. Nothing is prepared. */
 enum dvit_status dvit_products_create(struct dvit_products *products, struct dvit_graph *graph,
                                       enum dvit_cpu cpu, int members, struct dvit_error *error);
 void dvit_products_free(struct dvit_products *products);
 
-/* Prepares every linear operator for `images` images per member with whole images, or, where
+/* Prepares every operator for `images` images per member with whole images, or, where
  * by_rows, for `images` images whose rows all members share. */
 enum dvit_status dvit_products_prepare(struct dvit_products *products,
                                        const struct dvit_graph *graph, int images, bool by_rows,
@@ -31,7 +31,7 @@ enum dvit_status dvit_products_prepare(struct dvit_products *products,
 enum dvit_status dvit_products_prepare_batch(const struct dvit_graph *graph, int images,
                                              struct dvit_error *error);
 
-/* Packs the weights (inference only: training changes them). */
+/* Folds and packs the weights (inference only: training changes them). */
 enum dvit_status dvit_products_pack(struct dvit_products *products, struct dvit_graph *graph,
                                     const float *const *parameters, struct dvit_error *error);
 

@@ -101,8 +101,9 @@ static void find_gradient_lives(const struct dvit_graph *graph, int images,
             continue;
         int step = graph->op_count - 1 - i, last = safe_until(graph, step);
         touch(&buffers[buffer_of[op->outputs[0]]], step, last);
-        if (op->outputs[1] != DVIT_NONE && graph->values[op->outputs[1]].gradient_only)
-            touch(&buffers[op->outputs[1]], step, last);
+        for (int k = 1; k < DVIT_OP_OUTPUTS; k++)
+            if (op->outputs[k] != DVIT_NONE && graph->values[op->outputs[k]].gradient_only)
+                touch(&buffers[op->outputs[k]], step, last);
         for (int k = 0; k < DVIT_OP_INPUTS; k++) {
             int v = op->inputs[k];
             if (v == DVIT_NONE || !graph->values[v].gradient)
@@ -211,8 +212,14 @@ struct dvit_run dvit_training_view(const struct dvit_training_job *job, int memb
 void dvit_training_forward(const struct dvit_training_job *job, int member)
 {
     struct dvit_run run = dvit_training_view(job, member);
-    for (int i = 0; i < run.graph->op_count; i++)
-        run.graph->ops[i].class->forward(&run.graph->ops[i], &run);
+    for (int i = 0; i < run.graph->op_count; i++) {
+        const struct dvit_op *op = &run.graph->ops[i];
+        if (op->class->forward_partial) {
+            op->class->forward_partial(op, &run);
+            dvit_threads_barrier(job->team); /* it sums over everyone's images */
+        }
+        op->class->forward(op, &run);
+    }
 }
 
 void dvit_training_run(const struct dvit_training_job *job, int member)
@@ -224,6 +231,10 @@ void dvit_training_run(const struct dvit_training_job *job, int member)
         const struct dvit_op *op = &run.graph->ops[i];
         if (!takes_part(run.graph, op))
             continue;
+        if (op->class->backward_partial) {
+            op->class->backward_partial(op, &run);
+            dvit_threads_barrier(job->team);
+        }
         if (op->class->backward)
             op->class->backward(op, &run);
         if (has_trained_parameters(run.graph, op)) {

@@ -25,7 +25,7 @@ static int linear(struct dvit_builder *builder, const struct dvit_parameters *pa
     struct dvit_op op = {
         .class = &dvit_op_linear,
         .inputs = {x, DVIT_NONE, DVIT_NONE, DVIT_NONE},
-        .parameters = {weight, parameter(parameters, stage, text)},
+        .parameters = {weight, parameter(parameters, stage, text), DVIT_NONE},
         .is.linear = {.outputs = parameters->items[weight].shape[0], .gelu = gelu},
     };
     return dvit_build_op(builder, label, &op);
@@ -40,7 +40,7 @@ int dvit_build_predictor(struct dvit_builder *builder, const struct dvit_paramet
         .class = &dvit_op_patch_norm,
         .inputs = {tokens, DVIT_NONE, DVIT_NONE, DVIT_NONE},
         .parameters = {parameter(parameters, stage, "in_conv.0.weight"),
-                       parameter(parameters, stage, "in_conv.0.bias")},
+                       parameter(parameters, stage, "in_conv.0.bias"), DVIT_NONE},
         .is.layer_norm = {.eps = PREDICTOR_NORM_EPS},
     };
     int x = dvit_build_op(builder, label, &norm);
@@ -50,7 +50,7 @@ int dvit_build_predictor(struct dvit_builder *builder, const struct dvit_paramet
     struct dvit_op mean = {
         .class = &dvit_op_kept_mean,
         .inputs = {x, policy, DVIT_NONE, DVIT_NONE},
-        .parameters = {DVIT_NONE, DVIT_NONE},
+        .parameters = {DVIT_NONE, DVIT_NONE, DVIT_NONE},
     };
     x = dvit_build_op(builder, label, &mean);
     x = linear(builder, parameters, stage, "out_conv.0", x, true);

@@ -9,12 +9,13 @@
 struct dvit_vit_options {
     bool training;    /* masked forward with losses; else pruned (or dense) inference */
     double keep;      /* inference: 1 builds the dense path; training: the target ratio */
-    bool want_tokens; /* inference: keep the normalised tokens (a teacher's output) */
+    bool want_tokens; /* inference: a teacher's output, what its student's is compared with */
     /* training */
     const bool *trained; /* [parameters]: which get a gradient */
     bool drop_path;      /* with branch-scale inputs */
     bool distill;        /* with the teacher's logits and tokens as inputs */
     double weight_cls, weight_ratio, weight_kl, weight_token;
+    double weight_aux; /* cross-entropy of the auxiliary head, where no teacher speaks to it */
     bool ratio_on_batch_mean;
     double lead_cap; /* of the policy's gradient, see kernels.h */
 };
@@ -22,15 +23,19 @@ struct dvit_vit_options {
 /* Indices of the values that an executor binds or reads; DVIT_NONE where there is none. */
 struct dvit_vit_values {
     int pixels;                  /* input [images][3·H·W] */
-    int logits;                  /* [images][K] */
-    int tokens;                  /* [T][C] after the final norm (training, or want_tokens) */
+    int logits;                  /* [images][K]; in training of the class head alone */
+    int logits_distilled;        /* [images][K] of the distillation head (training) */
+    int tokens;                  /* [T][C] that a token loss compares, after the final norm; before
+                                    it in mean-pool models (training, or want_tokens) */
+    int patch_logits;            /* [N][K] of the auxiliary head, which takes the place of tokens */
     int targets;                 /* input [images][K] */
     int teacher_logits;          /* input [images][K] */
-    int teacher_tokens;          /* input [T][C] */
+    int teacher_tokens;          /* input: the teacher's tokens, or its patch_logits */
     int noise[DVIT_MAX_STAGES];  /* inputs [N][2] */
     int policy[DVIT_MAX_STAGES]; /* [T][1] */
     int branch_scale[2 * DVIT_MAX_DEPTH]; /* inputs [images][1]: attention and MLP of each block */
-    int loss_cls, loss_kl, loss_token;    /* operator indices */
+    /* operator indices */
+    int loss_cls, loss_cls_distilled, loss_aux, loss_kl, loss_token;
     int loss_ratio[DVIT_MAX_STAGES];
 };
 

@@ -1,7 +1,8 @@
-/* Embed: patch embeddings [N][C] → tokens [1 + N][C]: the class token first, then the patches, each
- * plus its row of the position embedding.
+/* Embed: patch embeddings [N][C] → tokens [prefix + N][C]: the class token first, in distilled
+ * models the distillation token, then the patches, each plus its row of the position embedding.
  *
- * inputs: 0 patches. outputs: 0 tokens. parameters: 0 class token [C], 1 positions [T][C]. */
+ * inputs: 0 patches. outputs: 0 tokens. parameters: 0 class token [C], 1 positions [T][C],
+ * 2 distillation token [C] or NONE. */
 #include "ops/op.h"
 
 #include <string.h>
@@ -12,6 +13,12 @@ static enum dvit_status embed_shape(struct dvit_graph *graph, struct dvit_op *op
     enum dvit_status status = dvit_graph_expect(graph, op, 0, DVIT_ROWS_PATCHES, 0, error);
     if (status != DVIT_OK)
         return status;
+    if (graph->prefix != (op->parameters[2] == DVIT_NONE ? 1 : 2))
+        return dvit_error_set(
+            error, DVIT_ERROR_MISMATCH,
+            "embed \"%s\": %d prefix tokens, expected 1, or 2 with a distillation "
+            "token",
+            op->name, graph->prefix);
     return dvit_graph_output(graph, op, 0, DVIT_ROWS_TOKENS, 0, dvit_op_input(graph, op, 0)->width,
                              error);
 }
@@ -20,15 +27,17 @@ static void embed_forward(const struct dvit_op *op, struct dvit_run *run)
 {
     size_t width = run->graph->values[op->outputs[0]].width;
     const float *patches = dvit_run_value(run, op->inputs[0]);
-    const float *class_token = dvit_run_parameter(run, op, 0);
+    const float *prefix_token[2] = {dvit_run_parameter(run, op, 0), dvit_run_parameter(run, op, 2)};
     const float *positions = dvit_run_parameter(run, op, 1);
     float *tokens = dvit_run_value(run, op->outputs[0]);
-    size_t tokens_per_image = (size_t)(run->graph->patches + run->graph->prefix);
+    size_t prefix = (size_t)run->graph->prefix;
+    size_t tokens_per_image = (size_t)run->graph->patches + prefix;
     struct dvit_span rows = dvit_run_rows(run, DVIT_ROWS_TOKENS, 0);
 
     for (size_t row = rows.first; row < rows.last; row++) {
         size_t image = row / tokens_per_image, index = row % tokens_per_image;
-        const float *from = index == 0 ? class_token : patches + (row - image - 1) * width;
+        const float *from =
+            index < prefix ? prefix_token[index] : patches + (row - (image + 1) * prefix) * width;
         run->kernels->add_scaled(tokens + row * width, from, positions + index * width, 1.0f,
                                  width);
     }
@@ -47,7 +56,7 @@ static void embed_backward(const struct dvit_op *op, struct dvit_run *run)
         struct dvit_span from = dvit_run_image_rows(run, DVIT_ROWS_TOKENS, 0, (int)image);
         size_t count = (to.last - to.first) * width;
         float *own = dpatches + to.first * width;
-        const float *patch_rows = dtokens + (from.first + 1) * width;
+        const float *patch_rows = dtokens + (from.first + (size_t)run->graph->prefix) * width;
         if (dvit_op_accumulates(op, 0))
             run->kernels->add_scaled(own, own, patch_rows, 1.0f, count);
         else
@@ -59,9 +68,10 @@ static void embed_backward(const struct dvit_op *op, struct dvit_run *run)
 static void embed_backward_parameters(const struct dvit_op *op, struct dvit_run *run)
 {
     size_t width = run->graph->values[op->outputs[0]].width;
-    size_t tokens = (size_t)(run->graph->patches + run->graph->prefix);
+    size_t prefix = (size_t)run->graph->prefix, tokens = (size_t)run->graph->patches + prefix;
     const float *dtokens = dvit_run_gradient(run, op->outputs[0]);
-    float *dclass = dvit_run_parameter_gradient(run, op, 0);
+    float *dprefix[2] = {dvit_run_parameter_gradient(run, op, 0),
+                         dvit_run_parameter_gradient(run, op, 2)};
     float *dpositions = dvit_run_parameter_gradient(run, op, 1);
     struct dvit_span columns = dvit_span_share(width, run->member, run->members);
     for (size_t row = 0; row < tokens * (size_t)run->images; row++) {
@@ -69,8 +79,8 @@ static void embed_backward_parameters(const struct dvit_op *op, struct dvit_run 
         for (size_t c = columns.first; c < columns.last; c++) {
             if (dpositions)
                 dpositions[index * width + c] += dtokens[row * width + c];
-            if (dclass && index == 0)
-                dclass[c] += dtokens[row * width + c];
+            if (index < prefix && dprefix[index])
+                dprefix[index][c] += dtokens[row * width + c];
         }
     }
 }

@@ -3,7 +3,7 @@
  * (global), the same for all of them. The mean over no patches is 0.
  *
  * inputs: 0 u [N][C], 1 policy so far [T][1] or NONE (all kept). outputs: 0 z [N][C]. */
-#include "ops/op.h"
+#include "ops/kept_rows.h"
 
 #include <string.h>
 
@@ -25,46 +25,22 @@ done:
     return status;
 }
 
-/* One image's view of the operator. */
-struct view {
-    size_t patches, width, half;
-    size_t row;          /* first patch row */
-    const float *policy; /* [patches] or NULL */
-    double kept;         /* Σ policy */
-};
-
-static struct view view_of(const struct dvit_op *op, const struct dvit_run *run, size_t image)
+/* The global half of one image's rows. */
+static struct dvit_kept_rows global_half(const struct dvit_op *op, const struct dvit_run *run,
+                                         int image)
 {
     const struct dvit_value *z = &run->graph->values[op->outputs[0]];
-    struct dvit_span rows = dvit_run_image_rows(run, DVIT_ROWS_PATCHES, z->stage, (int)image);
-    struct dvit_span tokens = dvit_run_image_rows(run, DVIT_ROWS_TOKENS, z->stage, (int)image);
+    struct dvit_span patches = dvit_run_image_rows(run, DVIT_ROWS_PATCHES, z->stage, image);
+    struct dvit_span tokens = dvit_run_image_rows(run, DVIT_ROWS_TOKENS, z->stage, image);
     const float *policy = dvit_run_value(run, op->inputs[POLICY]);
-    struct view v = {
-        .patches = rows.last - rows.first,
-        .width = z->width,
-        .half = z->width / 2,
-        .row = rows.first,
-        .policy = policy ? policy + tokens.first + run->graph->prefix : NULL,
+    struct dvit_kept_rows rows = {
+        .first = patches.first * z->width + z->width / 2,
+        .count = patches.last - patches.first,
+        .stride = z->width,
+        .width = z->width / 2,
     };
-    v.kept = v.policy ? 0 : (double)v.patches;
-    for (size_t n = 0; v.policy && n < v.patches; n++)
-        v.kept += v.policy[n];
-    return v;
-}
-
-/* mean[half] of the kept rows' second halves. */
-static void global_mean(const struct view *v, const float *u, float *mean)
-{
-    memset(mean, 0, v->half * sizeof *mean);
-    for (size_t n = 0; n < v->patches; n++) {
-        float weight = v->policy ? v->policy[n] : 1.0f;
-        const float *row = u + (v->row + n) * v->width + v->half;
-        for (size_t c = 0; weight != 0.0f && c < v->half; c++)
-            mean[c] += weight * row[c];
-    }
-    float inverse = v->kept > 0 ? (float)(1.0 / v->kept) : 0.0f;
-    for (size_t c = 0; c < v->half; c++)
-        mean[c] *= inverse;
+    dvit_kept_rows_mask(&rows, policy ? policy + tokens.first : NULL, run->graph->prefix);
+    return rows;
 }
 
 static void kept_mean_forward(const struct dvit_op *op, struct dvit_run *run)
@@ -80,42 +56,33 @@ static void kept_mean_forward(const struct dvit_op *op, struct dvit_run *run)
         size_t last = own.last < rows.last ? own.last : rows.last;
         if (first >= last)
             continue; /* another member may still be writing what this image is made of */
-        struct view v = view_of(op, run, (size_t)image);
-        global_mean(&v, u, mean); /* members that share an image each compute it: it is cheap */
+        struct dvit_kept_rows global = global_half(op, run, image);
+        size_t half = global.width, width = global.stride;
+        /* Members that share an image each compute its mean: it is cheap. */
+        dvit_kept_rows_mean(&global, u, mean);
         for (size_t row = first; row < last; row++) {
-            memcpy(z + row * v.width, u + row * v.width, v.half * sizeof *z);
-            memcpy(z + row * v.width + v.half, mean, v.half * sizeof *z);
+            memcpy(z + row * width, u + row * width, half * sizeof *z);
+            memcpy(z + row * width + half, mean, half * sizeof *z);
         }
     }
 }
 
-/* With s = Σ_n dz_global[n] and k kept: du_global[n] = policy_n·s/k,
- * dpolicy_n += s·(u_global[n] − mean)/k. */
-static void backward_image(const struct view *v, const float *u, const float *dz, float *du,
-                           bool accumulate, float *dpolicy, float *scratch)
+/* The mean's gradient is the sum of those of its copies. */
+static void backward_image(const struct dvit_kept_rows *global, const float *u, const float *dz,
+                           float *du, bool accumulate, float *dpolicy, float *scratch)
 {
-    float *mean = scratch, *sum = scratch + v->half;
-    float inverse = v->kept > 0 ? (float)(1.0 / v->kept) : 0.0f;
-    global_mean(v, u, mean);
-    memset(sum, 0, v->half * sizeof *sum);
-    for (size_t n = 0; n < v->patches; n++)
-        for (size_t c = 0; c < v->half; c++)
-            sum[c] += dz[(v->row + n) * v->width + v->half + c];
-    for (size_t n = 0; n < v->patches; n++) {
-        size_t offset = (v->row + n) * v->width;
-        float weight = (v->policy ? v->policy[n] : 1.0f) * inverse;
-        float towards = 0.0f;
-        for (size_t c = 0; c < v->half; c++) {
-            size_t local = offset + c, global = local + v->half;
-            if (du) {
-                du[local] = dz[local] + (accumulate ? du[local] : 0.0f);
-                du[global] = weight * sum[c] + (accumulate ? du[global] : 0.0f);
-            }
-            towards += sum[c] * (u[global] - mean[c]);
-        }
-        if (dpolicy)
-            dpolicy[n] += towards * inverse;
+    size_t half = global->width;
+    float *mean = scratch, *sum = scratch + half;
+    dvit_kept_rows_mean(global, u, mean);
+    memset(sum, 0, half * sizeof *sum);
+    for (size_t n = 0; n < global->count; n++) {
+        size_t at = global->first + n * global->stride, local = at - half;
+        for (size_t c = 0; c < half; c++)
+            sum[c] += dz[at + c];
+        for (size_t c = 0; du && c < half; c++)
+            du[local + c] = dz[local + c] + (accumulate ? du[local + c] : 0.0f);
     }
+    dvit_kept_rows_backward(global, u, mean, sum, du, accumulate, dpolicy);
 }
 
 static void kept_mean_backward(const struct dvit_op *op, struct dvit_run *run)
@@ -125,12 +92,12 @@ static void kept_mean_backward(const struct dvit_op *op, struct dvit_run *run)
     float *dpolicy = dvit_run_gradient(run, op->inputs[POLICY]);
     struct dvit_span images = dvit_run_images(run);
     for (size_t image = images.first; image < images.last; image++) {
-        struct view v = view_of(op, run, image);
+        struct dvit_kept_rows global = global_half(op, run, (int)image);
         struct dvit_span tokens = dvit_run_image_rows(run, DVIT_ROWS_TOKENS, z->stage, (int)image);
         float *own = dpolicy ? dpolicy + tokens.first : NULL;
         if (own && !dvit_op_accumulates(op, POLICY))
             memset(own, 0, (tokens.last - tokens.first) * sizeof *own);
-        backward_image(&v, dvit_run_value(run, op->inputs[U]),
+        backward_image(&global, dvit_run_value(run, op->inputs[U]),
                        dvit_run_gradient(run, op->outputs[0]), du, dvit_op_accumulates(op, U),
                        own ? own + run->graph->prefix : NULL, run->scratch);
     }

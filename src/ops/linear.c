@@ -1,16 +1,29 @@
 /* Linear: one of
- *     y = x·Wᵀ + b,   y = gelu(x·Wᵀ + b),   y = residual + scale_image·(x·Wᵀ + b),
- * where the branch scale (drop path) is 1 if not given.
+ *     y = x·Wᵀ + b,   y = gelu(x·Wᵀ + b),   y = residual + factor·scale_image·(x·Wᵀ + b),
+ * where the factor is the model's own (LV-ViT: 1/2) and the branch scale is drop path's, each 1 if
+ * not given.
  * Rows are worked on in chunks, so that the epilogue finds them in cache.
  *
  * inputs: 0 x, 1 residual or NONE, 2 branch scale [images][1] or NONE (training only).
- * outputs: 0 y; 1 with GELU in training: the value before it; with a branch scale: the gradient of
- * the branch. parameters: 0 weight [outputs][inputs], 1 bias [outputs]. */
+ * outputs: 0 y; 1 with GELU in training: the value before it; with a factor or branch scale in
+ * training: the gradient of the branch. parameters: 0 weight [outputs][inputs], 1 bias [outputs].
+ */
 #include "ops/op.h"
 
 #include <string.h>
 
 enum { X, RESIDUAL, SCALE };
+
+static float factor_of(const struct dvit_op *op)
+{
+    return op->is.linear.factor == 0.0f ? 1.0f : op->is.linear.factor;
+}
+
+/* Whether the branch's gradient differs from the output's. */
+static bool is_scaled(const struct dvit_op *op)
+{
+    return op->inputs[SCALE] != DVIT_NONE || factor_of(op) != 1.0f;
+}
 
 static enum dvit_status linear_shape(struct dvit_graph *graph, struct dvit_op *op,
                                      struct dvit_error *error)
@@ -21,7 +34,7 @@ static enum dvit_status linear_shape(struct dvit_graph *graph, struct dvit_op *o
     if (op->is.linear.gelu && op->inputs[RESIDUAL] != DVIT_NONE)
         DVIT_FAIL(error, DVIT_ERROR_UNSUPPORTED, "linear \"%s\": GELU and residual together",
                   op->name);
-    if (op->inputs[SCALE] != DVIT_NONE && op->inputs[RESIDUAL] == DVIT_NONE)
+    if (is_scaled(op) && op->inputs[RESIDUAL] == DVIT_NONE)
         DVIT_FAIL(error, DVIT_ERROR_UNSUPPORTED, "linear \"%s\": a branch scale needs a residual",
                   op->name);
     if (op->inputs[RESIDUAL] != DVIT_NONE)
@@ -29,7 +42,7 @@ static enum dvit_status linear_shape(struct dvit_graph *graph, struct dvit_op *o
     if (op->inputs[SCALE] != DVIT_NONE)
         DVIT_TRY(dvit_graph_expect(graph, op, SCALE, DVIT_ROWS_IMAGES, 1, error));
     DVIT_TRY(dvit_graph_output(graph, op, 0, x.rows, x.stage, width, error));
-    if (graph->training && (op->is.linear.gelu || op->inputs[SCALE] != DVIT_NONE))
+    if (graph->training && (op->is.linear.gelu || is_scaled(op)))
         DVIT_TRY(dvit_graph_output(graph, op, 1, x.rows, x.stage, width, error));
     if (op->outputs[1] != DVIT_NONE)
         graph->values[op->outputs[1]].gradient_only = !op->is.linear.gelu;
@@ -37,14 +50,8 @@ done:
     return status;
 }
 
-static void note_failure(const struct dvit_run *run, enum dvit_status status)
-{
-    int none = DVIT_OK;
-    if (status != DVIT_OK)
-        atomic_compare_exchange_strong(run->failure, &none, (int)status);
-}
-
-/* y = residual + scale·branch, or scale·branch without a residual, with each image's own scale. */
+/* y = residual + s·branch, or s·branch without a residual, where s is the factor times each image's
+ * own scale. */
 static void scale_rows(const struct dvit_op *op, const struct dvit_run *run, float *y,
                        const float *residual, const float *branch, struct dvit_span rows)
 {
@@ -55,14 +62,15 @@ static void scale_rows(const struct dvit_op *op, const struct dvit_run *run, flo
         struct dvit_span own = dvit_run_image_rows(run, value->rows, value->stage, image);
         size_t first = own.first > rows.first ? own.first : rows.first;
         size_t last = own.last < rows.last ? own.last : rows.last;
+        float s = factor_of(op) * (scale ? scale[image] : 1.0f);
         if (first >= last)
             continue;
         if (residual)
             run->kernels->add_scaled(y + first * width, residual + first * width,
-                                     branch + first * width, scale[image], (last - first) * width);
+                                     branch + first * width, s, (last - first) * width);
         else
             for (size_t i = first * width; i < last * width; i++)
-                y[i] = scale[image] * branch[i];
+                y[i] = s * branch[i];
     }
 }
 
@@ -78,7 +86,7 @@ static void epilogue(const struct dvit_op *op, struct dvit_run *run, float *y,
     if (residual && op->inputs[SCALE] != DVIT_NONE)
         scale_rows(op, run, y, residual, y, rows);
     else if (residual)
-        run->kernels->add_scaled(y + offset, residual + offset, y + offset, 1.0f, count);
+        run->kernels->add_scaled(y + offset, residual + offset, y + offset, factor_of(op), count);
 }
 
 static void linear_forward(const struct dvit_op *op, struct dvit_run *run)
@@ -91,13 +99,13 @@ static void linear_forward(const struct dvit_op *op, struct dvit_run *run)
     float *product = op->is.linear.gelu && before ? before : y;
     float *weight = (float *)dvit_run_parameter(run, op, 0); /* only read: FORWARD */
     struct dvit_span own = dvit_run_rows(run, value->rows, value->stage);
-    int chunks = dvit_chunk_count(own.last - own.first);
+    int chunks = dvit_chunk_count(own.last - own.first, op->product.chunk_rows);
 
     for (int i = 0; i < chunks; i++) {
         struct dvit_span rows = dvit_span_share(own.last - own.first, i, chunks);
         rows.first += own.first;
         rows.last += own.first;
-        note_failure(
+        dvit_run_note(
             run, dvit_matmul_run(op->product.forward, run->product_member, rows.last - rows.first,
                                  x + rows.first * inputs, product + rows.first * outputs, weight,
                                  op->product.packed, dvit_run_parameter(run, op, 1), run->scratch));
@@ -109,8 +117,7 @@ static void linear_forward(const struct dvit_op *op, struct dvit_run *run)
  */
 static float *product_gradient(const struct dvit_op *op, const struct dvit_run *run)
 {
-    bool scaled = op->inputs[SCALE] != DVIT_NONE;
-    return dvit_run_gradient(run, op->outputs[scaled ? 1 : 0]);
+    return dvit_run_gradient(run, op->outputs[is_scaled(op) ? 1 : 0]);
 }
 
 static void linear_backward(const struct dvit_op *op, struct dvit_run *run)
@@ -130,14 +137,14 @@ static void linear_backward(const struct dvit_op *op, struct dvit_run *run)
         run->kernels->gelu_backward(dproduct + offset, dproduct + offset,
                                     dvit_run_value(run, op->outputs[1]) + offset, count * outputs);
     float *weight = (float *)dvit_run_parameter(run, op, 0); /* only read: DATA */
-    int chunks = dx ? dvit_chunk_count(count) : 0;
+    int chunks = dx ? dvit_chunk_count(count, op->product.chunk_rows) : 0;
     for (int i = 0; i < chunks; i++) {
         struct dvit_span part = dvit_span_share(count, i, chunks);
         size_t first = rows.first + part.first;
-        note_failure(run,
-                     dvit_matmul_run(op->product.data, run->product_member, part.last - part.first,
-                                     dx + first * inputs, dproduct + first * outputs, weight, NULL,
-                                     NULL, run->scratch));
+        dvit_run_note(run,
+                      dvit_matmul_run(op->product.data, run->product_member, part.last - part.first,
+                                      dx + first * inputs, dproduct + first * outputs, weight, NULL,
+                                      NULL, run->scratch));
     }
     if (dresidual && dresidual != dy) { /* not passed on in place; after dx: it may be the same */
         if (dvit_op_accumulates(op, RESIDUAL))
@@ -161,11 +168,37 @@ static void linear_backward_parameters(const struct dvit_op *op, struct dvit_run
         return;
     bool smaller = channels.last - channels.first <
                    (outputs + (size_t)run->members - 1) / (size_t)run->members;
-    note_failure(run, dvit_matmul_run(op->product.weight[smaller], run->product_member, rows,
-                                      dvit_run_value(run, op->inputs[X]), dproduct + channels.first,
-                                      dweight + channels.first * inputs, NULL, NULL, run->scratch));
+    dvit_run_note(run,
+                  dvit_matmul_run(op->product.weight[smaller], run->product_member, rows,
+                                  dvit_run_value(run, op->inputs[X]), dproduct + channels.first,
+                                  dweight + channels.first * inputs, NULL, NULL, run->scratch));
     if (dbias)
         run->kernels->column_sums(dbias, dproduct, rows, outputs, channels.first, channels.last);
+}
+
+static void linear_products(const struct dvit_graph *graph, const struct dvit_op *op, int members,
+                            struct dvit_op_products *out)
+{
+    const struct dvit_value *x = dvit_op_input(graph, op, X);
+    size_t outputs = op->is.linear.outputs, count = (size_t)members;
+    size_t share[2] = {(outputs + count - 1) / count, outputs / count};
+    struct dvit_matmul_shape shape = {
+        .outputs = outputs, .inputs = x->width, .x_stride = x->width, .y_stride = outputs};
+    *out = (struct dvit_op_products){.forward = shape,
+                                     .data = shape,
+                                     .weight = {shape, shape},
+                                     .has_data = x->gradient,
+                                     .chunk_rows = DVIT_CHUNK_ROWS,
+                                     .weight_chunk_rows = SIZE_MAX};
+    out->forward.kind = DVIT_MATMUL_FORWARD;
+    out->forward.bias = op->parameters[1] != DVIT_NONE;
+    out->data.kind = DVIT_MATMUL_DATA;
+    out->data.accumulate = dvit_op_accumulates(op, X);
+    for (int i = 0; i < 2; i++) { /* fewer channels than members: some have none */
+        out->weight[i].kind = DVIT_MATMUL_WEIGHT;
+        out->weight[i].outputs = share[i];
+        out->has_weight[i] = graph->training && dvit_op_trains(graph, op, 0) && share[i] > 0;
+    }
 }
 
 static double linear_macs(const struct dvit_graph *graph, const struct dvit_op *op)
@@ -180,6 +213,7 @@ const struct dvit_op_class dvit_op_linear = {
     .forward = linear_forward,
     .backward = linear_backward,
     .backward_parameters = linear_backward_parameters,
+    .products = linear_products,
     .macs = linear_macs,
     .passes_gradient = RESIDUAL,
 };

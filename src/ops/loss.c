@@ -25,13 +25,12 @@ struct dvit_partial_sums dvit_loss_sums(const struct dvit_op *op, const struct d
 double dvit_loss_value(const struct dvit_op *op, const struct dvit_run *run)
 {
     struct dvit_partial_sums sums = dvit_loss_sums(op, run);
-    if (op->class == &dvit_op_loss_ratio && op->is.loss.on_batch_mean) {
-        double gap = sums.second / run->images - op->is.loss.target;
-        return gap * gap;
-    }
-    if (op->class == &dvit_op_loss_token)
+    if (op->class != &dvit_op_loss_ratio)
         return sums.second > 0 ? sums.first / sums.second : 0.0;
-    return sums.first / run->images;
+    if (!op->is.loss.on_batch_mean)
+        return sums.first / run->images;
+    double gap = sums.second / run->images - op->is.loss.target;
+    return gap * gap;
 }
 
 float dvit_loss_gradient_scale(const struct dvit_op *op, const struct dvit_run *run)
@@ -43,9 +42,9 @@ enum dvit_status dvit_loss_logits_shape(struct dvit_graph *graph, struct dvit_op
                                         struct dvit_error *error)
 {
     enum dvit_status status = DVIT_OK;
-    DVIT_TRY(dvit_graph_expect(graph, op, 0, DVIT_ROWS_IMAGES, 0, error));
-    DVIT_TRY(dvit_graph_expect(graph, op, 1, DVIT_ROWS_IMAGES, dvit_op_input(graph, op, 0)->width,
-                               error));
+    enum dvit_rows rows = dvit_op_input(graph, op, 0)->rows;
+    if (rows != DVIT_ROWS_PATCHES)
+        DVIT_TRY(dvit_graph_expect(graph, op, 0, DVIT_ROWS_IMAGES, 0, error));
     DVIT_TRY(dvit_graph_output(graph, op, 0, DVIT_ROWS_IMAGES, 0, 2, error));
 done:
     return status;

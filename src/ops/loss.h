@@ -13,8 +13,7 @@ struct dvit_partial_sums dvit_loss_sums(const struct dvit_op *op, const struct d
 /* Factor of every gradient that this loss starts: its weight over the step's micro-batches. */
 float dvit_loss_gradient_scale(const struct dvit_op *op, const struct dvit_run *run);
 
-/* Shape rule of the losses on logits [images][K] (input 0) against a target of the same shape
- * (input 1). */
+/* Shape rule of the losses on logits [rows][K] (input 0), one row per image or per patch. */
 enum dvit_status dvit_loss_logits_shape(struct dvit_graph *graph, struct dvit_op *op,
                                         struct dvit_error *error);
 

@@ -13,6 +13,8 @@ size_t dvit_graph_rows(const struct dvit_graph *graph, int value)
     const struct dvit_value *v = &graph->values[value];
     if (v->rows == DVIT_ROWS_IMAGES)
         return 1;
+    if (v->rows == DVIT_ROWS_PIXELS)
+        return (size_t)graph->map_width * (size_t)graph->map_height;
     size_t patches = (size_t)(v->stage == 0 ? graph->patches : graph->kept[v->stage - 1]);
     return v->rows == DVIT_ROWS_PATCHES ? patches : patches + (size_t)graph->prefix;
 }
@@ -30,7 +32,7 @@ bool dvit_op_accumulates(const struct dvit_op *op, int slot)
 
 static const char *rows_name(enum dvit_rows rows)
 {
-    static const char *const names[] = {"tokens", "patches", "images"};
+    static const char *const names[] = {"tokens", "patches", "images", "pixels"};
     return names[rows];
 }
 
@@ -68,6 +70,10 @@ struct dvit_span dvit_run_image_rows(const struct dvit_run *run, enum dvit_rows 
 {
     if (rows == DVIT_ROWS_IMAGES)
         return (struct dvit_span){(size_t)image, (size_t)image + 1};
+    if (rows == DVIT_ROWS_PIXELS) {
+        size_t map = (size_t)run->graph->map_width * (size_t)run->graph->map_height;
+        return (struct dvit_span){map * (size_t)image, map * ((size_t)image + 1)};
+    }
     const int *offset = run->layout[stage].offset;
     int before = rows == DVIT_ROWS_PATCHES ? run->graph->prefix : 0;
     return (struct dvit_span){(size_t)(offset[image] - before * image),
@@ -114,7 +120,14 @@ float *dvit_run_parameter_gradient(const struct dvit_run *run, const struct dvit
     return parameter == DVIT_NONE ? NULL : run->parameter_gradients[parameter];
 }
 
-int dvit_chunk_count(size_t rows)
+int dvit_chunk_count(size_t rows, size_t chunk_rows)
 {
-    return (int)((rows + DVIT_CHUNK_ROWS - 1) / DVIT_CHUNK_ROWS);
+    return (int)(rows / chunk_rows + (rows % chunk_rows != 0));
+}
+
+void dvit_run_note(const struct dvit_run *run, enum dvit_status status)
+{
+    int none = DVIT_OK;
+    if (status != DVIT_OK)
+        atomic_compare_exchange_strong(run->failure, &none, (int)status);
 }

@@ -6,7 +6,8 @@
  * thread team on the same run; an operator does its member's share and never synchronises.
  *
  * Rows are packed: an activation is [rows][width] for a whole batch, and an image's rows stand
- * together, class token first. The layout of a stage (after `stage` selections) says where. */
+ * together, prefix tokens first (the class token; in distilled models the distillation token too).
+ * The layout of a stage (after `stage` selections) says where. */
 #ifndef DVIT_OPS_OP_H
 #define DVIT_OPS_OP_H
 
@@ -21,15 +22,16 @@
 
 /* What one row of a value stands for. */
 enum dvit_rows {
-    DVIT_ROWS_TOKENS,  /* prefix (class) tokens and patches */
+    DVIT_ROWS_TOKENS,  /* prefix tokens and patches */
     DVIT_ROWS_PATCHES, /* patches only */
     DVIT_ROWS_IMAGES,  /* one row per image */
+    DVIT_ROWS_PIXELS,  /* of a feature map, map_width × map_height per image, row-major */
 };
 
 enum {
     DVIT_OP_INPUTS = 4,
     DVIT_OP_OUTPUTS = 3,
-    DVIT_OP_PARAMETERS = 2,
+    DVIT_OP_PARAMETERS = 3,
     DVIT_NONE = -1, /* an input, output or parameter that is not there */
 };
 
@@ -48,6 +50,15 @@ struct dvit_op;
 struct dvit_graph;
 struct dvit_run;
 
+/* The matrix products of an operator: which it has, and how it cuts rows into chunks. */
+struct dvit_op_products {
+    struct dvit_matmul_shape forward, data, weight[2];
+    bool has_data;
+    bool has_weight[2];       /* for the larger and the smaller share of the members */
+    size_t chunk_rows;        /* of forward and data products at most */
+    size_t weight_chunk_rows; /* of weight products at most */
+};
+
 struct dvit_op_class {
     const char *kind; /* as printed by `dvit info` */
     /* Rows of other members, or of other images' order, are read: all members must have finished
@@ -57,11 +68,22 @@ struct dvit_op_class {
     enum dvit_status (*shape)(struct dvit_graph *graph, struct dvit_op *op,
                               struct dvit_error *error);
     void (*forward)(const struct dvit_op *op, struct dvit_run *run);
+    /* Training, where something sums over the batch: what each image adds to the sum, for the
+     * member's own images; all members meet before forward (backward). NULL: nothing does. */
+    void (*forward_partial)(const struct dvit_op *op, struct dvit_run *run);
+    void (*backward_partial)(const struct dvit_op *op, struct dvit_run *run);
     /* Gradients of the inputs, for the member's own rows. NULL: nothing to do. */
     void (*backward)(const struct dvit_op *op, struct dvit_run *run);
     /* Gradients of the parameters over all rows, for the member's own channels. */
     void (*backward_parameters)(const struct dvit_op *op, struct dvit_run *run);
-    /* Bytes of scratch per member, besides the matrix products'. NULL: none. */
+    /* The matrix products that the operator runs in a team of `members`. NULL: none. */
+    void (*products)(const struct dvit_graph *graph, const struct dvit_op *op, int members,
+                     struct dvit_op_products *out);
+    /* Inference: the forward product's weight [outputs][inputs] and bias [outputs], computed once
+     * from the parameters. NULL: they are parameters 0 and 1 as they stand. */
+    void (*fold)(const struct dvit_op *op, const float *const *parameters, float *weight,
+                 float *bias);
+    /* Bytes of scratch per member, the operator's own products' included. NULL: only theirs. */
     size_t (*scratch_bytes)(const struct dvit_graph *graph, const struct dvit_op *op,
                             const struct dvit_kernels *kernels);
     /* Multiply–accumulates per image. NULL: not counted, as the literature counts. */
@@ -87,7 +109,29 @@ struct dvit_op {
         struct {
             size_t outputs; /* channels */
             bool gelu;
+            float factor; /* of the branch, where there is a residual; 0 stands for 1 */
         } linear;
+        struct {
+            float factor; /* as of linear */
+        } layer_scale;
+        struct {
+            size_t outputs;              /* channels */
+            int kernel, stride, padding; /* pixels, square */
+            int width, height;           /* pixels of the input */
+            int channels;                /* of the input */
+            bool planar;                 /* the input is images of planes, not rows of pixels */
+            bool patches;                /* the output's pixels are patches */
+            int batch_norm[4]; /* inference: parameters weight, bias, mean, variance of the
+                                  batch norm and ReLU that follow; or DVIT_NONE */
+            float eps;         /* of that batch norm */
+        } convolution;
+        struct {
+            float eps;
+            int statistics[2]; /* parameters running mean and variance */
+        } batch_norm;
+        struct {
+            int index; /* which of the image's tokens */
+        } token;
         struct {
             int heads;
             bool masked;
@@ -99,10 +143,12 @@ struct dvit_op {
             bool on_batch_mean; /* ratio: square of the mean instead of mean of the squares */
         } loss;
     } is;
-    /* linear: the planned products; set by graph/products.c. */
+    /* The planned products; set by graph/products.c. */
     struct {
         const struct dvit_matmul *forward, *data; /* data: NULL where x has no gradient */
-        const struct dvit_matmul *weight[2];      /* for the larger and the smaller channel share */
+        const struct dvit_matmul *weight[2];      /* for the larger and the smaller share */
+        size_t chunk_rows, weight_chunk_rows;     /* as in dvit_op_products */
+        const float *weight_folded, *bias_folded; /* where the class folds; else NULL */
         const void *packed;                       /* weight in the product's own layout, or NULL */
     } product;
 };
@@ -113,10 +159,11 @@ struct dvit_graph {
     int op_count, op_capacity;
     int value_count, value_capacity;
     bool training; /* masked forward and losses; else pruned forward */
-    int prefix;    /* tokens before the patches: 1, the class token */
-    int stages;    /* layouts are 0 … stages */
-    int patches;   /* N, at stage 0 */
-    int *kept;     /* [stages]: patches kept at each; uniform over images */
+    int prefix;    /* tokens before the patches: the class token and, distilled, one more */
+    int map_width, map_height; /* of the stem's feature map; 0 without one */
+    int stages;                /* layouts are 0 … stages */
+    int patches;               /* N, at stage 0 */
+    int *kept;                 /* [stages]: patches kept at each; uniform over images */
     size_t parameter_count;
     const bool *trained; /* [parameter_count], or NULL for none: parameters that get a gradient */
 };
@@ -184,27 +231,43 @@ bool dvit_op_accumulates(const struct dvit_op *op, int slot);
 
 /* The operators. Input and output slots are documented in each file. */
 extern const struct dvit_op_class dvit_op_patchify;
+extern const struct dvit_op_class dvit_op_convolution;
+extern const struct dvit_op_class dvit_op_batch_norm; /* with ReLU; training */
 extern const struct dvit_op_class dvit_op_embed;
 extern const struct dvit_op_class dvit_op_layer_norm;
 extern const struct dvit_op_class dvit_op_patch_norm; /* tokens in, patches out */
 extern const struct dvit_op_class dvit_op_linear;
+extern const struct dvit_op_class dvit_op_layer_scale;
 extern const struct dvit_op_class dvit_op_attention;
 extern const struct dvit_op_class dvit_op_kept_mean;
 extern const struct dvit_op_class dvit_op_select;
-extern const struct dvit_op_class dvit_op_class_token;
+extern const struct dvit_op_class dvit_op_token; /* one token of each image */
+extern const struct dvit_op_class dvit_op_mean_pool;
+extern const struct dvit_op_class dvit_op_average; /* of two heads; inference */
+extern const struct dvit_op_class dvit_op_aux_max; /* inference */
 extern const struct dvit_op_class dvit_op_loss_cross_entropy;
 extern const struct dvit_op_class dvit_op_loss_distill;
 extern const struct dvit_op_class dvit_op_loss_ratio;
 extern const struct dvit_op_class dvit_op_loss_token;
 
 /* Rows that one matrix product works on at a time: its output stays in the second-level cache for
- * the epilogue. Spans of rows are cut into nearly equal chunks of at most this. */
+ * the epilogue. Spans of rows are cut into nearly equal chunks of at most this, or less where the
+ * operator says so. */
 enum { DVIT_CHUNK_ROWS = 256 };
-int dvit_chunk_count(size_t rows);
+int dvit_chunk_count(size_t rows, size_t chunk_rows);
+
+/* Notes that a matrix product refused. */
+void dvit_run_note(const struct dvit_run *run, enum dvit_status status);
 
 /* The value of a loss operator, unweighted, from its per-image partial results; after the forward
  * pass of all members. */
 double dvit_loss_value(const struct dvit_op *op, const struct dvit_run *run);
 bool dvit_op_is_loss(const struct dvit_op *op);
+
+/* A batch norm's mean[C] and population variance[C] over the micro-batch, after the forward pass of
+ * all members, and the number of pixels they are taken over. */
+void dvit_batch_norm_moments(const struct dvit_op *op, const struct dvit_run *run, float *mean,
+                             float *variance);
+double dvit_batch_norm_samples(const struct dvit_op *op, const struct dvit_run *run);
 
 #endif

@@ -35,6 +35,8 @@ static void add_step(json_t *line, const struct dvit_train_event *e)
     set_real(line, "loss_ratio", e->loss_ratio);
     set_real(line, "loss_kl", e->loss_kl);
     set_real(line, "loss_token", e->loss_token);
+    if (e->loss_aux != 0)
+        set_real(line, "loss_aux", e->loss_aux);
     set_real(line, "gradient_norm", e->gradient_norm);
     set_real(line, "images_per_s", e->images_per_s);
     json_t *keep = json_array();
@@ -151,7 +153,7 @@ static json_t *options_json(const struct dvit_train_options *o)
 {
     return json_pack(
         "{s:i, s:i, s:i, s:i, s:i, s:f, s:f, s:f, s:f, s:f, s:b, s:b, s:f, s:f, s:f, s:f, s:f, s:f,"
-        " s:f, s:f, s:b, s:b, s:f, s:f, s:f, s:f, s:f, s:b, s:f, s:b}",
+        " s:f, s:f, s:b, s:b, s:f, s:f, s:f, s:f, s:f, s:f, s:b, s:f, s:b}",
         "epochs", o->epochs, "batch", o->batch, "accumulate", o->accumulate, "threads", o->threads,
         "workers", o->workers, "learning_rate", o->learning_rate, "backbone_lr_scale",
         o->backbone_lr_scale, "min_learning_rate", o->min_learning_rate, "warmup_epochs",
@@ -161,8 +163,8 @@ static json_t *options_json(const struct dvit_train_options *o)
         o->clip_norm, "ema_decay", o->ema_decay, "drop_path", o->drop_path, "label_smoothing",
         o->label_smoothing, "augment", o->augment, "flip", o->flip, "keep", o->keep, "weight_cls",
         o->weight_cls, "weight_ratio", o->weight_ratio, "weight_kl", o->weight_kl, "weight_token",
-        o->weight_token, "ratio_on_batch_mean", o->ratio_on_batch_mean, "decision_gradient_cap",
-        o->decision_gradient_cap, "strict", o->strict);
+        o->weight_token, "weight_aux", o->weight_aux, "ratio_on_batch_mean", o->ratio_on_batch_mean,
+        "decision_gradient_cap", o->decision_gradient_cap, "strict", o->strict);
 }
 
 static json_t *model_json(const struct dvit_model *model)

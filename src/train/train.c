@@ -92,6 +92,7 @@ static void add_to_window(struct job *job, size_t images)
     w->sum.ratio += t->losses.ratio;
     w->sum.kl += t->losses.kl;
     w->sum.token += t->losses.token;
+    w->sum.aux += t->losses.aux;
     w->gradient_norm += t->gradient_norm;
     for (int s = 0; s < DVIT_MAX_STAGES; s++)
         w->sum.keep[s] += t->losses.keep[s];
@@ -113,6 +114,7 @@ static void emit_step(struct job *job)
         .loss_ratio = w->sum.ratio / n,
         .loss_kl = w->sum.kl / n,
         .loss_token = w->sum.token / n,
+        .loss_aux = w->sum.aux / n,
         .gradient_norm = w->gradient_norm / n,
         .images_per_s = seconds > 0 ? (double)w->images / seconds : 0,
         .eta_s = (double)(job->last_step - job->trainer->progress.step) * job->seconds_per_step,

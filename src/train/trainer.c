@@ -53,6 +53,11 @@ static enum dvit_status check_teacher(const struct dvit_trainer *t, struct dvit_
                                        "distillation and token weights are 0")
                       : DVIT_OK;
     const struct dvit_config *d = &t->teacher->config;
+    if (d->distilled != c->distilled || d->mean_pool != c->mean_pool || d->aux_head != c->aux_head)
+        return dvit_error_set(error, DVIT_ERROR_MISMATCH,
+                              "the teacher's head is of another kind than the student's: both need "
+                              "a distillation head, an auxiliary head, a mean of the patches, or "
+                              "none of them");
     if (d->dim != c->dim || d->classes != c->classes || d->image_width != c->image_width ||
         d->image_height != c->image_height || d->patch != c->patch)
         return dvit_error_set(error, DVIT_ERROR_MISMATCH,
@@ -78,6 +83,7 @@ static enum dvit_status build_student(struct dvit_trainer *t, enum dvit_cpu cpu,
         .weight_ratio = o->weight_ratio,
         .weight_kl = o->weight_kl,
         .weight_token = o->weight_token,
+        .weight_aux = o->weight_aux,
         .ratio_on_batch_mean = o->ratio_on_batch_mean,
         .lead_cap = o->decision_gradient_cap,
     };
@@ -123,6 +129,16 @@ done:
     return status;
 }
 
+/* Floats of one image that the token loss compares: patch logits of models with an auxiliary head,
+ * else tokens. */
+static size_t compared_per_image(const struct dvit_config *c)
+{
+    size_t patches = (size_t)dvit_config_patches(c);
+    if (c->aux_head)
+        return patches * (size_t)c->classes;
+    return (patches + (size_t)dvit_config_prefix(c)) * (size_t)c->dim;
+}
+
 static void lay_out(struct dvit_trainer *t)
 {
     const struct dvit_config *c = &t->model->config;
@@ -140,10 +156,11 @@ static void lay_out(struct dvit_trainer *t)
     t->targets = dvit_arena_take(a, batch * classes, sizeof(float));
     t->teacher_logits = dvit_arena_take(a, distils(t) ? batch * classes : 0, sizeof(float));
     t->teacher_tokens =
-        dvit_arena_take(a, distils(t) ? batch * (patches + 1) * (size_t)c->dim : 0, sizeof(float));
+        dvit_arena_take(a, distils(t) ? batch * compared_per_image(c) : 0, sizeof(float));
     t->noise = dvit_arena_take(a, (size_t)c->stages * batch * patches * 2, sizeof(float));
     t->branch_scale = dvit_arena_take(a, 2 * (size_t)c->depth * batch, sizeof(float));
     t->partial = dvit_arena_take(a, DVIT_MAX_THREADS, sizeof *t->partial);
+    t->moments = dvit_arena_take(a, 2 * (size_t)c->stem_width, sizeof *t->moments);
 }
 
 static void bind_inputs(struct dvit_trainer *t)
@@ -276,7 +293,9 @@ static void run_teacher(struct dvit_trainer *t, int member, struct dvit_span ima
     struct dvit_forward *lane = &t->teacher_lanes[member];
     size_t pixels = t->teacher_graph->values[t->teacher_values.pixels].width;
     size_t classes = (size_t)t->model->config.classes;
-    size_t row = (size_t)(t->teacher_graph->patches + 1) * (size_t)t->model->config.dim;
+    size_t row = compared_per_image(&t->model->config);
+    const struct dvit_vit_values *v = &t->teacher_values;
+    int compared = v->patch_logits != DVIT_NONE ? v->patch_logits : v->tokens;
     for (size_t first = images.first; first < images.last; first += TEACHER_GROUP) {
         size_t left = images.last - first;
         size_t count = left < TEACHER_GROUP ? left : TEACHER_GROUP;
@@ -287,11 +306,11 @@ static void run_teacher(struct dvit_trainer *t, int member, struct dvit_span ima
             .failure = &t->failure,
         };
         dvit_forward_begin(lane, (int)count);
-        lane->values[t->teacher_values.pixels] = (float *)t->batch->pixels + first * pixels;
+        lane->values[v->pixels] = (float *)t->batch->pixels + first * pixels;
         dvit_forward_run(&job, 0, member);
-        memcpy(t->teacher_logits + first * classes, lane->values[t->teacher_values.logits],
+        memcpy(t->teacher_logits + first * classes, lane->values[v->logits],
                count * classes * sizeof(float));
-        memcpy(t->teacher_tokens + first * row, lane->values[t->teacher_values.tokens],
+        memcpy(t->teacher_tokens + first * row, lane->values[compared],
                count * row * sizeof(float));
     }
 }
@@ -355,12 +374,38 @@ static void read_losses(struct dvit_trainer *t)
     }
     double cls = loss_of(t, &run, t->values.loss_cls), kl = loss_of(t, &run, t->values.loss_kl);
     double token = loss_of(t, &run, t->values.loss_token);
+    double aux = loss_of(t, &run, t->values.loss_aux);
+    if (t->values.loss_cls_distilled != DVIT_NONE)
+        cls = (cls + loss_of(t, &run, t->values.loss_cls_distilled)) / 2;
+    t->losses.aux += share * aux;
     t->losses.cls += share * cls;
     t->losses.ratio += share * ratio;
     t->losses.kl += share * kl;
     t->losses.token += share * token;
     t->losses.total += share * (o->weight_cls * cls + o->weight_ratio * ratio + o->weight_kl * kl +
-                                o->weight_token * token);
+                                o->weight_token * token + o->weight_aux * aux);
+}
+
+/* Running statistics of the batch norms: momentum .1, the unbiased variance. A batch that is not
+ * finite leaves them as they were. */
+static void update_statistics(struct dvit_trainer *t, const struct dvit_op *op)
+{
+    struct dvit_training_job job = job_of(t);
+    struct dvit_run run = dvit_training_view(&job, 0);
+    size_t width = t->graph->values[op->outputs[0]].width;
+    float *mean = t->moments, *variance = mean + width;
+    float *running_mean = t->parameters[op->is.batch_norm.statistics[0]];
+    float *running_variance = t->parameters[op->is.batch_norm.statistics[1]];
+    double samples = dvit_batch_norm_samples(op, &run);
+    bool finite = true;
+    dvit_batch_norm_moments(op, &run, mean, variance);
+    for (size_t c = 0; c < 2 * width; c++)
+        finite = finite && isfinite(t->moments[c]);
+    for (size_t c = 0; finite && c < width; c++) {
+        double unbiased = samples > 1 ? variance[c] * samples / (samples - 1) : variance[c];
+        running_mean[c] = (float)(.9 * running_mean[c] + .1 * mean[c]);
+        running_variance[c] = (float)(.9 * running_variance[c] + .1 * unbiased);
+    }
 }
 
 enum dvit_status dvit_trainer_micro(struct dvit_trainer *t, const struct dvit_micro_batch *batch,
@@ -388,5 +433,8 @@ enum dvit_status dvit_trainer_micro(struct dvit_trainer *t, const struct dvit_mi
                               "the matrix-product backend (%s) refused a product",
                               dvit_matmul_backend());
     read_losses(t);
+    for (int i = 0; i < t->graph->op_count; i++)
+        if (t->graph->ops[i].class == &dvit_op_batch_norm)
+            update_statistics(t, &t->graph->ops[i]);
     return DVIT_OK;
 }

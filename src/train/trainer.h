@@ -23,6 +23,7 @@ struct dvit_progress {
 struct dvit_losses {
     double total;                 /* weighted */
     double cls, ratio, kl, token; /* ratio: mean over stages */
+    double aux;                   /* of an auxiliary head without a teacher */
     double keep[DVIT_MAX_STAGES]; /* mean share of patches kept */
 };
 
@@ -55,6 +56,7 @@ struct dvit_trainer {
     float *noise;        /* [S][batch][N][2] */
     float *branch_scale; /* [2·depth][batch] */
     double *partial;     /* [members]: sums of squares */
+    float *moments;      /* [2·stem_width]: of one batch norm */
 
     const struct dvit_micro_batch *batch; /* of the micro-batch in progress */
     uint64_t noise_step;                  /* its number in the whole run */
