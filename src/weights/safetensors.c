@@ -5,21 +5,16 @@
  * JSON, each tensor's entry, then all tensors by offset: no hole, no overlap, bytes as the shape
  * and type demand, and the data covered to the file's last byte. The parsed header is kept: names
  * and metadata are its strings. Values of tensors are not looked at. */
-#define _GNU_SOURCE
 #include "weights/safetensors.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
-#include "base/file.h"
+#include "weights/file_bytes.h"
+#include "weights/json_limits.h"
 #include "weights/text.h"
 
 enum {
@@ -44,8 +39,7 @@ struct dvit_safetensors {
     const unsigned char *bytes; /* [size_bytes], the whole file */
     size_t size_bytes;
     size_t header_bytes;
-    unsigned char *owned; /* bytes, when read into memory */
-    void *mapped;         /* bytes, when mapped */
+    struct dvit_file_bytes loaded; /* owns `bytes` after dvit_safetensors_load */
     json_t *header;
     struct tensor *tensors; /* [count], by offset */
     const struct dvit_tensor_view **by_name;
@@ -76,43 +70,6 @@ static enum dvit_status check_prefix(struct dvit_safetensors *file, struct dvit_
     return DVIT_OK;
 }
 
-/* Bounds nesting and the number of values, both of which cost memory, before parsing. Strings are
- * skipped; malformed JSON may pass and is the parser's to refuse. */
-static enum dvit_status check_structure(const unsigned char *text, size_t size,
-                                        struct dvit_error *error)
-{
-    bool in_string = false;
-    int depth = 0;
-    size_t commas = 0, containers = 0;
-    for (size_t i = 0; i < size; i++) {
-        unsigned char c = text[i];
-        if (in_string) {
-            if (c == '\\')
-                i++;
-            else if (c == '"')
-                in_string = false;
-        } else if (c == '"') {
-            in_string = true;
-        } else if (c == '{' || c == '[') {
-            containers++;
-            if (++depth > MAX_NESTING)
-                return dvit_error_set(error, DVIT_ERROR_FORMAT,
-                                      "header nests deeper than %d levels at byte %zu", MAX_NESTING,
-                                      i);
-        } else if (c == '}' || c == ']') {
-            depth--;
-        } else if (c == ',') {
-            commas++;
-        }
-        if (commas > MAX_COMMAS || containers > MAX_CONTAINERS)
-            return dvit_error_set(error, DVIT_ERROR_LIMIT,
-                                  "header has more than %d values or %d objects and arrays, beyond "
-                                  "what %d tensors need",
-                                  MAX_COMMAS, MAX_CONTAINERS, DVIT_SAFETENSORS_MAX_TENSORS);
-    }
-    return DVIT_OK;
-}
-
 static enum dvit_status parse_header(struct dvit_safetensors *file, struct dvit_error *error)
 {
     const unsigned char *text = file->bytes + PREFIX_BYTES;
@@ -121,7 +78,8 @@ static enum dvit_status parse_header(struct dvit_safetensors *file, struct dvit_
     if (text[0] != '{')
         return dvit_error_set(error, DVIT_ERROR_FORMAT,
                               "header starts with byte 0x%02x, expected '{'", text[0]);
-    enum dvit_status status = check_structure(text, file->header_bytes, error);
+    static const struct dvit_json_limits limits = {MAX_NESTING, MAX_COMMAS, MAX_CONTAINERS};
+    enum dvit_status status = dvit_json_check(text, file->header_bytes, &limits, "header", error);
     if (status != DVIT_OK)
         return status;
     json_error_t problem = {0};
@@ -359,49 +317,18 @@ done:
     return status;
 }
 
-/* *out stays NULL when the file is short enough to be read; see dvit_safetensors_load. */
-static enum dvit_status map_large(const char *path, void **out, size_t *size_bytes,
-                                  struct dvit_error *error)
-{
-    enum dvit_status status = DVIT_OK;
-    *out = NULL;
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    struct stat info;
-    if (fd < 0 || fstat(fd, &info) != 0 || !S_ISREG(info.st_mode) ||
-        info.st_size <= DVIT_SAFETENSORS_COPY_LIMIT)
-        goto done; /* the reader says what is wrong with it, if anything */
-    *size_bytes = (size_t)info.st_size;
-    void *mapped = mmap(NULL, *size_bytes, PROT_READ, MAP_PRIVATE, fd, 0);
-    if (mapped == MAP_FAILED)
-        DVIT_FAIL(error, DVIT_ERROR_IO, "\"%s\": cannot map %zu bytes: %s", path, *size_bytes,
-                  strerror(errno));
-    *out = mapped;
-done:
-    if (fd >= 0)
-        close(fd);
-    return status;
-}
-
 enum dvit_status dvit_safetensors_load(struct dvit_safetensors **out, const char *path,
                                        struct dvit_error *error)
 {
     enum dvit_status status = DVIT_OK;
-    unsigned char *owned = NULL;
-    void *mapped = NULL;
-    size_t size_bytes = 0;
+    struct dvit_file_bytes bytes = {0};
     *out = NULL;
-    DVIT_TRY(map_large(path, &mapped, &size_bytes, error));
-    if (!mapped)
-        DVIT_TRY(dvit_file_read(path, DVIT_SAFETENSORS_COPY_LIMIT, &owned, &size_bytes, error));
-    DVIT_TRY(dvit_safetensors_parse(out, mapped ? mapped : owned, size_bytes, path, error));
-    (*out)->owned = owned;
-    (*out)->mapped = mapped;
-    owned = NULL;
-    mapped = NULL;
+    DVIT_TRY(dvit_file_bytes_load(&bytes, path, error));
+    DVIT_TRY(dvit_safetensors_parse(out, bytes.data, bytes.size_bytes, path, error));
+    (*out)->loaded = bytes;
+    bytes = (struct dvit_file_bytes){0};
 done:
-    free(owned);
-    if (mapped)
-        munmap(mapped, size_bytes);
+    dvit_file_bytes_free(&bytes);
     return status;
 }
 
@@ -412,9 +339,7 @@ void dvit_safetensors_free(struct dvit_safetensors *file)
     json_decref(file->header);
     free(file->tensors);
     free(file->by_name);
-    free(file->owned);
-    if (file->mapped)
-        munmap(file->mapped, file->size_bytes);
+    dvit_file_bytes_free(&file->loaded);
     free(file);
 }
 
@@ -441,4 +366,20 @@ const struct dvit_tensor_view *dvit_safetensors_find(const struct dvit_safetenso
 const char *dvit_safetensors_metadata(const struct dvit_safetensors *file, const char *key)
 {
     return json_string_value(json_object_get(json_object_get(file->header, metadata_key), key));
+}
+
+size_t dvit_safetensors_metadata_count(const struct dvit_safetensors *file)
+{
+    return json_object_size(json_object_get(file->header, metadata_key));
+}
+
+void dvit_safetensors_metadata_list(const struct dvit_safetensors *file,
+                                    struct dvit_safetensors_pair *out)
+{
+    const char *key;
+    json_t *value;
+    json_object_foreach(json_object_get(file->header, metadata_key), key, value)
+    {
+        *out++ = (struct dvit_safetensors_pair){key, json_string_value(value)};
+    }
 }

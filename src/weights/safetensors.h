@@ -16,16 +16,14 @@
 enum {
     DVIT_SAFETENSORS_MAX_HEADER = 100000000, /* bytes, as the reference */
     DVIT_SAFETENSORS_MAX_TENSORS = 100000,
-    DVIT_SAFETENSORS_MAX_NAME = 1024,       /* bytes */
-    DVIT_SAFETENSORS_MAX_METADATA = 100000, /* entries */
-    DVIT_SAFETENSORS_COPY_LIMIT = 512 << 20 /* bytes; see dvit_safetensors_load */
+    DVIT_SAFETENSORS_MAX_NAME = 1024,      /* bytes */
+    DVIT_SAFETENSORS_MAX_METADATA = 100000 /* entries */
 };
 
 struct dvit_safetensors;
 
-/* Opens and checks a file. Files up to DVIT_SAFETENSORS_COPY_LIMIT are read into memory: a mapped
- * file that another process truncates raises SIGBUS, and robustness is worth the copy; larger files
- * are mapped read-only. Free with dvit_safetensors_free; *out is NULL on failure. */
+/* Opens and checks a file; its bytes are kept as weights/file_bytes.h says. Free with
+ * dvit_safetensors_free; *out is NULL on failure. */
 enum dvit_status dvit_safetensors_load(struct dvit_safetensors **out, const char *path,
                                        struct dvit_error *error);
 
@@ -60,6 +58,11 @@ struct dvit_safetensors_pair {
     const char *key; /* UTF-8, unique */
     const char *value;
 };
+
+/* Number of entries in __metadata__; all of them, borrowed, to out [that number]. */
+size_t dvit_safetensors_metadata_count(const struct dvit_safetensors *file);
+void dvit_safetensors_metadata_list(const struct dvit_safetensors *file,
+                                    struct dvit_safetensors_pair *out);
 
 /* Writes `path` completely or not at all. The bytes depend only on the content, not on the order of
  * the arguments: tensors by element width (widest first, so that all are aligned), then name;

@@ -1,4 +1,5 @@
-/* Element types, shapes, and conversion of a view's bytes to the two types dvit computes with.
+/* Element types, shapes, and conversion of a view's bytes to the two types dvit computes
+ * with, and of floats to the types that files hold.
  * Views may be unaligned, so every element is copied out with memcpy. Knows no file format. */
 #include "weights/tensor_view.h"
 
@@ -174,5 +175,78 @@ enum dvit_status dvit_tensor_to_i64(const struct dvit_tensor_view *view, int64_t
             return dvit_error_set(error, DVIT_ERROR_LIMIT,
                                   "element %zu of a U64 tensor exceeds %" PRId64, i, INT64_MAX);
     }
+    return DVIT_OK;
+}
+
+void dvit_tensor_round_f32(const struct dvit_tensor_view *view, float *out)
+{
+    if (dvit_tensor_to_f32(view, out, NULL) == DVIT_OK)
+        return;
+    const unsigned char *data = view->data;
+    size_t count = dvit_tensor_elements(view), width = dvit_dtype_size(view->dtype);
+    bool is_signed = view->dtype >= DVIT_DTYPE_I64 && view->dtype <= DVIT_DTYPE_I8;
+    for (size_t i = 0; i < count; i++) {
+        int64_t value = load_integer(data + width * i, width, is_signed);
+        out[i] = is_signed ? (float)value : (float)(uint64_t)value;
+    }
+}
+
+static uint32_t bits_of_float(float value)
+{
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    return bits;
+}
+
+/* The upper half, rounded to nearest even; a carry goes into the exponent, as it should. */
+static uint16_t bfloat_of_float(float value)
+{
+    uint32_t bits = bits_of_float(value);
+    if (value != value) /* quiet, so that dropping payload bits cannot make an infinity */
+        return (uint16_t)(bits >> 16 | 0x40);
+    return (uint16_t)((bits + 0x7FFF + (bits >> 16 & 1)) >> 16);
+}
+
+static uint16_t half_of_float(float value)
+{
+    uint32_t bits = bits_of_float(value), magnitude = bits & 0x7FFFFFFF;
+    uint16_t sign = (uint16_t)(bits >> 16 & 0x8000);
+    if (magnitude > 0x7F800000) /* NaN */
+        return (uint16_t)(sign | 0x7E00 | (magnitude >> 13 & 0x3FF));
+    if (magnitude >= 0x477FF000) /* 65520 and above round to infinity */
+        return sign | 0x7C00;
+    if (magnitude < 0x38800000) { /* below 2^-14: adding 0.5 leaves multiples of 2^-24, rounded */
+        float rounded = float_of_bits(magnitude) + 0.5f;
+        return (uint16_t)(sign | (bits_of_float(rounded) - 0x3F000000));
+    }
+    uint32_t rebiased = magnitude - (112u << 23);
+    return (uint16_t)(sign | (rebiased + 0xFFF + (rebiased >> 13 & 1)) >> 13);
+}
+
+static bool is_finite_bits(uint32_t bits, uint32_t exponent_mask)
+{
+    return (bits & exponent_mask) != exponent_mask;
+}
+
+enum dvit_status dvit_tensor_from_f32(void *out, enum dvit_dtype dtype, const float *in,
+                                      size_t count, size_t *overflowed, struct dvit_error *error)
+{
+    unsigned char *bytes = out;
+    size_t lost = 0;
+    if (dtype != DVIT_DTYPE_F32 && dtype != DVIT_DTYPE_F16 && dtype != DVIT_DTYPE_BF16)
+        return dvit_error_set(error, DVIT_ERROR_UNSUPPORTED,
+                              "weights cannot be written as %s, expected F32, F16 or BF16",
+                              dvit_dtype_name(dtype));
+    bool is_half = dtype == DVIT_DTYPE_F16;
+    if (dtype == DVIT_DTYPE_F32 && count)
+        memcpy(bytes, in, count * sizeof *in);
+    for (size_t i = 0; dtype != DVIT_DTYPE_F32 && i < count; i++) {
+        uint16_t small = is_half ? half_of_float(in[i]) : bfloat_of_float(in[i]);
+        lost += is_finite_bits(bits_of_float(in[i]), 0x7F800000) &&
+                !is_finite_bits(small, is_half ? 0x7C00 : 0x7F80);
+        memcpy(bytes + 2 * i, &small, sizeof small);
+    }
+    if (overflowed)
+        *overflowed = lost;
     return DVIT_OK;
 }

@@ -61,5 +61,15 @@ enum dvit_status dvit_tensor_to_f32(const struct dvit_tensor_view *view, float *
  * U64 above INT64_MAX is DVIT_ERROR_LIMIT. */
 enum dvit_status dvit_tensor_to_i64(const struct dvit_tensor_view *view, int64_t *out,
                                     struct dvit_error *error);
+/* Converts a tensor of any type to out [elements]: as dvit_tensor_to_f32 where it can, integers
+ * rounded to nearest, booleans to 0 and 1. */
+void dvit_tensor_round_f32(const struct dvit_tensor_view *view, float *out);
+
+/* Converts in [count] to F32, F16 or BF16 at out, rounding to nearest, ties to even; other types
+ * are DVIT_ERROR_UNSUPPORTED. *overflowed (may be NULL) counts finite numbers that became
+ * infinite. NaN stays NaN. */
+enum dvit_status dvit_tensor_from_f32(void *out /* [count · size] */, enum dvit_dtype dtype,
+                                      const float *in, size_t count, size_t *overflowed,
+                                      struct dvit_error *error);
 
 #endif
