@@ -78,7 +78,11 @@ static float fill_one(enum check_fill fill, struct dvit_rng *rng, bool prefix)
 
 static size_t rows_per_image(const struct check *c, enum dvit_rows rows)
 {
-    return rows == DVIT_ROWS_IMAGES ? 1 : (size_t)c->patches + (rows == DVIT_ROWS_TOKENS);
+    if (rows == DVIT_ROWS_PIXELS)
+        return (size_t)c->map_width * (size_t)c->map_height;
+    if (rows == DVIT_ROWS_IMAGES)
+        return 1;
+    return (size_t)(c->patches + (rows == DVIT_ROWS_TOKENS ? c->prefix : 0));
 }
 
 static struct check_input *append_input(struct check *c, enum dvit_rows rows, size_t width,
@@ -92,7 +96,7 @@ static struct check_input *append_input(struct check *c, enum dvit_rows rows, si
         (struct check_input){.fill = fill, .count = per_image_rows * width * (size_t)c->images};
     input->data = malloc(input->count * sizeof *input->data);
     for (size_t i = 0; i < input->count; i++)
-        input->data[i] = fill_one(fill, &rng, i / width % per_image_rows == 0);
+        input->data[i] = fill_one(fill, &rng, i / width % per_image_rows < (size_t)c->prefix);
     input->value = dvit_build_input(&c->builder, "input", rows, width);
     c->graph->values[input->value].gradient = has_gradient(fill);
     return input;
@@ -187,11 +191,18 @@ static void check_open(struct check *c, const struct check_case *test, enum chec
         trained[i] = variant != CHECK_FROZEN;
     struct dvit_graph_options options = {.training = true,
                                          .patches = test->patches,
-                                         .prefix = 1,
+                                         .prefix = 1 + test->more_prefix,
+                                         .map_width = test->map_width,
+                                         .map_height = test->map_height,
                                          .parameter_count = CHECK_PARAMETERS,
                                          .trained = trained};
-    *c = (struct check){
-        .variant = variant, .images = images, .members = members, .patches = test->patches};
+    *c = (struct check){.variant = variant,
+                        .images = images,
+                        .members = members,
+                        .patches = test->patches,
+                        .prefix = 1 + test->more_prefix,
+                        .map_width = test->map_width,
+                        .map_height = test->map_height};
     struct dvit_error *error = &c->error;
     dvit_kernels_select(&c->kernels, DVIT_CPU_REFERENCE);
     assert_ok(dvit_graph_create(&c->graph, &options, error), error);

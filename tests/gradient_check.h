@@ -12,7 +12,7 @@
 /* What an input holds, and whether its gradient is checked. */
 enum check_fill {
     FILL_FREE,     /* normal numbers; compared with differences */
-    FILL_POLICY,   /* 1 for class tokens, then 0, 1 and what is between; compared */
+    FILL_POLICY,   /* 1 for prefix tokens, then 0, 1 and what is between; compared */
     FILL_ANALYTIC, /* normal numbers; has a gradient, which the case's `verify` judges */
     FILL_FIXED,    /* normal numbers; no gradient */
     FILL_TARGETS,  /* positive, rows do not sum to 1; no gradient */
@@ -41,7 +41,7 @@ struct check_input {
 
 struct check {
     enum check_variant variant;
-    int images, members, patches;
+    int images, members, patches, prefix, map_width, map_height;
     struct dvit_error error;
     struct dvit_graph *graph;
     struct dvit_builder builder;
@@ -60,9 +60,11 @@ struct check {
 
 struct check_case {
     const char *name;
-    int patches; /* per image; tokens are one more */
+    int patches; /* per image */
     void (*build)(struct check *check);
     void (*verify)(const struct check *check); /* NULL, or judges what differences cannot */
+    int more_prefix;                           /* tokens before the patches, beyond one */
+    int map_width, map_height;                 /* of the feature map */
 };
 
 /* For cases: each returns a value or parameter index. */

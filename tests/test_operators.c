@@ -24,6 +24,133 @@ static void build_embed(struct check *c)
     check_weigh(c, dvit_build_op(&c->builder, "embed", &op));
 }
 
+static void build_embed_distilled(struct check *c)
+{
+    struct dvit_op op = no_operands;
+    op.class = &dvit_op_embed;
+    op.inputs[0] = check_input(c, DVIT_ROWS_PATCHES, C, FILL_FREE);
+    op.parameters[0] = check_parameter(c, C);
+    op.parameters[1] = check_parameter(c, (size_t)(c->patches + 2) * C);
+    op.parameters[2] = check_parameter(c, C);
+    check_weigh(c, dvit_build_op(&c->builder, "embed", &op));
+}
+
+/* The map of a case is the output's; of patches, the input's. */
+static void build_convolution(struct check *c, struct dvit_op op, bool bias)
+{
+    size_t area = (size_t)op.is.convolution.width * (size_t)op.is.convolution.height;
+    size_t channels = (size_t)op.is.convolution.channels;
+    size_t kernel = (size_t)op.is.convolution.kernel;
+    op.class = &dvit_op_convolution;
+    for (int i = 0; i < 4; i++)
+        op.is.convolution.batch_norm[i] = DVIT_NONE;
+    op.inputs[0] = op.is.convolution.planar
+                       ? check_input(c, DVIT_ROWS_IMAGES, area * channels, FILL_FREE)
+                       : check_input(c, DVIT_ROWS_PIXELS, channels, FILL_FREE);
+    op.parameters[0] = check_parameter(c, op.is.convolution.outputs * channels * kernel * kernel);
+    if (bias)
+        op.parameters[1] = check_parameter(c, op.is.convolution.outputs);
+    check_weigh(c, dvit_build_op(&c->builder, "convolution", &op));
+}
+
+static void build_convolution_planes(struct check *c)
+{
+    struct dvit_op op = no_operands;
+    op.is.convolution.outputs = 3;
+    op.is.convolution.kernel = 5;
+    op.is.convolution.stride = op.is.convolution.padding = 2;
+    op.is.convolution.width = 2 * c->map_width;
+    op.is.convolution.height = 2 * c->map_height;
+    op.is.convolution.channels = 2;
+    op.is.convolution.planar = true;
+    build_convolution(c, op, false);
+}
+
+static void build_convolution_pixels(struct check *c)
+{
+    struct dvit_op op = no_operands;
+    op.is.convolution.outputs = 5;
+    op.is.convolution.kernel = 3;
+    op.is.convolution.stride = op.is.convolution.padding = 1;
+    op.is.convolution.width = c->map_width;
+    op.is.convolution.height = c->map_height;
+    op.is.convolution.channels = 4;
+    build_convolution(c, op, false);
+}
+
+static void build_convolution_patches(struct check *c)
+{
+    struct dvit_op op = no_operands;
+    op.is.convolution.outputs = C;
+    op.is.convolution.kernel = op.is.convolution.stride = 2;
+    op.is.convolution.width = c->map_width;
+    op.is.convolution.height = c->map_height;
+    op.is.convolution.channels = 3;
+    op.is.convolution.patches = true;
+    build_convolution(c, op, true);
+}
+
+static void build_batch_norm(struct check *c)
+{
+    struct dvit_op op = no_operands;
+    op.class = &dvit_op_batch_norm;
+    op.is.batch_norm.eps = 1e-2f;
+    op.inputs[0] = check_input(c, DVIT_ROWS_PIXELS, C, FILL_FREE);
+    op.parameters[0] = check_parameter(c, C);
+    op.parameters[1] = check_parameter(c, C);
+    for (int i = 0; i < C; i++) /* channels that ReLU lets pass, or not, whatever x: no kink */
+        c->parameters[op.parameters[1]][i] = i % 3 == 2 ? -20.0f : 20.0f;
+    check_weigh(c, dvit_build_op(&c->builder, "batch norm", &op));
+}
+
+static void build_layer_scale(struct check *c, bool scale, float factor)
+{
+    struct dvit_op op = no_operands;
+    op.class = &dvit_op_layer_scale;
+    op.inputs[0] = check_input(c, DVIT_ROWS_TOKENS, C, FILL_FREE);
+    op.inputs[1] = check_input(c, DVIT_ROWS_TOKENS, C, FILL_FREE);
+    if (scale)
+        op.inputs[2] = check_input(c, DVIT_ROWS_IMAGES, 1, FILL_FIXED);
+    op.parameters[0] = check_parameter(c, C);
+    op.is.layer_scale.factor = factor;
+    check_weigh(c, dvit_build_op(&c->builder, "layer scale", &op));
+}
+
+static void build_layer_scale_plain(struct check *c)
+{
+    build_layer_scale(c, false, 0);
+}
+
+static void build_layer_scale_scaled(struct check *c)
+{
+    build_layer_scale(c, true, 0.5f);
+}
+
+static void build_mean_pool(struct check *c, enum check_fill policy)
+{
+    struct dvit_op op = no_operands;
+    op.class = &dvit_op_mean_pool;
+    op.inputs[0] = check_input(c, DVIT_ROWS_TOKENS, C, FILL_FREE);
+    if (policy != FILL_FREE)
+        op.inputs[1] = check_input(c, DVIT_ROWS_TOKENS, 1, policy);
+    check_weigh(c, dvit_build_op(&c->builder, "mean pool", &op));
+}
+
+static void build_mean_pool_all(struct check *c)
+{
+    build_mean_pool(c, FILL_FREE);
+}
+
+static void build_mean_pool_masked(struct check *c)
+{
+    build_mean_pool(c, FILL_POLICY);
+}
+
+static void build_mean_pool_dropped(struct check *c)
+{
+    build_mean_pool(c, FILL_DROPPED);
+}
+
 static void build_norm(struct check *c, const struct dvit_op_class *class, enum dvit_rows rows)
 {
     struct dvit_op op = no_operands;
@@ -54,6 +181,7 @@ struct linear {
     enum dvit_rows rows;
     size_t inputs, outputs;
     bool bias, gelu, residual, scale, same; /* same: x is the residual too */
+    float factor;
 };
 
 static void build_linear(struct check *c, struct linear how)
@@ -62,6 +190,7 @@ static void build_linear(struct check *c, struct linear how)
     op.class = &dvit_op_linear;
     op.is.linear.outputs = how.outputs;
     op.is.linear.gelu = how.gelu;
+    op.is.linear.factor = how.factor;
     op.inputs[0] = check_input(c, how.rows, how.inputs, FILL_FREE);
     if (how.residual)
         op.inputs[1] = how.same ? op.inputs[0] : check_input(c, how.rows, how.outputs, FILL_FREE);
@@ -102,6 +231,18 @@ static void build_linear_scaled(struct check *c)
 {
     build_linear(
         c, (struct linear){DVIT_ROWS_TOKENS, 6, C, .bias = true, .residual = true, .scale = true});
+}
+
+static void build_linear_factor(struct check *c)
+{
+    build_linear(
+        c, (struct linear){DVIT_ROWS_TOKENS, 6, C, .bias = true, .residual = true, .factor = 0.5f});
+}
+
+static void build_linear_factor_scaled(struct check *c)
+{
+    build_linear(c, (struct linear){DVIT_ROWS_TOKENS, 6, C, .bias = true, .residual = true,
+                                    .scale = true, .factor = 0.5f});
 }
 
 static void build_linear_same(struct check *c)
@@ -184,12 +325,23 @@ static void build_select_first(struct check *c)
     build_select_after(c, false);
 }
 
-static void build_class_token(struct check *c)
+static void build_token_at(struct check *c, int index)
 {
     struct dvit_op op = no_operands;
     op.class = &dvit_op_token;
+    op.is.token.index = index;
     op.inputs[0] = check_input(c, DVIT_ROWS_TOKENS, C, FILL_FREE);
-    check_weigh(c, dvit_build_op(&c->builder, "class token", &op));
+    check_weigh(c, dvit_build_op(&c->builder, "token", &op));
+}
+
+static void build_class_token(struct check *c)
+{
+    build_token_at(c, 0);
+}
+
+static void build_distillation_token(struct check *c)
+{
+    build_token_at(c, 1);
 }
 
 /* A loss of its first input; the second is compared with, the third says which patches count. */
@@ -218,6 +370,31 @@ static void build_distill(struct check *c)
     int logits = check_input(c, DVIT_ROWS_IMAGES, K, FILL_FREE);
     int teacher = check_input(c, DVIT_ROWS_IMAGES, K, FILL_FIXED);
     build_loss(c, &dvit_op_loss_distill, logits, teacher, DVIT_NONE);
+}
+
+static void build_cross_entropy_patches(struct check *c)
+{
+    int logits = check_input(c, DVIT_ROWS_PATCHES, K, FILL_FREE);
+    int targets = check_input(c, DVIT_ROWS_IMAGES, K, FILL_TARGETS);
+    build_loss(c, &dvit_op_loss_cross_entropy, logits, targets, DVIT_NONE);
+}
+
+static void build_distill_patches(struct check *c, enum check_fill policy)
+{
+    int logits = check_input(c, DVIT_ROWS_PATCHES, K, FILL_FREE);
+    int teacher = check_input(c, DVIT_ROWS_PATCHES, K, FILL_FIXED);
+    int kept = policy == FILL_FREE ? DVIT_NONE : check_input(c, DVIT_ROWS_TOKENS, 1, policy);
+    build_loss(c, &dvit_op_loss_distill, logits, teacher, kept);
+}
+
+static void build_distill_patches_all(struct check *c)
+{
+    build_distill_patches(c, FILL_FREE);
+}
+
+static void build_distill_patches_kept(struct check *c)
+{
+    build_distill_patches(c, FILL_DECISION);
 }
 
 static void build_ratio(struct check *c)
@@ -325,36 +502,89 @@ static void verify_token_dropped(const struct check *c)
 /* --- the table ---------------------------------------------------------------------------- */
 
 static const struct check_case cases[] = {
-    {"embed", 3, build_embed, NULL},
-    {"layer norm", 3, build_layer_norm, NULL},
-    {"layer norm of images", 3, build_layer_norm_images, NULL},
-    {"layer norm of patches", 3, build_patch_norm, NULL},
-    {"linear", 3, build_linear_plain, NULL},
-    {"linear without bias", 3, build_linear_no_bias, NULL},
-    {"linear of images", 3, build_linear_images, NULL},
-    {"linear in chunks", DVIT_CHUNK_ROWS + 44, build_linear_plain, NULL},
-    {"linear with GELU", 3, build_linear_gelu, NULL},
-    {"linear with residual", 3, build_linear_residual, NULL},
-    {"linear with residual, scaled", 3, build_linear_scaled, NULL},
-    {"linear with residual of its input", 3, build_linear_same, NULL},
-    {"linear with residual in chunks", DVIT_CHUNK_ROWS, build_linear_scaled, NULL},
-    {"attention", 5, build_attention_all, NULL},
-    {"attention, masked", 5, build_attention_masked, NULL},
-    {"attention, nothing kept", 5, build_attention_dropped, NULL},
-    {"attention of one patch", 1, build_attention_all, NULL},
-    {"kept mean", 5, build_kept_mean_all, NULL},
-    {"kept mean, masked", 5, build_kept_mean_masked, NULL},
-    {"kept mean, nothing kept", 5, build_kept_mean_dropped, NULL},
-    {"select", 9, build_select, verify_select},
-    {"select, first stage", 9, build_select_first, verify_select},
-    {"class token", 4, build_class_token, NULL},
-    {"cross-entropy", 2, build_cross_entropy, NULL},
-    {"distillation", 2, build_distill, NULL},
-    {"ratio loss", 7, build_ratio, NULL},
-    {"ratio loss of the batch", 7, build_ratio_batch, NULL},
-    {"token loss", 4, build_token_all, NULL},
-    {"token loss, masked", 4, build_token_kept, NULL},
-    {"token loss, nothing kept", 4, build_token_dropped, verify_token_dropped},
+    {.name = "embed", .patches = 3, .build = build_embed},
+    {.name = "embed, distilled", .patches = 3, .build = build_embed_distilled, .more_prefix = 1},
+    {.name = "convolution of planes",
+     .patches = 1,
+     .build = build_convolution_planes,
+     .map_width = 4,
+     .map_height = 3},
+    {.name = "convolution of pixels",
+     .patches = 1,
+     .build = build_convolution_pixels,
+     .map_width = 4,
+     .map_height = 3},
+    {.name = "convolution in chunks",
+     .patches = 1,
+     .build = build_convolution_pixels,
+     .map_width = 19,
+     .map_height = 15},
+    {.name = "convolution to patches",
+     .patches = 6,
+     .build = build_convolution_patches,
+     .map_width = 6,
+     .map_height = 4},
+    {.name = "batch norm",
+     .patches = 1,
+     .build = build_batch_norm,
+     .map_width = 5,
+     .map_height = 4},
+    {.name = "layer scale", .patches = 3, .build = build_layer_scale_plain},
+    {.name = "layer scale, scaled", .patches = 3, .build = build_layer_scale_scaled},
+    {.name = "layer norm", .patches = 3, .build = build_layer_norm},
+    {.name = "layer norm of images", .patches = 3, .build = build_layer_norm_images},
+    {.name = "layer norm of patches", .patches = 3, .build = build_patch_norm},
+    {.name = "linear", .patches = 3, .build = build_linear_plain},
+    {.name = "linear without bias", .patches = 3, .build = build_linear_no_bias},
+    {.name = "linear of images", .patches = 3, .build = build_linear_images},
+    {.name = "linear in chunks", .patches = DVIT_CHUNK_ROWS + 44, .build = build_linear_plain},
+    {.name = "linear with GELU", .patches = 3, .build = build_linear_gelu},
+    {.name = "linear with residual", .patches = 3, .build = build_linear_residual},
+    {.name = "linear with residual, scaled", .patches = 3, .build = build_linear_scaled},
+    {.name = "linear with residual and factor", .patches = 3, .build = build_linear_factor},
+    {.name = "linear with residual and factor, scaled",
+     .patches = 3,
+     .build = build_linear_factor_scaled},
+    {.name = "linear with residual of its input", .patches = 3, .build = build_linear_same},
+    {.name = "linear with residual in chunks",
+     .patches = DVIT_CHUNK_ROWS,
+     .build = build_linear_scaled},
+    {.name = "attention", .patches = 5, .build = build_attention_all},
+    {.name = "attention, masked", .patches = 5, .build = build_attention_masked},
+    {.name = "attention, nothing kept", .patches = 5, .build = build_attention_dropped},
+    {.name = "attention of one patch", .patches = 1, .build = build_attention_all},
+    {.name = "kept mean", .patches = 5, .build = build_kept_mean_all},
+    {.name = "kept mean, masked", .patches = 5, .build = build_kept_mean_masked},
+    {.name = "kept mean, nothing kept", .patches = 5, .build = build_kept_mean_dropped},
+    {.name = "select", .patches = 9, .build = build_select, .verify = verify_select},
+    {.name = "select, first stage",
+     .patches = 9,
+     .build = build_select_first,
+     .verify = verify_select},
+    {.name = "class token", .patches = 4, .build = build_class_token},
+    {.name = "distillation token",
+     .patches = 4,
+     .build = build_distillation_token,
+     .more_prefix = 1},
+    {.name = "mean pool", .patches = 5, .build = build_mean_pool_all},
+    {.name = "mean pool, masked", .patches = 5, .build = build_mean_pool_masked, .more_prefix = 1},
+    {.name = "mean pool, nothing kept", .patches = 5, .build = build_mean_pool_dropped},
+    {.name = "cross-entropy of patches", .patches = 3, .build = build_cross_entropy_patches},
+    {.name = "distillation of patches", .patches = 3, .build = build_distill_patches_all},
+    {.name = "distillation of kept patches",
+     .patches = 4,
+     .build = build_distill_patches_kept,
+     .more_prefix = 1},
+    {.name = "cross-entropy", .patches = 2, .build = build_cross_entropy},
+    {.name = "distillation", .patches = 2, .build = build_distill},
+    {.name = "ratio loss", .patches = 7, .build = build_ratio},
+    {.name = "ratio loss of the batch", .patches = 7, .build = build_ratio_batch},
+    {.name = "token loss", .patches = 4, .build = build_token_all},
+    {.name = "token loss, masked", .patches = 4, .build = build_token_kept},
+    {.name = "token loss, nothing kept",
+     .patches = 4,
+     .build = build_token_dropped,
+     .verify = verify_token_dropped},
 };
 
 static void gradients_are_differences(void **state)
