@@ -98,8 +98,10 @@ static void build_batch_norm(struct check *c)
     op.inputs[0] = check_input(c, DVIT_ROWS_PIXELS, C, FILL_FREE);
     op.parameters[0] = check_parameter(c, C);
     op.parameters[1] = check_parameter(c, C);
-    for (int i = 0; i < C; i++) /* channels that ReLU lets pass, or not, whatever x: no kink */
-        c->parameters[op.parameters[1]][i] = i % 3 == 2 ? -20.0f : 20.0f;
+    for (int i = 0; i < C; i++) { /* channels that ReLU lets pass, or not, whatever x: no kink */
+        c->parameters[op.parameters[0]][i] = 0.7f;
+        c->parameters[op.parameters[1]][i] = i % 3 == 2 ? -3.0f : 3.0f;
+    }
     check_weigh(c, dvit_build_op(&c->builder, "batch norm", &op));
 }
 
