@@ -22,7 +22,7 @@ DVIT_API enum dvit_status dvit_weight_file_open(struct dvit_weight_file **out, c
                                                 struct dvit_error *error);
 DVIT_API void dvit_weight_file_free(struct dvit_weight_file *file); /* NULL is legal */
 
-/* "safetensors", "sharded safetensors", "PyTorch zip" or "PyTorch legacy". */
+/* "safetensors", "PyTorch zip", "PyTorch legacy", "sharded safetensors" or "sharded PyTorch". */
 DVIT_API const char *dvit_weight_file_format(const struct dvit_weight_file *file);
 
 /* A tensor. Where a file nests dictionaries, the name is the path of keys with '/' between them:
@@ -46,11 +46,15 @@ DVIT_API enum dvit_status dvit_weight_file_read(const struct dvit_weight_file *f
                                                 float *out, struct dvit_error *error);
 
 /* Whatever else the file holds, one line per leaf: numbers, texts, None, objects of foreign
- * classes (inert); a safetensors file's metadata. Lists of more than 16 leaves are one line. */
+ * classes (inert), tensors of types that dvit does not have; a safetensors file's metadata. Lists of
+ * more than 16 leaves are one line, tensors in them apart. What an object holds follows its line,
+ * under its name. Of a sharded model there are no values. */
 struct dvit_stored_value {
     const char *name; /* "args/base_rate", "epoch", "optimizer/param_groups/0/lr" */
     const char *kind; /* "float", "int", "bool", "text", "none", "list", "object" */
-    const char *text; /* "0.7"; of an object its class's name */
+    /* Untrusted UTF-8: "0.7"; bool "true" or "false"; none "None"; of a list its length ("[]", "{}"
+     * when empty); of an object its class's name. */
+    const char *text;
 };
 DVIT_API size_t dvit_weight_file_value_count(const struct dvit_weight_file *file);
 DVIT_API struct dvit_stored_value dvit_weight_file_value(const struct dvit_weight_file *file,
