@@ -34,6 +34,14 @@ static void texts_say_the_shape(void **state)
     assert_true(c.norm_eps == 1e-6f && c.keep == 1.0);
     assert_int_equal(dvit_config_patches(&c), 48);
 
+    c = parsed("vit:distilled=1,dim=64,heads=1,image=32");
+    assert_true(c.distilled && !c.layer_scale && !c.mean_pool && !c.aux_head && c.qkv_bias);
+    assert_int_equal(dvit_config_prefix(&c), 2);
+    c = parsed("lvvit:dim=64,heads=1,image=32,stem_width=8");
+    assert_true(c.aux_head && !c.qkv_bias && c.skip_lam == 2 && c.norm_eps == 1e-5f);
+    assert_int_equal(c.mlp, 192); /* 3·dim */
+    assert_int_equal(dvit_config_prefix(&c), 1);
+
     c = parsed("vit:mlp=100,dim=64,heads=2,image=64,patch=8");
     assert_int_equal(c.mlp, 100);
     assert_int_equal(c.image_width, 64);
@@ -49,7 +57,7 @@ static void every_preset_has_a_name(void **state)
     for (; dvit_config_preset_name(count); count++) {
         struct dvit_config c = parsed(dvit_config_preset_name(count));
         assert_string_equal(c.name, dvit_config_preset_name(count));
-        assert_int_equal(c.mlp, 4 * c.dim);
+        assert_int_equal(c.mlp, (c.stem_width ? 3 : 4) * c.dim);
     }
     assert_true(count >= 6);
     assert_null(dvit_config_preset_name(count + 100));
@@ -87,6 +95,13 @@ static void bad_texts_say_why(void **state)
         {"vit:image=8,patch=16", "not a multiple of the patch", DVIT_ERROR_ARGUMENT},
         {"vit:classes=1000001", "classes is 1000001, expected 1 to 1000000", DVIT_ERROR_ARGUMENT},
         {"vit:heads=193", "heads is 193, expected 1 to 192", DVIT_ERROR_ARGUMENT},
+        {"vit:distilled=2", "distilled is \"2\", expected 0 or 1", DVIT_ERROR_ARGUMENT},
+        {"vit:mean_pool=yes", "mean_pool is \"yes\"", DVIT_ERROR_ARGUMENT},
+        {"vit:distilled=1,mean_pool=1", "exclude each other", DVIT_ERROR_ARGUMENT},
+        {"lvvit:distilled=1", "exclude each other", DVIT_ERROR_ARGUMENT},
+        {"lvvit:patch=7,image=49", "needs an even number", DVIT_ERROR_ARGUMENT},
+        {"lvvit:stem_width=1025", "stem_width is 1025, expected 0 to 1024", DVIT_ERROR_ARGUMENT},
+        {"lvvits", "the nearest preset is \"lvvit-s\"", DVIT_ERROR_NOT_FOUND},
         {"vit:mlp=131073", "mlp is 131073, expected 1 to 131072", DVIT_ERROR_ARGUMENT},
     };
     struct dvit_config config;
@@ -184,6 +199,7 @@ static void parameter_counts_are_the_published(void **state)
         {"deit-t", 5717416, 5899582},       {"deit-256", 9982184, 10304942},
         {"deit-s", 22050664, 22774414},     {"deit-b", 86567656, 89452846},
         {"deit-s-384", 22196584, 22920334}, {"deit-b-384", 86859496, 89744686},
+        {"lvvit-s", 26151824, 26875574},    {"lvvit-m", 55830544, 57115030},
     };
     for (size_t i = 0; i < sizeof expected / sizeof *expected; i++) {
         struct dvit_config c = parsed(expected[i].name);
@@ -261,6 +277,9 @@ static void costs_are_the_published(void **state)
         {"deit-t", 0.7, "0.785", "0.801"},       {"deit-s-384", 1.0, "15.49", "15.49"},
         {"deit-s-384", 0.7, "9.466", "9.652"},   {"deit-s-384", 0.5, "7.038", "7.187"},
         {"deit-b-384", 1.0, "55.484", "55.484"}, {"deit-b-384", 0.7, "34.685", "35.429"},
+        {"lvvit-s", 1.0, "6.551", "6.551"},      {"lvvit-s", 0.7, "4.587", "4.65"},
+        {"lvvit-s", 0.5, "3.74", "3.79"},        {"lvvit-m", 1.0, "12.678", "12.678"},
+        {"lvvit-m", 0.8, "9.658", "9.783"},      {"lvvit-m", 0.7, "8.481", "8.593"},
     };
     for (size_t i = 0; i < sizeof expected / sizeof *expected; i++) {
         struct dvit_config c = parsed(expected[i].name);
@@ -276,15 +295,19 @@ static void costs_are_the_published(void **state)
 /* The formulas of the cost table, written out. */
 static double formula(const struct dvit_config *c, double keep, bool published)
 {
-    double N = dvit_config_patches(c), C = c->dim, n = N, macs = N * 3 * c->patch * c->patch * C;
+    double N = dvit_config_patches(c), C = c->dim, n = N, P = dvit_config_prefix(c);
+    double stem = c->stem_width, area = (double)(c->image_width / 2) * (c->image_height / 2);
+    double macs = stem > 0 ? area * (147 * stem + 2 * 9 * stem * stem) +
+                                 N * stem * c->patch * c->patch / 4 * C
+                           : N * 3 * c->patch * c->patch * C;
     for (int block = 0, s = 0; block < c->depth; block++) {
         if (keep < 1 && s < c->stages && c->stage_block[s] == block) {
             macs += 13.0 / 8 * n * C * C + n * C / 2 - (published ? n * C * C : 0);
             n = dvit_config_kept(c, keep, s++);
         }
-        macs += (n + 1) * (4 * C * C + 2 * C * c->mlp) + 2 * (n + 1) * (n + 1) * C;
+        macs += (n + P) * (4 * C * C + 2 * C * c->mlp) + 2 * (n + P) * (n + P) * C;
     }
-    return macs + C * c->classes;
+    return macs + C * c->classes * (1 + c->distilled + (c->aux_head ? n : 0));
 }
 
 static void costs_are_the_formulas(void **state)

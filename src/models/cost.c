@@ -36,6 +36,16 @@ size_t dvit_layers_count(const struct dvit_layers *layers)
     return (size_t)layers->graph->op_count;
 }
 
+/* Whether an operator before `index` has this parameter too: it is counted once. */
+static bool used_before(const struct dvit_graph *graph, size_t index, int parameter)
+{
+    for (size_t i = 0; i < index; i++)
+        for (int k = 0; k < DVIT_OP_PARAMETERS; k++)
+            if (graph->ops[i].parameters[k] == parameter)
+                return true;
+    return false;
+}
+
 struct dvit_layer_info dvit_layers_get(const struct dvit_layers *layers, size_t index)
 {
     const struct dvit_graph *graph = layers->graph;
@@ -48,8 +58,11 @@ struct dvit_layer_info dvit_layers_get(const struct dvit_layers *layers, size_t 
         .macs = op->class->macs ? op->class->macs(graph, op) : 0,
     };
     for (int i = 0; i < DVIT_OP_PARAMETERS; i++)
-        if (op->parameters[i] != DVIT_NONE)
+        if (op->parameters[i] != DVIT_NONE && !used_before(graph, index, op->parameters[i]))
             info.parameters += layers->parameters.items[op->parameters[i]].count;
+    for (int i = 0; op->class == &dvit_op_convolution && i < 2; i++) /* γ and β */
+        if (op->is.convolution.batch_norm[i] != DVIT_NONE)
+            info.parameters += layers->parameters.items[op->is.convolution.batch_norm[i]].count;
     return info;
 }
 
