@@ -1,13 +1,10 @@
-/* Saving and loading models: safetensors with the model's description in the metadata, so that one
- * file is a complete model. */
-#define _GNU_SOURCE
+/* A model's tensors and description as entries of a file, and back from an open safetensors file:
+ * what saving a model (save.c) and a training's state have in common. */
 #include "weights/model_file.h"
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
-#include "base/file.h"
 #include "weights/model_json.h"
 #include "weights/text.h"
 
@@ -118,27 +115,6 @@ void dvit_model_metadata_free(struct dvit_model_metadata *metadata)
     *metadata = (struct dvit_model_metadata){0};
 }
 
-enum dvit_status dvit_model_save(const struct dvit_model *model, const char *path,
-                                 const struct dvit_save_options *options, struct dvit_error *error)
-{
-    (void)options;
-    enum dvit_status status = DVIT_OK;
-    struct dvit_model_metadata metadata = {0};
-    size_t count = model->parameters.count;
-    struct dvit_safetensors_entry *entries = calloc(count, sizeof *entries);
-    char(*names)[96] = calloc(count, sizeof *names);
-    if (!entries || !names)
-        DVIT_FAIL(error, DVIT_ERROR_MEMORY, "\"%s\": out of memory", path);
-    DVIT_TRY(dvit_model_metadata_create(&metadata, model, error));
-    dvit_model_entries(&model->parameters, model->weights, "", entries, names);
-    DVIT_TRY(dvit_safetensors_write(path, entries, count, metadata.pairs, 3, error));
-done:
-    dvit_model_metadata_free(&metadata);
-    free(entries);
-    free(names);
-    return status;
-}
-
 enum dvit_status dvit_model_from_metadata(struct dvit_model **out,
                                           const struct dvit_safetensors *file, const char *prefix,
                                           struct dvit_error *error)
@@ -169,66 +145,4 @@ done:
     dvit_labels_free(labels, labels ? config.classes : 0);
     dvit_model_free(model);
     return status;
-}
-
-/* Names the tensors that the model has no place for. */
-static enum dvit_status refuse_unexpected(const struct dvit_safetensors *file,
-                                          const struct dvit_parameters *parameters,
-                                          struct dvit_error *error)
-{
-    for (size_t i = 0; i < dvit_safetensors_count(file); i++) {
-        const char *name = dvit_safetensors_view(file, i)->name;
-        if (dvit_parameters_find(parameters, name) < 0)
-            return dvit_error_set(error, DVIT_ERROR_MISMATCH, "unexpected tensor \"%s\"",
-                                  dvit_text_show(name).text);
-    }
-    return DVIT_OK;
-}
-
-enum dvit_status dvit_model_load(struct dvit_model **out, const char *path,
-                                 const struct dvit_load_options *options, struct dvit_error *error)
-{
-    (void)options;
-    enum dvit_status status = DVIT_OK;
-    struct dvit_safetensors *file = NULL;
-    struct dvit_model *model = NULL;
-    *out = NULL;
-    status = dvit_safetensors_load(&file, path, error);
-    if (status != DVIT_OK)
-        return status; /* names the file itself */
-    DVIT_TRY(dvit_model_from_metadata(&model, file, "", error));
-    DVIT_TRY(dvit_model_read(file, &model->parameters, "", model->weights, error));
-    DVIT_TRY(refuse_unexpected(file, &model->parameters, error));
-    *out = model;
-    model = NULL;
-done:
-    if (status != DVIT_OK)
-        dvit_error_prefix(error, "\"%s\"", path);
-    dvit_safetensors_free(file);
-    dvit_model_free(model);
-    return status;
-}
-
-enum dvit_status dvit_model_open(struct dvit_model **out, const char *text,
-                                 const struct dvit_load_options *options, uint64_t seed,
-                                 bool *is_random, struct dvit_error *error)
-{
-    struct dvit_config config;
-    struct dvit_error shape_error;
-    *out = NULL;
-    if (is_random)
-        *is_random = false;
-    bool looks_like_a_path = strchr(text, '/') || strstr(text, ".safetensors");
-    if (dvit_file_exists(text) || dvit_folder_exists(text) ||
-        (looks_like_a_path && strncmp(text, "vit:", 4) != 0))
-        return dvit_model_load(out, text, options, error);
-    enum dvit_status status = dvit_config_parse(text, &config, &shape_error);
-    if (status == DVIT_ERROR_NOT_FOUND)
-        return dvit_error_set(error, status, "\"%s\": no such file, and %s", text,
-                              shape_error.message);
-    if (status != DVIT_OK)
-        return dvit_error_set(error, status, "%s", shape_error.message);
-    if (is_random)
-        *is_random = true;
-    return dvit_model_create(out, &config, seed, error);
 }

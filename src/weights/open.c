@@ -1,0 +1,38 @@
+/* dvit_model_open: a text that names a file or a shape. */
+#include <string.h>
+
+#include "base/file.h"
+#include "models/model.h"
+
+static bool looks_like_a_file(const char *text)
+{
+    static const char *const marks[] = {"/", ".safetensors", ".pth", ".pt", ".bin"};
+    if (strncmp(text, "vit:", 4) == 0 || strncmp(text, "lvvit:", 6) == 0)
+        return false;
+    for (size_t i = 0; i < sizeof marks / sizeof *marks; i++)
+        if (strstr(text, marks[i]))
+            return true;
+    return false;
+}
+
+enum dvit_status dvit_model_open(struct dvit_model **out, const char *text,
+                                 const struct dvit_load_options *options, uint64_t seed,
+                                 bool *is_random, struct dvit_error *error)
+{
+    struct dvit_config config;
+    struct dvit_error shape_error;
+    *out = NULL;
+    if (is_random)
+        *is_random = false;
+    if (dvit_file_exists(text) || dvit_folder_exists(text) || looks_like_a_file(text))
+        return dvit_model_load(out, text, options, error);
+    enum dvit_status status = dvit_config_parse(text, &config, &shape_error);
+    if (status == DVIT_ERROR_NOT_FOUND)
+        return dvit_error_set(error, status, "\"%s\": no such file, and %s", text,
+                              shape_error.message);
+    if (status != DVIT_OK)
+        return dvit_error_set(error, status, "%s", shape_error.message);
+    if (is_random)
+        *is_random = true;
+    return dvit_model_create(out, &config, seed, error);
+}
