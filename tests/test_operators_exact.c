@@ -228,6 +228,11 @@ static void shapes_that_do_not_fit_are_refused(void **state)
         {&dvit_op_kept_mean, {OF_PATCHES, -1, -1, -1}, DVIT_ERROR_MISMATCH, "width 9 is odd"},
         {&dvit_op_select, {OF_PATCHES, -1, OF_PATCHES, -1}, DVIT_ERROR_MISMATCH, "2"},
         {&dvit_op_token, {IMAGES, -1, -1, -1}, DVIT_ERROR_MISMATCH, "tokens"},
+        {&dvit_op_mean_pool, {OF_PATCHES, -1, -1, -1}, DVIT_ERROR_MISMATCH, "tokens"},
+        {&dvit_op_average, {IMAGES, TOKENS, -1, -1}, DVIT_ERROR_MISMATCH, "images"},
+        {&dvit_op_aux_max, {IMAGES, TOKENS, -1, -1}, DVIT_ERROR_MISMATCH, "patches"},
+        {&dvit_op_layer_scale, {TOKENS, OF_PATCHES, -1, -1}, DVIT_ERROR_MISMATCH, "tokens"},
+        {&dvit_op_batch_norm, {TOKENS, -1, -1, -1}, DVIT_ERROR_UNSUPPORTED, "its convolution"},
         {&dvit_op_loss_ratio, {TOKENS, -1, -1, -1}, DVIT_ERROR_MISMATCH, "the operator"},
         {&dvit_op_loss_token, {TOKENS, OF_PATCHES, -1, -1}, DVIT_ERROR_MISMATCH, "patches"},
         {&dvit_op_loss_distill, {IMAGES, TOKENS, -1, -1}, DVIT_ERROR_MISMATCH, "images"},
@@ -273,9 +278,11 @@ static void shares_cover_everything_once(void **state)
             }
             assert_int_equal(next, total);
         }
-    assert_int_equal(dvit_chunk_count(0), 0);
-    assert_int_equal(dvit_chunk_count(DVIT_CHUNK_ROWS), 1);
-    assert_int_equal(dvit_chunk_count(DVIT_CHUNK_ROWS + 1), 2);
+    assert_int_equal(dvit_chunk_count(0, DVIT_CHUNK_ROWS), 0);
+    assert_int_equal(dvit_chunk_count(DVIT_CHUNK_ROWS, DVIT_CHUNK_ROWS), 1);
+    assert_int_equal(dvit_chunk_count(DVIT_CHUNK_ROWS + 1, DVIT_CHUNK_ROWS), 2);
+    assert_int_equal(dvit_chunk_count(33, 16), 3);
+    assert_int_equal(dvit_chunk_count(SIZE_MAX, SIZE_MAX), 1);
 }
 
 int main(void)
