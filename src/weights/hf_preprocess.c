@@ -40,7 +40,7 @@ static enum dvit_status read_sides(const json_t *root, const char *key, int miss
     DVIT_TRY(dvit_hf_whole(value, file_name, "shortest_edge", 0, &out->shortest, error));
     bool both = out->height && out->width;
     if (both == (out->shortest != 0) || (!both && (out->height || out->width)) ||
-        json_object_get(value, "longest_edge"))
+        json_is_number(json_object_get(value, "longest_edge")))
         DVIT_FAIL(error, DVIT_ERROR_UNSUPPORTED,
                   "%s: %s has to be a number, height and width, or shortest_edge alone", file_name,
                   key);

@@ -24,6 +24,7 @@ struct import {
     struct dvit_tensor_names names;
     struct dvit_notes notes;
     struct dvit_hf_config hf; /* zero where there is none */
+    bool described;           /* there is one */
     bool own;                 /* dvit wrote the file: it describes itself */
     bool new_heads;
     struct dvit_config stored; /* what the file holds */
@@ -86,6 +87,7 @@ static enum dvit_status read_hf_config(struct import *import, struct dvit_error 
     size_t size_bytes;
     enum dvit_status status = DVIT_OK;
     DVIT_TRY(read_beside(import, "config.json", &text, &size_bytes, error));
+    import->described = text != NULL;
     if (text)
         DVIT_TRY(dvit_hf_config_parse(&import->hf, text, size_bytes, error));
     else
@@ -149,8 +151,8 @@ static enum dvit_status recognise(struct import *import, struct dvit_error *erro
                                  .norm_eps = import->hf.norm_eps};
     DVIT_TRY(dvit_recognise(&import->stored, &import->names, &stated, &import->notes, error));
     DVIT_TRY(dvit_hf_config_compare(&import->hf, &import->stored, error));
-    if (import->hf.no_qkv_bias)
-        import->stored.qkv_bias = false;
+    if (import->described)
+        import->stored.qkv_bias = !import->hf.no_qkv_bias;
 done:
     return status;
 }

@@ -9,6 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "weights/json_limits.h"
+#include "weights/text.h"
+
 /* Reals as written must read back to the same float or double. */
 enum { REAL_DIGITS = 17, DUMP_FLAGS = JSON_COMPACT | JSON_REAL_PRECISION(REAL_DIGITS) };
 
@@ -61,10 +64,19 @@ char *dvit_labels_to_json(char *const *labels, int count)
 static enum dvit_status load(const char *text, const char *what, json_t **out,
                              struct dvit_error *error)
 {
+    /* The labels are the longest: one array. */
+    static const struct dvit_json_limits limits = {
+        .nesting = 4, .commas = DVIT_MAX_CLASSES, .containers = 8};
     json_error_t problem;
+    *out = NULL;
+    enum dvit_status status =
+        dvit_json_check((const unsigned char *)text, strlen(text), &limits, what, error);
+    if (status != DVIT_OK)
+        return status;
     *out = json_loads(text, JSON_REJECT_DUPLICATES, &problem);
     if (!*out)
-        return dvit_error_set(error, DVIT_ERROR_FORMAT, "%s is not JSON: %s", what, problem.text);
+        return dvit_error_set(error, DVIT_ERROR_FORMAT, "%s is not JSON: %s", what,
+                              dvit_text_show(problem.text).text);
     return DVIT_OK;
 }
 
@@ -72,7 +84,8 @@ static enum dvit_status unpack_failed(json_t *root, const json_error_t *problem,
                                       struct dvit_error *error)
 {
     json_decref(root);
-    return dvit_error_set(error, DVIT_ERROR_FORMAT, "%s: %s", what, problem->text);
+    return dvit_error_set(error, DVIT_ERROR_FORMAT, "%s: %s", what,
+                          dvit_text_show(problem->text).text);
 }
 
 /* jansson's own conversion to int drops high bits: 2^32 + 24 would be read as 24. */
@@ -142,7 +155,8 @@ enum dvit_status dvit_config_from_json(const char *text, struct dvit_config *con
     DVIT_TRY(narrow("model configuration", keys, v, fields, sizeof keys / sizeof *keys, error));
     if (strcmp(family, "vit") != 0)
         DVIT_FAIL(error, DVIT_ERROR_UNSUPPORTED,
-                  "model configuration: family \"%.40s\", expected \"vit\"", family);
+                  "model configuration: family \"%s\", expected \"vit\"",
+                  dvit_text_show(family).text);
     snprintf(c.name, sizeof c.name, "%s", name);
     c.norm_eps = (float)eps;
     c.keep = keep;
@@ -207,7 +221,8 @@ enum dvit_status dvit_preprocess_from_json(const char *text, struct dvit_preproc
     while (found < known && strcmp(fit, fit_names[found]) != 0)
         found++;
     if (found == known)
-        DVIT_FAIL(error, DVIT_ERROR_FORMAT, "preprocessing: unknown fit \"%.40s\"", fit);
+        DVIT_FAIL(error, DVIT_ERROR_FORMAT, "preprocessing: unknown fit \"%s\"",
+                  dvit_text_show(fit).text);
     p.fit = (enum dvit_fit)found;
     snprintf(p.name, sizeof p.name, "%s", name);
     p.bilinear = bilinear;
