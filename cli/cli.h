@@ -19,6 +19,7 @@ enum cli_exit {
     CLI_EXIT_USAGE,
     CLI_EXIT_SOME_FAILED,
     CLI_EXIT_INTERRUPTED,
+    CLI_EXIT_DIFFERENT,
     CLI_EXIT_COUNT
 };
 extern const char *const cli_exit_table[CLI_EXIT_COUNT];
@@ -29,6 +30,8 @@ enum cli_verb_id {
     VERB_EVAL,
     VERB_CLASSIFY,
     VERB_INFO,
+    VERB_CONVERT,
+    VERB_DIFF,
     VERB_BENCH,
     VERB_CPU,
     VERB_DATA,
@@ -58,6 +61,8 @@ int cli_cmd_sparsify(const struct cli_options *options);
 int cli_cmd_eval(const struct cli_options *options);
 int cli_cmd_classify(const struct cli_options *options);
 int cli_cmd_info(const struct cli_options *options);
+int cli_cmd_convert(const struct cli_options *options);
+int cli_cmd_diff(const struct cli_options *options);
 int cli_cmd_bench(const struct cli_options *options);
 int cli_cmd_cpu(const struct cli_options *options);
 int cli_cmd_data(const struct cli_options *options);
@@ -80,6 +85,8 @@ int cli_fail(const struct dvit_error *error);
 /* "dvit: …" on standard error; cli_set_quiet(true) silences notes and progress, never errors. */
 void cli_note(const char *format, ...) CLI_PRINTF(1, 2);
 void cli_set_quiet(bool quiet);
+/* "dvit: …" on standard error, also when quiet: what an error that follows consists of. */
+void cli_detail(const char *format, ...) CLI_PRINTF(1, 2);
 
 /* Whether progress is rewritten in place because standard error is a terminal. */
 bool cli_progress_live(void);

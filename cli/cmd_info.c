@@ -1,11 +1,16 @@
-/* `dvit info`: layers, shapes, parameters, tokens, cost and memory of a model. */
+/* `dvit info`: layers, shapes, parameters, tokens, cost and memory of a model; of a file, model or
+ * not, also what is stored in it. */
 #include <stdio.h>
 
 #include "json_lines.h"
+#include "stored_file.h"
 #include "workbench.h"
 
 struct subject {
     const char *name;
+    struct dvit_weight_file *file; /* NULL: random weights */
+    struct dvit_error reason;      /* why the file is no model */
+    /* of models: */
     struct dvit_model *model;
     struct dvit_session *session; /* made for its memory plan, never run */
     struct dvit_session_info plan;
@@ -29,6 +34,7 @@ static void json_preprocess(struct cli_json *json, const struct dvit_preprocess 
     cli_json_open(json, "preprocess", '{');
     cli_json_string(json, "name", preprocess->name);
     cli_json_string(json, "fit", fit_name(preprocess));
+    cli_json_string(json, "filter", preprocess->bilinear ? "bilinear" : "bicubic");
     cli_json_integer(json, "resize_side", preprocess->resize_side);
     cli_json_integer(json, "crop_width", preprocess->crop_width);
     cli_json_integer(json, "crop_height", preprocess->crop_height);
@@ -78,28 +84,60 @@ static void json_config(struct cli_json *json, const struct dvit_config *config)
     cli_json_close(json, ']');
 }
 
-static void print_json(const struct subject *subject)
+static void json_model(struct cli_json *json, const struct subject *subject)
 {
+    const char *note = NULL;
+    cli_json_integer(json, "parameters", (long long)dvit_model_parameters(subject->model));
+    cli_json_real(json, "gmacs", subject->plan.cost.macs / 1e9);
+    cli_json_real(json, "gmacs_published", subject->plan.cost.macs_published / 1e9);
+    cli_json_open(json, "tokens", '[');
+    for (int s = 0; s < subject->stages; s++)
+        cli_json_integer(json, NULL, subject->tokens[s]);
+    cli_json_close(json, ']');
+    cli_json_real(json, "keep", subject->plan.keep);
+    json_config(json, dvit_model_config(subject->model));
+    json_preprocess(json, dvit_model_preprocess(subject->model));
+    cli_json_open(json, "notes", '[');
+    for (size_t i = 0; (note = dvit_model_note(subject->model, i)) != NULL; i++)
+        cli_json_string(json, NULL, note);
+    cli_json_close(json, ']');
+    cli_json_open(json, "memory", '{');
+    cli_json_integer(json, "batch", subject->plan.max_batch);
+    cli_json_integer(json, "threads", subject->plan.threads);
+    cli_json_integer(json, "weight_bytes", (long long)subject->plan.weight_bytes);
+    cli_json_integer(json, "activation_bytes", (long long)subject->plan.activation_bytes);
+    cli_json_close(json, '}');
+    json_layers(json, subject->layers);
+}
+
+static int json_file(struct cli_json *json, const struct subject *subject,
+                     const struct cli_options *options)
+{
+    struct cli_file_summary summary = cli_file_summarise(subject->file, subject->name);
+    int code = CLI_EXIT_OK;
+    cli_json_open(json, "file", '{');
+    cli_file_json_summary(json, &summary);
+    if (options->tensors || !subject->model)
+        code = cli_file_json_tensors(json, subject->file, options->tensors);
+    if (options->contents || !subject->model)
+        cli_file_json_values(json, subject->file);
+    cli_json_close(json, '}');
+    return code;
+}
+
+static int print_json(const struct subject *subject, const struct cli_options *options)
+{
+    int code = CLI_EXIT_OK;
     struct cli_json json = cli_json_begin(stdout);
     cli_json_string(&json, "model", subject->name);
-    cli_json_integer(&json, "parameters", (long long)dvit_model_parameters(subject->model));
-    cli_json_real(&json, "gmacs", subject->plan.cost.macs / 1e9);
-    cli_json_real(&json, "gmacs_published", subject->plan.cost.macs_published / 1e9);
-    cli_json_open(&json, "tokens", '[');
-    for (int s = 0; s < subject->stages; s++)
-        cli_json_integer(&json, NULL, subject->tokens[s]);
-    cli_json_close(&json, ']');
-    cli_json_real(&json, "keep", subject->plan.keep);
-    json_config(&json, dvit_model_config(subject->model));
-    json_preprocess(&json, dvit_model_preprocess(subject->model));
-    cli_json_open(&json, "memory", '{');
-    cli_json_integer(&json, "batch", subject->plan.max_batch);
-    cli_json_integer(&json, "threads", subject->plan.threads);
-    cli_json_integer(&json, "weight_bytes", (long long)subject->plan.weight_bytes);
-    cli_json_integer(&json, "activation_bytes", (long long)subject->plan.activation_bytes);
-    cli_json_close(&json, '}');
-    json_layers(&json, subject->layers);
+    if (subject->model)
+        json_model(&json, subject);
+    else
+        cli_json_string(&json, "reason", subject->reason.message);
+    if (subject->file)
+        code = json_file(&json, subject, options);
     cli_json_end(&json);
+    return code;
 }
 
 static int print_layers(const struct subject *subject)
@@ -121,12 +159,23 @@ static int print_layers(const struct subject *subject)
     return cli_table_print(table);
 }
 
+static void print_preprocess(const struct dvit_preprocess *p)
+{
+    printf("preprocess   %s: %s", p->name, fit_name(p));
+    if (p->resize_side)
+        printf(" to %s %d", p->fit == DVIT_FIT_SQUASH ? "square" : "short side", p->resize_side);
+    if (p->fit != DVIT_FIT_NONE)
+        printf(", %s", p->bilinear ? "bilinear" : "bicubic");
+    printf(", crop %dx%d, mean %g %g %g, std %g %g %g\n", p->crop_width, p->crop_height,
+           (double)p->mean[0], (double)p->mean[1], (double)p->mean[2], (double)p->std[0],
+           (double)p->std[1], (double)p->std[2]);
+}
+
 static void print_summary(const struct subject *subject)
 {
     const struct dvit_config *config = dvit_model_config(subject->model);
-    const struct dvit_preprocess *preprocess = dvit_model_preprocess(subject->model);
     char text[256];
-    printf("\nmodel        ");
+    printf("model        ");
     cli_print_plain(subject->name);
     printf(" (%s)\n", config->name);
     printf("shape        %d wide, %d blocks, %d heads, MLP %d, patch %d of %dx%d pixels: %d "
@@ -145,23 +194,84 @@ static void print_summary(const struct subject *subject)
         printf("tokens       all %d patches (dense path)\n", dvit_config_patches(config));
     printf("cost         %.3f GMACs per image, %.3f as published (\"GFLOPs\" of the literature)\n",
            subject->plan.cost.macs / 1e9, subject->plan.cost.macs_published / 1e9);
-    printf("preprocess   %s: %s", preprocess->name, fit_name(preprocess));
-    if (preprocess->resize_side)
-        printf(", short side %d", preprocess->resize_side);
-    printf(", crop %dx%d, mean %g %g %g, std %g %g %g\n", preprocess->crop_width,
-           preprocess->crop_height, (double)preprocess->mean[0], (double)preprocess->mean[1],
-           (double)preprocess->mean[2], (double)preprocess->std[0], (double)preprocess->std[1],
-           (double)preprocess->std[2]);
+    print_preprocess(dvit_model_preprocess(subject->model));
     printf("memory       %.1f MiB weights, %.1f MiB activations for batch %d on %d threads\n",
            (double)subject->plan.weight_bytes / 1048576,
            (double)subject->plan.activation_bytes / 1048576, subject->plan.max_batch,
            subject->plan.threads);
 }
 
+static void print_file(const struct subject *subject)
+{
+    struct cli_file_summary summary = cli_file_summarise(subject->file, subject->name);
+    char text[256];
+    fputs("file         ", stdout);
+    if (!subject->model) {
+        cli_print_plain(subject->name);
+        fputs(": ", stdout);
+    }
+    printf("%s\n", cli_file_describe(&summary, text));
+    cli_file_print_contents(subject->file);
+}
+
+/* One or two tables, then the summary. A file that is no model has its tensors for layers. */
+static int print_text(const struct subject *subject, const struct cli_options *options)
+{
+    int code = CLI_EXIT_OK;
+    bool listed = options->tensors || options->contents;
+    if (options->tensors || (!subject->model && !listed))
+        code = cli_file_print_tensors(subject->file, options->tensors);
+    if (options->tensors && options->contents)
+        putchar('\n');
+    if (code == CLI_EXIT_OK && options->contents)
+        code = cli_file_print_values(subject->file);
+    if (code == CLI_EXIT_OK && subject->model && !listed)
+        code = print_layers(subject);
+    putchar('\n');
+    if (code == CLI_EXIT_OK && subject->model)
+        print_summary(subject);
+    if (code == CLI_EXIT_OK && subject->file)
+        print_file(subject);
+    return code;
+}
+
+/* Whether a file that gave this error may yet be shown as a file of tensors. */
+static bool is_no_model(enum dvit_status status)
+{
+    return status == DVIT_ERROR_FORMAT || status == DVIT_ERROR_MISMATCH ||
+           status == DVIT_ERROR_UNSUPPORTED || status == DVIT_ERROR_LIMIT;
+}
+
+static int open_model(struct subject *subject, const struct cli_options *options)
+{
+    struct dvit_error *reason = &subject->reason;
+    bool is_random = false;
+    enum dvit_status status =
+        cli_model_read(&subject->model, subject->name, options, options->keep, &is_random, reason);
+    if (status != DVIT_OK && subject->file && is_no_model(status)) {
+        cli_detail("no model that dvit can run: %s", reason->message);
+        return CLI_EXIT_OK;
+    }
+    if (status != DVIT_OK)
+        return cli_fail(reason);
+    cli_model_tell(subject->model, subject->name, options, is_random);
+    return cli_model_prune(&subject->model, subject->name, options, options->keep, true);
+}
+
 static int open_subject(struct subject *subject, const struct cli_options *options)
 {
     struct dvit_error error = {0};
-    int code = cli_model_open(&subject->model, subject->name, options, options->keep, true);
+    if (cli_is_file(subject->name)) {
+        if (dvit_weight_file_open(&subject->file, subject->name, &error) != DVIT_OK)
+            return cli_fail(&error);
+    } else if (options->tensors || options->contents) {
+        cli_error("info: --%s needs a file, \"%s\" is none",
+                  options->tensors ? "tensors" : "contents", subject->name);
+        return CLI_EXIT_USAGE;
+    }
+    int code = open_model(subject, options);
+    if (code == CLI_EXIT_OK && !subject->model)
+        return code;
     if (code == CLI_EXIT_OK)
         code = cli_session_create(&subject->session, subject->model, options, options->keep,
                                   options->batch);
@@ -191,14 +301,11 @@ int cli_cmd_info(const struct cli_options *options)
         return CLI_EXIT_USAGE;
     }
     int code = open_subject(&subject, options);
-    if (code == CLI_EXIT_OK && options->json) {
-        print_json(&subject);
-    } else if (code == CLI_EXIT_OK) {
-        code = print_layers(&subject);
-        print_summary(&subject);
-    }
+    if (code == CLI_EXIT_OK)
+        code = options->json ? print_json(&subject, options) : print_text(&subject, options);
     dvit_layers_free(subject.layers);
     dvit_session_free(subject.session);
     dvit_model_free(subject.model);
+    dvit_weight_file_free(subject.file);
     return code;
 }

@@ -20,14 +20,24 @@ static int choose_stages(const struct cli_options *options, const struct dvit_co
     return config->stages ? config->stages : 3;
 }
 
+/* The teacher sees the student's images, so it is read at the student's size. */
+static int load_teacher(struct dvit_model **out, const struct cli_options *options)
+{
+    struct dvit_error error = {0};
+    struct dvit_load_options load = cli_load_options(options, 0, options->teacher);
+    load.classes = 0;
+    if (dvit_model_load(out, options->teacher, &load, &error) != DVIT_OK)
+        return cli_fail(&error);
+    cli_model_tell(*out, options->teacher, options, false);
+    return CLI_EXIT_OK;
+}
+
 static int open_teacher(struct dvit_model **out, const struct dvit_config *config,
                         const struct cli_options *options)
 {
-    struct dvit_error error = {0};
     *out = NULL;
     if (options->teacher)
-        return dvit_model_load(out, options->teacher, NULL, &error) == DVIT_OK ? CLI_EXIT_OK
-                                                                         : cli_fail(&error);
+        return load_teacher(out, options);
     if (config->stages > 0 && (options->train.weight_kl > 0 || options->train.weight_token > 0)) {
         cli_error("\"%s\" is a dynamic model already and no teacher: name its dense model with "
                   "--teacher FILE, or do without with --w-kl 0 --w-token 0",
@@ -37,13 +47,31 @@ static int open_teacher(struct dvit_model **out, const struct dvit_config *confi
     return CLI_EXIT_OK;
 }
 
-int cli_cmd_sparsify(const struct cli_options *options)
+/* A head of random weights has nothing to teach about classes. */
+static void tell_new_head(struct cli_options *options)
+{
+    bool own_teacher = !options->teacher && options->train.weight_kl > 0;
+    cli_note("the new head learns %g times as fast as the predictors (--backbone-lr-scale)%s",
+             options->train.backbone_lr_scale,
+             own_teacher ? ", and as it cannot teach classes, --w-kl is 0 here; training it first "
+                           "with `dvit train`, or a --teacher FILE, gives better models"
+                         : "");
+    if (own_teacher)
+        options->train.weight_kl = 0;
+}
+
+int cli_cmd_sparsify(const struct cli_options *given)
 {
     struct dvit_error error = {0};
+    struct cli_options own = *given;
+    const struct cli_options *options = &own;
     struct dvit_model *dense = NULL, *teacher = NULL, *model = NULL;
     struct cli_training_data data = {0};
     int stages = 0;
-    int code = cli_model_open(&dense, options->model, options, 0, false);
+    bool new_head = false;
+    int code = cli_training_start(&dense, &new_head, &data, options);
+    if (code == CLI_EXIT_OK && new_head)
+        tell_new_head(&own);
     if (code == CLI_EXIT_OK) {
         stages = choose_stages(options, dvit_model_config(dense));
         code = stages ? open_teacher(&teacher, dvit_model_config(dense), options) : CLI_EXIT_USAGE;
@@ -54,12 +82,10 @@ int cli_cmd_sparsify(const struct cli_options *options)
                             options->train.keep, options->seed, &error) != DVIT_OK)
         code = cli_fail(&error);
     if (code == CLI_EXIT_OK)
-        code = cli_training_open(&data, options, dvit_model_config(model)->image_width);
-    if (code == CLI_EXIT_OK)
         code = cli_make_folder(options->train.out);
     if (code == CLI_EXIT_OK) {
-        const struct dvit_model *own = dvit_model_config(dense)->stages == 0 ? dense : NULL;
-        code = cli_training_run(model, teacher ? teacher : own, &data, options);
+        const struct dvit_model *parent = dvit_model_config(dense)->stages == 0 ? dense : NULL;
+        code = cli_training_run(model, teacher ? teacher : parent, &data, options);
     }
     cli_training_close(&data);
     dvit_model_free(model);

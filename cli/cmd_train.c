@@ -11,10 +11,10 @@ static int create_model(struct dvit_model **out, struct dvit_config *config, boo
     struct dvit_error error = {0};
     if (!names_classes)
         config->classes = dvit_dataset_classes(set);
-    if (dvit_model_create(out, config, options->seed, &error) != DVIT_OK)
+    if (cli_model_create(out, config, options, &error) != DVIT_OK)
         return cli_fail(&error);
     cli_note("\"%s\": a new model of %zu parameters for %d classes, random weights from seed %llu",
-             options->model, dvit_model_parameters(*out), config->classes,
+             options->model, dvit_model_parameters(*out), dvit_model_config(*out)->classes,
              (unsigned long long)options->seed);
     return CLI_EXIT_OK;
 }
@@ -25,19 +25,17 @@ int cli_cmd_train(const struct cli_options *options)
     struct dvit_config config;
     struct dvit_model *model = NULL;
     struct cli_training_data data = {0};
-    int code = CLI_EXIT_OK;
+    bool new_head = false;
     bool is_text = strncmp(options->model, "vit:", 4) == 0;
     bool names_classes = is_text && strstr(options->model, "classes=") != NULL;
     bool is_new = !cli_is_file(options->model) &&
                   dvit_config_parse(options->model, &config, &error) == DVIT_OK;
     if (!is_new && is_text && !cli_is_file(options->model))
         return cli_fail(&error);
-    if (!is_new) /* a file, or a name that is nothing: the library says what it could have been */
-        code = cli_model_open(&model, options->model, options, 0, false);
-    if (code == CLI_EXIT_OK && !is_new)
-        config = *dvit_model_config(model);
-    if (code == CLI_EXIT_OK)
-        code = cli_training_open(&data, options, config.image_width);
+    int side = options->image_size.width;
+    int code = is_new ? cli_training_open(&data, options, side ? side : config.image_width)
+                      /* a file, or nothing: the library says what it could have been */
+                      : cli_training_start(&model, &new_head, &data, options);
     if (code == CLI_EXIT_OK && is_new)
         code = create_model(&model, &config, names_classes, data.train, options);
     if (code == CLI_EXIT_OK)

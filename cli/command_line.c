@@ -118,13 +118,15 @@ const char *cli_option_range(const struct cli_option *option, char text[96])
     switch (option->type) {
     case OPTION_INT:
     case OPTION_INTS:
+    case OPTION_SIZE:
     case OPTION_REAL:
     case OPTION_REALS:
         if (option->above_min || option->below_max)
             snprintf(text, 96, "%s %.10g, %s %.10g", option->above_min ? "above" : "at least",
                      option->min, option->below_max ? "below" : "at most", option->max);
         else
-            snprintf(text, 96, "%.10g to %.10g", option->min, option->max);
+            snprintf(text, 96, "%.10g to %.10g%s%s", option->min, option->max,
+                     option->word ? ", or " : "", option->word ? option->word : "");
         break;
     case OPTION_CHOICE:
         snprintf(text, 96, "one of %s", option->choices);
@@ -151,7 +153,7 @@ static bool bad_value(const struct cli_option *option, const char *text, const c
 static bool read_number(const struct cli_option *option, const char *text, size_t length,
                         double *value)
 {
-    bool whole = option->type == OPTION_INT || option->type == OPTION_INTS;
+    bool whole = option->type != OPTION_REAL && option->type != OPTION_REALS;
     long long integer = 0;
     char shown[MAX_WORD];
     snprintf(shown, sizeof shown, "%.*s", length < MAX_WORD ? (int)length : MAX_WORD - 1, text);
@@ -161,6 +163,19 @@ static bool read_number(const struct cli_option *option, const char *text, size_
         *value = (double)integer;
     if (!in_range(option, *value))
         return bad_value(option, shown, whole ? "a whole number" : "a number");
+    return true;
+}
+
+/* "384" is a square, "384x256" width by height. */
+static bool read_size(const struct cli_option *option, const char *text, struct cli_size *field)
+{
+    size_t length = strcspn(text, "x");
+    const char *rest = text[length] ? text + length + 1 : text;
+    double width = 0, height = 0;
+    if (!read_number(option, text, length, &width) ||
+        !read_number(option, rest, strlen(rest), &height))
+        return false;
+    *field = (struct cli_size){(int)width, (int)height};
     return true;
 }
 
@@ -237,12 +252,18 @@ static bool set_value(struct cli_options *options, const struct cli_option *opti
         *(bool *)field = false;
         return true;
     case OPTION_INT:
+        if (option->word && strcmp(text, option->word) == 0) {
+            *(int *)field = CLI_WORD;
+            return true;
+        }
         if (!read_number(option, text, strlen(text), &value))
             return false;
         *(int *)field = (int)value;
         return true;
     case OPTION_REAL:
         return read_number(option, text, strlen(text), field);
+    case OPTION_SIZE:
+        return read_size(option, text, field);
     case OPTION_SEED:
         return parse_seed(text, field) || bad_value(option, text, "a whole number");
     case OPTION_TEXT:

@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include "cli.h"
+#include "dvit/model.h"
 #include "dvit/train.h"
 
 /* Bounds of lists on the command line. */
@@ -12,6 +13,7 @@ enum {
     CLI_MAX_NUMBERS = 16,
     CLI_MAX_TEXTS = 64,
     CLI_MAX_OPTIONS = 128, /* rows of the table */
+    CLI_WORD = -1,         /* the number of an OPTION_INT for which its word was given */
 };
 
 struct cli_ints {
@@ -25,6 +27,9 @@ struct cli_reals {
 struct cli_texts {
     int count;
     const char *values[CLI_MAX_TEXTS];
+};
+struct cli_size {
+    int width, height; /* 0: not given */
 };
 
 /* Everything a command line can say; strings are borrowed from argv. */
@@ -49,6 +54,13 @@ struct cli_options {
     const char *predictions;
     const char *confusion;
     const char *cpu;
+    const char *dtype;
+    const char *format;
+    const char *preprocess;     /* NULL: the model's own */
+    struct cli_size image_size; /* of the network's input; 0: the model's own */
+    int heads;                  /* 0: the model's own */
+    int classes;                /* 0: the model's own; CLI_WORD: as many as the data has */
+    double tolerance;
     uint64_t seed;
     int batch;
     struct cli_ints batches;
@@ -63,6 +75,10 @@ struct cli_options {
     double seconds;
     double keep; /* 0: the model's own */
     struct cli_reals keeps;
+    bool average;
+    bool tensors;
+    bool contents;
+    bool raw;
     bool json;
     bool quiet;
     bool strict;
@@ -79,8 +95,9 @@ struct cli_options {
 enum cli_option_type {
     OPTION_FLAG,    /* bool, becomes true */
     OPTION_FLAG_NO, /* bool, becomes false */
-    OPTION_INT,
-    OPTION_SEED, /* uint64_t */
+    OPTION_INT,     /* where the row has a `word`, that stands for CLI_WORD */
+    OPTION_SEED,    /* uint64_t */
+    OPTION_SIZE,    /* struct cli_size: "384" or "384x256" */
     OPTION_REAL,
     OPTION_TEXT,
     OPTION_CHOICE, /* one of the words of `choices` */
@@ -98,6 +115,7 @@ struct cli_option {
     bool above_min;           /* min itself is out of range */
     bool below_max;           /* max itself is out of range */
     const char *choices;      /* "a|b|c" */
+    const char *word;         /* of OPTION_INT: may be given instead of a number */
     const char *default_text; /* parsed into the field; NULL: the field's initial value stands */
     const char *help;
     unsigned verbs;    /* bit 1 << enum cli_verb_id */

@@ -53,6 +53,14 @@ void cli_note(const char *format, ...)
     va_end(arguments);
 }
 
+void cli_detail(const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    print_message("dvit: ", format, arguments);
+    va_end(arguments);
+}
+
 enum cli_exit cli_exit_of(enum dvit_status status)
 {
     switch (status) {

@@ -29,6 +29,46 @@ void cli_training_close(struct cli_training_data *data)
     dvit_dataset_free(data->validation);
 }
 
+/* Reads the model with so many classes, 0 for its own. */
+static int read_start(struct dvit_model **model, const struct cli_options *options, int classes,
+                      bool *is_random)
+{
+    struct dvit_error error = {0};
+    struct cli_options own = *options;
+    own.classes = classes;
+    dvit_model_free(*model);
+    return cli_model_read(model, options->model, &own, 0, is_random, &error) == DVIT_OK
+               ? CLI_EXIT_OK
+               : cli_fail(&error);
+}
+
+int cli_training_start(struct dvit_model **model, bool *new_head, struct cli_training_data *data,
+                       const struct cli_options *options)
+{
+    bool is_random = false;
+    *model = NULL;
+    *new_head = false;
+    int code = read_start(model, options, 0, &is_random);
+    if (code == CLI_EXIT_OK)
+        code = cli_training_open(data, options, dvit_model_config(*model)->image_width);
+    if (code != CLI_EXIT_OK)
+        return code;
+    int own = dvit_model_config(*model)->classes, given = dvit_dataset_classes(data->train);
+    int wanted = options->classes > 0 ? options->classes : given;
+    if (wanted != own && options->classes == 0) {
+        cli_error("\"%s\" knows %d classes, the data \"%s\" has %d: start a new head with "
+                  "--classes data",
+                  options->model, own, options->data, given);
+        return CLI_EXIT_FAILURE;
+    }
+    *new_head = wanted != own;
+    if (*new_head)
+        code = read_start(model, options, wanted, &is_random);
+    if (code == CLI_EXIT_OK)
+        cli_model_tell(*model, options->model, options, is_random);
+    return code;
+}
+
 /* ---- signals ---- */
 
 static volatile int stop_requested;

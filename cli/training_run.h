@@ -10,6 +10,10 @@ struct cli_training_data {
 };
 /* `side`: pixels of rendered scenes. Reports errors; returns an enum cli_exit. */
 int cli_training_open(struct cli_training_data *data, const struct cli_options *options, int side);
+/* Opens the model of --model and the data for it. A class count that is not the data's is an
+ * error unless --classes asks for a new head; *new_head says that one was made. */
+int cli_training_start(struct dvit_model **model, bool *new_head, struct cli_training_data *data,
+                       const struct cli_options *options);
 void cli_training_close(struct cli_training_data *data);
 
 /* Trains `model` in the run folder and prints where the result is. teacher may be NULL. */

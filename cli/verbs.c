@@ -12,6 +12,7 @@ const char *const cli_exit_table[] = {
     [CLI_EXIT_USAGE] = "the command line is wrong; nothing was done",
     [CLI_EXIT_SOME_FAILED] = "some images could not be read; the others were answered",
     [CLI_EXIT_INTERRUPTED] = "training stopped on request, its state saved; go on with --resume",
+    [CLI_EXIT_DIFFERENT] = "`dvit diff`: the files differ",
 };
 static_assert(sizeof(cli_exit_table) / sizeof(*cli_exit_table) == CLI_EXIT_COUNT,
               "a meaning for each exit code");
@@ -52,11 +53,29 @@ const struct cli_verb cli_verbs[] = {
          "dvit classify --model runs/keep07/best.safetensors --picture cat.png cat.jpg",
          cli_cmd_classify},
     [VERB_INFO] =
-        {"info", "[MODEL]", 0, 1, "layers, shapes, parameters, tokens, cost and memory of a model",
+        {"info", "[MODEL]", 0, 1, "what is in a model file; layers, shapes, cost and memory",
          "Tells everything about a model that does not need data. Costs are multiply-accumulates "
          "of one image, twice: all that is computed, and as the literature counts (without the "
-         "predictors' first product).\n",
+         "predictors' first product).\n"
+         "Of a file it also tells the format and what else is stored there. A file of tensors that "
+         "is no model is shown too, with the reason on standard error.\n",
          "dvit info deit-s --keep 0.7", cli_cmd_info},
+    [VERB_CONVERT] =
+        {"convert", "IN OUT", 2, 2, "write a model in another format or number type",
+         "Reads any model that dvit can read and writes it as one file that is complete: weights, "
+         "shape, preprocessing and labels. OUT is a .pth for PyTorch where its name ends in .pth, "
+         ".pt, .bin or .pth.tar, otherwise safetensors. Under OUT there is either its former "
+         "content or all of the new.\n",
+         "dvit convert deit_small_distilled.pth deit.safetensors --dtype bf16", cli_cmd_convert},
+    [VERB_DIFF] =
+        {"diff", "A B", 2, 2, "tensors that differ between two files, and by how much",
+         "Compares two files of tensors and lists what differs: tensors that only one of them has, "
+         "shapes, number types, values. Where both are models they are compared as models, so that "
+         "format, number type and spelling of the names do not matter; others tensor by tensor as "
+         "they are stored. Values are compared as 32-bit floats; NaN equals NaN.\n"
+         "The relative difference is the largest difference over the largest magnitude in A.\n",
+         "dvit diff runs/a/best.safetensors runs/b/best.safetensors --tolerance 1e-6",
+         cli_cmd_diff},
     [VERB_BENCH] =
         {"bench", "", 0, 0, "speed of the dense and the pruned path",
          "Measures the dense path and the pruned path of the same weights in turn, in rounds, in "

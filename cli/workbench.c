@@ -32,11 +32,90 @@ char *cli_path(const char *folder, const char *name)
     return path;
 }
 
-static int add_random_stages(struct dvit_model **model, const char *text,
-                             const struct cli_options *options, double keep)
+static void tell_problem(void *context, const char *sentence)
+{
+    cli_detail("%s: %s", (const char *)context, sentence);
+}
+
+struct dvit_load_options cli_load_options(const struct cli_options *options, double keep,
+                                          const char *name)
+{
+    return (struct dvit_load_options){.heads = options->heads,
+                                      .image_width = options->image_size.width,
+                                      .image_height = options->image_size.height,
+                                      .classes = options->classes > 0 ? options->classes : 0,
+                                      .keep = keep,
+                                      .average = options->average,
+                                      .preprocess = options->preprocess,
+                                      .seed = options->seed,
+                                      .problem = tell_problem,
+                                      .context = (void *)name};
+}
+
+enum dvit_status cli_model_create(struct dvit_model **out, const struct dvit_config *config,
+                                  const struct cli_options *options, struct dvit_error *error)
+{
+    struct dvit_preprocess preprocess;
+    struct dvit_config own = *config;
+    *out = NULL;
+    if (options->average) {
+        *error = (struct dvit_error){DVIT_ERROR_ARGUMENT,
+                                     "--average needs a model file: random weights have none"};
+        return error->status;
+    }
+    own.heads = options->heads ? options->heads : own.heads;
+    own.classes = options->classes > 0 ? options->classes : own.classes;
+    if (options->image_size.width) {
+        own.image_width = options->image_size.width;
+        own.image_height = options->image_size.height;
+    }
+    enum dvit_status status = dvit_model_create(out, &own, options->seed, error);
+    if (status != DVIT_OK || !options->preprocess)
+        return status;
+    status = dvit_preprocess_preset(options->preprocess, own.image_width, own.image_height,
+                                    &preprocess, error);
+    if (status == DVIT_OK)
+        status = dvit_model_set_preprocess(*out, &preprocess, error);
+    if (status != DVIT_OK) {
+        dvit_model_free(*out);
+        *out = NULL;
+    }
+    return status;
+}
+
+enum dvit_status cli_model_read(struct dvit_model **out, const char *text,
+                                const struct cli_options *options, double keep, bool *is_random,
+                                struct dvit_error *error)
+{
+    struct dvit_config config;
+    struct dvit_load_options load = cli_load_options(options, keep, text);
+    *out = NULL;
+    *is_random = !cli_is_file(text) && dvit_config_parse(text, &config, error) == DVIT_OK;
+    if (*is_random)
+        return cli_model_create(out, &config, options, error);
+    /* a file, or nothing: the library says what it could have been */
+    return dvit_model_open(out, text, &load, options->seed, NULL, error);
+}
+
+void cli_model_tell(const struct dvit_model *model, const char *text,
+                    const struct cli_options *options, bool is_random)
+{
+    const char *note = NULL;
+    if (is_random)
+        cli_note("\"%s\" is not a file: random weights from seed %llu", text,
+                 (unsigned long long)options->seed);
+    for (size_t i = 0; (note = dvit_model_note(model, i)) != NULL; i++)
+        cli_note("%s: %s", text, note);
+}
+
+int cli_model_prune(struct dvit_model **model, const char *text, const struct cli_options *options,
+                    double keep, bool add_stages)
 {
     struct dvit_error error = {0};
     struct dvit_model *dynamic = NULL;
+    bool wanted = keep > 0 && keep < 1 && add_stages;
+    if (!wanted || dvit_model_config(*model)->stages > 0)
+        return CLI_EXIT_OK;
     if (dvit_model_sparsify(&dynamic, *model, options->stages, NULL, keep, options->seed, &error) !=
         DVIT_OK)
         return cli_fail(&error);
@@ -51,22 +130,11 @@ int cli_model_open(struct dvit_model **out, const char *text, const struct cli_o
                    double keep, bool add_stages)
 {
     struct dvit_error error = {0};
-    struct dvit_model *model = NULL;
     bool is_random = false;
-    *out = NULL;
-    if (dvit_model_open(&model, text, NULL, options->seed, &is_random, &error) != DVIT_OK)
+    if (cli_model_read(out, text, options, keep, &is_random, &error) != DVIT_OK)
         return cli_fail(&error);
-    if (is_random)
-        cli_note("\"%s\" is not a file: random weights from seed %llu", text,
-                 (unsigned long long)options->seed);
-    int code = CLI_EXIT_OK;
-    if (dvit_model_config(model)->stages == 0 && keep > 0 && keep < 1 && (is_random || add_stages))
-        code = add_random_stages(&model, text, options, keep);
-    if (code == CLI_EXIT_OK)
-        *out = model;
-    else
-        dvit_model_free(model);
-    return code;
+    cli_model_tell(*out, text, options, is_random);
+    return cli_model_prune(out, text, options, keep, is_random || add_stages);
 }
 
 int cli_dataset_open(struct dvit_dataset **out, const char *spec, const char *split, int side,

@@ -14,9 +14,29 @@ bool cli_is_folder(const char *path);
 /* folder/name; the caller frees. NULL without memory. */
 char *cli_path(const char *folder, const char *name);
 
-/* Opens a model file, preset or "vit:…" text and says so where the weights are random. A dense
- * model of random weights that is asked for `keep` in (0, 1) gets `stages` random predictors; with
- * `add_stages` also one from a file. */
+/* What the options say about reading a model file. `keep` is the ratio it will run at, 0 for its
+ * own. Tensors that do not fit are told on standard error, in lines that begin with `name`. */
+struct dvit_load_options cli_load_options(const struct cli_options *options, double keep,
+                                          const char *name);
+
+/* A model of a preset or a "vit:…" text, with random weights and what the options say about it. */
+enum dvit_status cli_model_create(struct dvit_model **out, const struct dvit_config *config,
+                                  const struct cli_options *options, struct dvit_error *error);
+
+/* Reads a model file, or makes a model of a preset or "vit:…" text. Silent but for tensors that do
+ * not fit. */
+enum dvit_status cli_model_read(struct dvit_model **out, const char *text,
+                                const struct cli_options *options, double keep, bool *is_random,
+                                struct dvit_error *error);
+/* Tells what the user should know about it: random weights, and what the library decided. */
+void cli_model_tell(const struct dvit_model *model, const char *text,
+                    const struct cli_options *options, bool is_random);
+/* Gives a dense model that is asked for `keep` in (0, 1) `stages` random predictors, where it may
+ * have them. */
+int cli_model_prune(struct dvit_model **model, const char *text, const struct cli_options *options,
+                    double keep, bool add_stages);
+/* All three, errors reported; *out may stand also after a failure. Random weights may always have
+ * random stages, those of a file only with `add_stages`. */
 int cli_model_open(struct dvit_model **out, const char *text, const struct cli_options *options,
                    double keep, bool add_stages);
 

@@ -16,9 +16,11 @@ import unittest
 import zlib
 
 DVIT = os.environ.get("DVIT_EXE", "dvit")
-GOLDEN = os.path.join(os.environ.get("DVIT_SOURCE_ROOT", "."), "tests", "golden", "image")
+GOLDENS = os.path.join(os.environ.get("DVIT_SOURCE_ROOT", "."), "tests", "golden")
+GOLDEN = os.path.join(GOLDENS, "image")
+PUBLISHED = os.path.join(GOLDENS, "published", "files")
 
-OK, FAILURE, USAGE, SOME_FAILED, INTERRUPTED = range(5)
+OK, FAILURE, USAGE, SOME_FAILED, INTERRUPTED, DIFFERENT = range(6)
 
 # Small enough for seconds, with every part of a real one: three stages, two heads.
 SCENES = "builtin:scenes,image=32,classes=4,train=96,val=40"

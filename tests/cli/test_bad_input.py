@@ -103,7 +103,10 @@ class BadModels(CommandTest):
 
     def refused_model(self, data, *words, code=FAILURE):
         path = write_bytes(self.path("damaged.safetensors"), data)
-        return self.refused(dvit("info", path), code, "damaged.safetensors", *words)
+        out = self.path("out.safetensors")
+        error = self.refused(dvit("convert", path, out), code, "damaged.safetensors", *words)
+        self.assertFalse(os.path.exists(out))
+        return error
 
     def with_header(self, change):
         header = json.loads(self.model[8:8 + self.header_size])

@@ -8,7 +8,8 @@ import unittest
 
 from harness import CommandTest, DVIT, FAILURE, OK, USAGE, dvit, environment, main
 
-VERBS = ("train", "sparsify", "eval", "classify", "info", "bench", "cpu", "data", "report", "help")
+VERBS = ("train", "sparsify", "eval", "classify", "info", "convert", "diff", "bench", "cpu", "data",
+         "report", "help")
 
 
 class Help(CommandTest):
@@ -16,7 +17,7 @@ class Help(CommandTest):
         answer = self.check(dvit("--help"), OK)
         for verb in VERBS:
             self.assertRegex(answer.out, r"(?m)^  %s +\S" % verb)
-        for code in range(5):
+        for code in range(6):
             self.assertRegex(answer.out, r"(?m)^  %d  \S" % code)
         self.assertEqual(answer.out, dvit("help").out)
 
@@ -109,9 +110,21 @@ class Mistakes(CommandTest):
         for value in ("-1", "1.5", "18446744073709551616"):
             self.refused(dvit("train", "--seed", value), USAGE, "--seed")
 
+    def test_sizes(self):
+        for value in ("0", "8193", "32x0"):
+            self.refused(dvit("info", "--image-size", value), USAGE, "--image-size", "1 to 8192")
+        for value in ("32x", "x32", "32x32x32", "32*32", "3.2"):
+            self.refused(dvit("info", "--image-size", value), USAGE, "a whole number")
+
+    def test_a_word_for_a_number(self):
+        self.refused(dvit("train", "--classes", "date"), USAGE, "--classes", "1 to 1000000, or data")
+        self.refused(dvit("info", "--classes", "data"), USAGE, "--classes", "a whole number")
+
     def test_choices(self):
         self.refused(dvit("eval", "--split", "test"), USAGE, '"test"', "train|val")
         self.refused(dvit("info", "--cpu", "z80"), USAGE, '"z80"', "avx2")
+        self.refused(dvit("convert", "--dtype", "f8", "a", "b"), USAGE, '"f8"', "f32|f16|bf16")
+        self.refused(dvit("info", "--preprocess", "x"), USAGE, '"x"', "dynamicvit|timm")
 
     def test_value_missing_or_too_much(self):
         self.refused(dvit("train", "--epochs"), USAGE, "--epochs needs a value")
