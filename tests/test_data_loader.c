@@ -240,8 +240,10 @@ static void test_content(void **state)
     const struct dvit_batch *batch;
     static float expected[3 * 64 * 64];
     options.want_masks = options.want_pictures = true;
-    options.preprocess.fit = DVIT_FIT_NONE;
-    for (int cropped = 0; cropped < 2; cropped++) {
+    static const enum dvit_fit fits[] = {DVIT_FIT_NONE, DVIT_FIT_CROP, DVIT_FIT_SQUASH};
+    for (int cropped = 0; cropped < 3; cropped++) {
+        options.preprocess.fit = fits[cropped];
+        options.preprocess.resize_side = cropped ? 73 : 0;
         struct dvit_loader *loader = make_loader(set, &options);
         assert_ok(dvit_loader_start(loader, 0, 0, &error), &error);
         assert_ok(dvit_loader_next(loader, &batch, &error), &error);
@@ -265,8 +267,6 @@ static void test_content(void **state)
             dvit_sample_free(&sample);
         }
         dvit_loader_free(loader);
-        options.preprocess.fit = DVIT_FIT_CROP;
-        options.preprocess.resize_side = 73;
     }
     dvit_dataset_free(set);
 }

@@ -40,7 +40,7 @@ static void check_decode(const char *line)
 
 static void decode_is_pillows(void **state)
 {
-    assert_true(for_each_golden("decode.txt", check_decode) >= 80);
+    assert_true(for_each_golden("decode.txt", check_decode) >= 92);
 }
 
 static enum dvit_status decode(struct dvit_image *out, const void *data, size_t size,

@@ -109,8 +109,13 @@ done:
 static bool fits_already(const struct dvit_preprocess *preprocess, const struct dvit_image *image)
 {
     int shorter = image->width < image->height ? image->width : image->height;
-    return image->width == preprocess->crop_width && image->height == preprocess->crop_height &&
-           preprocess->resize_side == (preprocess->fit == DVIT_FIT_CROP ? shorter : 0);
+    int longer = image->width < image->height ? image->height : image->width;
+    if (image->width != preprocess->crop_width || image->height != preprocess->crop_height)
+        return false;
+    if (preprocess->fit == DVIT_FIT_CROP)
+        return preprocess->resize_side == shorter;
+    return preprocess->resize_side == 0 ||
+           (preprocess->resize_side == shorter && preprocess->resize_side == longer);
 }
 
 static enum dvit_status make_image(struct dvit_loader *loader, struct slot *slot, int place,
@@ -270,9 +275,9 @@ static enum dvit_status check_options(const struct dvit_loader_options *options,
                          error));
     DVIT_TRY(check_range("preprocess.crop_height", preprocess->crop_height, 1, DVIT_MAX_IMAGE_SIDE,
                          error));
-    if (preprocess->fit == DVIT_FIT_CROP)
-        DVIT_TRY(check_range("preprocess.resize_side", preprocess->resize_side, 1,
-                             2 * DVIT_MAX_IMAGE_SIDE, error));
+    if (preprocess->fit != DVIT_FIT_NONE)
+        DVIT_TRY(check_range("preprocess.resize_side", preprocess->resize_side,
+                             preprocess->fit == DVIT_FIT_CROP, 2 * DVIT_MAX_IMAGE_SIDE, error));
     for (int i = 0; i < 3; i++)
         if (!isfinite(preprocess->mean[i]) || !(preprocess->std[i] > 0))
             DVIT_FAIL(error, DVIT_ERROR_ARGUMENT,

@@ -168,6 +168,12 @@ def orientation_tag(value):
     return exif.tobytes()
 
 
+def resampled(data, factors):
+    """The JPEG with other sampling factors of its first component."""
+    at = data.index(b"\xff\xc0")
+    return data[: at + 11] + bytes([factors]) + data[at + 12 :]
+
+
 def jpegs():
     rgb = picture()
     for name, options in {
@@ -176,18 +182,32 @@ def jpegs():
         "optimised": {"optimize": True, "quality": 30},
     }.items():  # fmt: skip
         add(f"jpeg_{name}.jpg", encoded(rgb, "JPEG", **options))
+    for name, image in {"grey": rgb.convert("L"), "restart": rgb}.items():
+        rows = 1 if name == "restart" else 0
+        add(f"jpeg_progressive_{name}.jpg",
+            encoded(image, "JPEG", progressive=True, restart_marker_rows=rows))  # fmt: skip
+    # The same blocks under other sampling factors: 8 of 16×8 pixels are 8 of 8×16, 4 of 16×16 are
+    # 4 of 32×8 or of 8×32.
+    for name, subsampling, factors in [("440", 1, 0x12), ("411", 2, 0x41), ("410", 2, 0x14)]:
+        add(f"jpeg_{name}.jpg", resampled(encoded(picture(32, 32), "JPEG",
+            subsampling=subsampling), factors))  # fmt: skip
     add("jpeg_restart.jpg", encoded(rgb, "JPEG", restart_marker_rows=1))
     add("jpeg_trailing.jpg", encoded(rgb, "JPEG") + b"trailing bytes")
     add("jpeg_grey.jpg", encoded(rgb.convert("L"), "JPEG"))
     inks = Image.fromarray(noise(23 * 17 * 4, 3).reshape(17, 23, 4) // 3, "CMYK")
     cmyk = encoded(inks, "JPEG", quality=90)
     add("jpeg_cmyk.jpg", cmyk)
+    add("jpeg_progressive_cmyk.jpg", encoded(inks, "JPEG", progressive=True))
     adobe = cmyk.index(b"\xff\xee")
     add("jpeg_ycck.jpg", cmyk[: adobe + 15] + b"\x02" + cmyk[adobe + 16 :])
     add("jpeg_cmyk_plain.jpg", cmyk[:adobe] + cmyk[adobe + 16 :])
     for value in range(1, 9):
         add(f"exif_{value}.jpg", encoded(picture(11, 6), "JPEG", exif=orientation_tag(value)))
     big_endian = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"
+    broken = b"Exif\0\0MM\0*\0\xff\xff\xff\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0"
+    add("exif_broken.jpg", encoded(picture(11, 6), "JPEG", exif=broken))
+    add("exif_progressive_cmyk.jpg",
+        encoded(inks, "JPEG", progressive=True, exif=orientation_tag(6)))  # fmt: skip
     add("exif_big_endian.jpg", encoded(picture(11, 6), "JPEG", exif=big_endian))
 
 
@@ -257,6 +277,8 @@ def pngs():
     add("png_adam7_palette.png", png(sample_array(1, 4, 8), 4, 3, chunk(b"PLTE", palette[:48]),
         interlaced=True))  # fmt: skip
     add("png_adam7_grey1.png", png(sample_array(1, 1, 8), 1, 0, interlaced=True))
+    add("png_adam7_rgba16.png", png(sample_array(4, 16, 8), 16, 6, interlaced=True))
+    add("png_adam7_grey16.png", png(grey16, 16, 0, interlaced=True), high(grey16))
     add("png_no_end.png", png(sample_array(3, 8, 9), 8, 2, end=False))
     add("png_filters.png", encoded(picture(), "PNG"))
     add("exif_png.png", encoded(picture(11, 6), "PNG", exif=orientation_tag(6)))
@@ -333,7 +355,7 @@ def decode_table():
     webps()
     pnms()
     bmps()
-    lines = []
+    lines, prepared = [], []
     for name, expected in CASES:
         image = Image.open(OUT / name)
         upright = ImageOps.exif_transpose(image).convert("RGB")
@@ -343,7 +365,28 @@ def decode_table():
             stored = upright = Image.fromarray(np.ascontiguousarray(expected))
         lines.append(f"{name} {orientation} {stored.width} {stored.height} "
                      f"{crc(stored.tobytes())} {crc(upright.tobytes())}")  # fmt: skip
+        if name in PREPARED:
+            prepared += prepared_lines(name, stored, upright)
+    assert len(prepared) == 4 * len(PREPARED)
     write_table("decode.txt", "file orientation width height crc crc_upright", lines)
+    write_table("prepared.txt", "file preset side crc crc_upright", prepared)
+
+
+# From the file to the network's input: one of each kind.
+PREPARED = {
+    "jpeg_420.jpg", "jpeg_440.jpg", "jpeg_grey.jpg", "jpeg_progressive.jpg", "jpeg_cmyk.jpg",
+    "jpeg_ycck.jpg", "exif_3.jpg", "exif_6.jpg", "exif_png.png", "exif_webp.webp",
+    "png_grey1.png", "png_grey16.png", "png_palette8.png", "png_palette_trns.png",
+    "png_rgb16.png", "png_rgba8.png", "png_grey_alpha16.png", "webp_lossy.webp",
+    "webp_alpha.webp", "bmp_24.bmp", "bmp_palette4.bmp", "pnm_p5_wide.pgm", "pnm_p6.ppm",
+}  # fmt: skip
+
+
+def prepared_lines(name, stored, upright):
+    for preset in ("dynamicvit", "timm"):
+        for side in (224, 384):
+            sums = [crc(prepare(image, preset, side, side)) for image in (stored, upright)]
+            yield f"{name} {preset} {side} {sums[0]} {sums[1]}"
 
 
 if __name__ == "__main__":
