@@ -20,7 +20,7 @@ struct machine {
     size_t height;
     uint32_t *marks; /* [mark_count] heights at which marks were set */
     size_t mark_count;
-    struct dvit_value ***memo; /* [PAGES] pages of PAGE_ENTRIES, made when first written */
+    struct dvit_value ***memo; /* [PAGES] pages of PAGE_ENTRIES, each made when first written */
     struct dvit_value *none, *truths[2], *empty_tuple;
     struct dvit_value *persistent; /* the last one made */
     struct dvit_error *error;
@@ -485,6 +485,10 @@ static enum dvit_status step_put(struct machine *m, unsigned char opcode)
         return dvit_error_set(m->error, DVIT_ERROR_LIMIT,
                               "pickle: memo entry %llu, the limit is %d", (unsigned long long)index,
                               DVIT_PICKLE_MAX_MEMO);
+    if (!m->memo)
+        m->memo = dvit_pool_take(m->pool, PAGES, sizeof *m->memo);
+    if (!m->memo)
+        return no_memory(m);
     struct dvit_value ***page = &m->memo[index / PAGE_ENTRIES];
     if (!*page)
         *page = dvit_pool_take(m->pool, PAGE_ENTRIES, sizeof **page);
@@ -500,7 +504,8 @@ static enum dvit_status step_get(struct machine *m, unsigned char opcode)
     enum dvit_status status = take_number(m, opcode == 'h' ? 1 : 4, &index);
     if (status != DVIT_OK)
         return status;
-    struct dvit_value **page = index < DVIT_PICKLE_MAX_MEMO ? m->memo[index / PAGE_ENTRIES] : NULL;
+    struct dvit_value **page =
+        m->memo && index < DVIT_PICKLE_MAX_MEMO ? m->memo[index / PAGE_ENTRIES] : NULL;
     struct dvit_value *value = page ? page[index % PAGE_ENTRIES] : NULL;
     if (!value)
         return dvit_error_set(m->error, DVIT_ERROR_FORMAT, "pickle: memo entry %llu was never set",
@@ -545,12 +550,11 @@ static enum dvit_status begin(struct machine *m)
                               "unless told otherwise",
                               m->data[1]);
     m->at = 2;
-    m->memo = dvit_pool_take(m->pool, PAGES, sizeof *m->memo);
     m->none = make(m, DVIT_VALUE_NONE);
     m->truths[0] = make(m, DVIT_VALUE_BOOL);
     m->truths[1] = make(m, DVIT_VALUE_BOOL);
     m->empty_tuple = make(m, DVIT_VALUE_TUPLE);
-    if (!m->memo || !m->none || !m->truths[0] || !m->truths[1] || !m->empty_tuple)
+    if (!m->none || !m->truths[0] || !m->truths[1] || !m->empty_tuple)
         return no_memory(m);
     m->truths[1]->integer = 1;
     return DVIT_OK;
