@@ -201,7 +201,7 @@ static void print_verdict(const struct cli_comparison *comparison, const struct 
         cli_print_plain(most->a->name);
     }
     if (settings->count)
-        printf("; %d settings differ", settings->count);
+        printf("; %d setting%s", settings->count, settings->count > 1 ? "s differ" : " differs");
     putchar('\n');
 }
 

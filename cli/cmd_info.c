@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "json_lines.h"
+#include "misfits.h"
 #include "stored_file.h"
 #include "workbench.h"
 
@@ -10,6 +11,7 @@ struct subject {
     const char *name;
     struct dvit_weight_file *file; /* NULL: random weights */
     struct dvit_error reason;      /* why the file is no model */
+    struct cli_misfits misfits;    /* its tensors that do not fit */
     /* of models: */
     struct dvit_model *model;
     struct dvit_session *session; /* made for its memory plan, never run */
@@ -84,6 +86,8 @@ static void json_config(struct cli_json *json, const struct dvit_config *config)
     cli_json_close(json, ']');
 }
 
+/* ---- JSON ---- */
+
 static void json_model(struct cli_json *json, const struct subject *subject)
 {
     const char *note = NULL;
@@ -125,6 +129,15 @@ static int json_file(struct cli_json *json, const struct subject *subject,
     return code;
 }
 
+static void json_reason(struct cli_json *json, const struct subject *subject)
+{
+    cli_json_string(json, "reason", subject->reason.message);
+    cli_json_open(json, "misfits", '[');
+    for (size_t i = 0; i < subject->misfits.count; i++)
+        cli_json_string(json, NULL, subject->misfits.sentences[i]);
+    cli_json_close(json, ']');
+}
+
 static int print_json(const struct subject *subject, const struct cli_options *options)
 {
     int code = CLI_EXIT_OK;
@@ -133,7 +146,7 @@ static int print_json(const struct subject *subject, const struct cli_options *o
     if (subject->model)
         json_model(&json, subject);
     else
-        cli_json_string(&json, "reason", subject->reason.message);
+        json_reason(&json, subject);
     if (subject->file)
         code = json_file(&json, subject, options);
     cli_json_end(&json);
@@ -161,12 +174,17 @@ static int print_layers(const struct subject *subject)
 
 static void print_preprocess(const struct dvit_preprocess *p)
 {
-    printf("preprocess   %s: %s", p->name, fit_name(p));
-    if (p->resize_side)
-        printf(" to %s %d", p->fit == DVIT_FIT_SQUASH ? "square" : "short side", p->resize_side);
-    if (p->fit != DVIT_FIT_NONE)
-        printf(", %s", p->bilinear ? "bilinear" : "bicubic");
-    printf(", crop %dx%d, mean %g %g %g, std %g %g %g\n", p->crop_width, p->crop_height,
+    const char *filter = p->bilinear ? "bilinear" : "bicubic";
+    printf("preprocess   %s: ", p->name);
+    if (p->fit == DVIT_FIT_NONE)
+        printf("images of");
+    else if (p->fit == DVIT_FIT_CROP)
+        printf("short side to %d (%s), crop", p->resize_side, filter);
+    else if (p->resize_side)
+        printf("squash to %dx%d (%s), crop", p->resize_side, p->resize_side, filter);
+    else
+        printf("squash (%s) to", filter);
+    printf(" %dx%d, mean %g %g %g, std %g %g %g\n", p->crop_width, p->crop_height,
            (double)p->mean[0], (double)p->mean[1], (double)p->mean[2], (double)p->std[0],
            (double)p->std[1], (double)p->std[2]);
 }
@@ -246,8 +264,12 @@ static int open_model(struct subject *subject, const struct cli_options *options
 {
     struct dvit_error *reason = &subject->reason;
     bool is_random = false;
+    struct dvit_load_options load = cli_load_options(options, options->keep, subject->name);
+    load.problem = cli_misfits_add;
+    load.context = &subject->misfits;
     enum dvit_status status =
-        cli_model_read(&subject->model, subject->name, options, options->keep, &is_random, reason);
+        cli_model_read(&subject->model, subject->name, &load, &is_random, reason);
+    cli_misfits_tell(&subject->misfits, subject->name);
     if (status != DVIT_OK && subject->file && is_no_model(status)) {
         cli_detail("no model that dvit can run: %s", reason->message);
         return CLI_EXIT_OK;
@@ -307,5 +329,6 @@ int cli_cmd_info(const struct cli_options *options)
     dvit_session_free(subject.session);
     dvit_model_free(subject.model);
     dvit_weight_file_free(subject.file);
+    cli_misfits_free(&subject.misfits);
     return code;
 }

@@ -51,10 +51,10 @@ static int open_teacher(struct dvit_model **out, const struct dvit_config *confi
 static void tell_new_head(struct cli_options *options)
 {
     bool own_teacher = !options->teacher && options->train.weight_kl > 0;
-    cli_note("the new head learns %g times as fast as the predictors (--backbone-lr-scale)%s",
+    cli_note("the new head learns at %g of --lr (--backbone-lr-scale)%s",
              options->train.backbone_lr_scale,
-             own_teacher ? ", and as it cannot teach classes, --w-kl is 0 here; training it first "
-                           "with `dvit train`, or a --teacher FILE, gives better models"
+             own_teacher ? "; it has nothing to teach yet, so --w-kl is 0. Better: train it first "
+                           "with `dvit train`, or name a --teacher"
                          : "");
     if (own_teacher)
         options->train.weight_kl = 0;

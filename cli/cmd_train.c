@@ -9,9 +9,10 @@ static int create_model(struct dvit_model **out, struct dvit_config *config, boo
                         const struct dvit_dataset *set, const struct cli_options *options)
 {
     struct dvit_error error = {0};
+    struct dvit_load_options load = cli_load_options(options, 0, options->model);
     if (!names_classes)
         config->classes = dvit_dataset_classes(set);
-    if (cli_model_create(out, config, options, &error) != DVIT_OK)
+    if (cli_model_create(out, config, &load, &error) != DVIT_OK)
         return cli_fail(&error);
     cli_note("\"%s\": a new model of %zu parameters for %d classes, random weights from seed %llu",
              options->model, dvit_model_parameters(*out), dvit_model_config(*out)->classes,

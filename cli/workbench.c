@@ -53,26 +53,26 @@ struct dvit_load_options cli_load_options(const struct cli_options *options, dou
 }
 
 enum dvit_status cli_model_create(struct dvit_model **out, const struct dvit_config *config,
-                                  const struct cli_options *options, struct dvit_error *error)
+                                  const struct dvit_load_options *load, struct dvit_error *error)
 {
     struct dvit_preprocess preprocess;
     struct dvit_config own = *config;
     *out = NULL;
-    if (options->average) {
+    if (load->average) {
         *error = (struct dvit_error){DVIT_ERROR_ARGUMENT,
                                      "--average needs a model file: random weights have none"};
         return error->status;
     }
-    own.heads = options->heads ? options->heads : own.heads;
-    own.classes = options->classes > 0 ? options->classes : own.classes;
-    if (options->image_size.width) {
-        own.image_width = options->image_size.width;
-        own.image_height = options->image_size.height;
+    own.heads = load->heads ? load->heads : own.heads;
+    own.classes = load->classes ? load->classes : own.classes;
+    if (load->image_width) {
+        own.image_width = load->image_width;
+        own.image_height = load->image_height;
     }
-    enum dvit_status status = dvit_model_create(out, &own, options->seed, error);
-    if (status != DVIT_OK || !options->preprocess)
+    enum dvit_status status = dvit_model_create(out, &own, load->seed, error);
+    if (status != DVIT_OK || !load->preprocess)
         return status;
-    status = dvit_preprocess_preset(options->preprocess, own.image_width, own.image_height,
+    status = dvit_preprocess_preset(load->preprocess, own.image_width, own.image_height,
                                     &preprocess, error);
     if (status == DVIT_OK)
         status = dvit_model_set_preprocess(*out, &preprocess, error);
@@ -84,17 +84,16 @@ enum dvit_status cli_model_create(struct dvit_model **out, const struct dvit_con
 }
 
 enum dvit_status cli_model_read(struct dvit_model **out, const char *text,
-                                const struct cli_options *options, double keep, bool *is_random,
+                                const struct dvit_load_options *load, bool *is_random,
                                 struct dvit_error *error)
 {
     struct dvit_config config;
-    struct dvit_load_options load = cli_load_options(options, keep, text);
     *out = NULL;
     *is_random = !cli_is_file(text) && dvit_config_parse(text, &config, error) == DVIT_OK;
     if (*is_random)
-        return cli_model_create(out, &config, options, error);
+        return cli_model_create(out, &config, load, error);
     /* a file, or nothing: the library says what it could have been */
-    return dvit_model_open(out, text, &load, options->seed, NULL, error);
+    return dvit_model_open(out, text, load, load->seed, NULL, error);
 }
 
 void cli_model_tell(const struct dvit_model *model, const char *text,
@@ -130,8 +129,9 @@ int cli_model_open(struct dvit_model **out, const char *text, const struct cli_o
                    double keep, bool add_stages)
 {
     struct dvit_error error = {0};
+    struct dvit_load_options load = cli_load_options(options, keep, text);
     bool is_random = false;
-    if (cli_model_read(out, text, options, keep, &is_random, &error) != DVIT_OK)
+    if (cli_model_read(out, text, &load, &is_random, &error) != DVIT_OK)
         return cli_fail(&error);
     cli_model_tell(*out, text, options, is_random);
     return cli_model_prune(out, text, options, keep, is_random || add_stages);

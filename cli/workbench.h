@@ -14,19 +14,20 @@ bool cli_is_folder(const char *path);
 /* folder/name; the caller frees. NULL without memory. */
 char *cli_path(const char *folder, const char *name);
 
-/* What the options say about reading a model file. `keep` is the ratio it will run at, 0 for its
- * own. Tensors that do not fit are told on standard error, in lines that begin with `name`. */
+/* What the options say about reading the model called `name`. `keep` is the ratio it will run at, 0
+ * for its own. Tensors that do not fit are told on standard error, in lines that begin with `name`.
+ */
 struct dvit_load_options cli_load_options(const struct cli_options *options, double keep,
                                           const char *name);
 
-/* A model of a preset or a "vit:…" text, with random weights and what the options say about it. */
+/* A model of random weights; of `load` what a shape can obey. */
 enum dvit_status cli_model_create(struct dvit_model **out, const struct dvit_config *config,
-                                  const struct cli_options *options, struct dvit_error *error);
+                                  const struct dvit_load_options *load, struct dvit_error *error);
 
-/* Reads a model file, or makes a model of a preset or "vit:…" text. Silent but for tensors that do
- * not fit. */
+/* Reads a model file, or makes a model of a preset or "vit:…" text. Silent but for load->problem.
+ */
 enum dvit_status cli_model_read(struct dvit_model **out, const char *text,
-                                const struct cli_options *options, double keep, bool *is_random,
+                                const struct dvit_load_options *load, bool *is_random,
                                 struct dvit_error *error);
 /* Tells what the user should know about it: random weights, and what the library decided. */
 void cli_model_tell(const struct dvit_model *model, const char *text,

@@ -221,6 +221,9 @@ class Options(FileTest):
             lines = [line for line in answer.err.splitlines()
                      if name in line and line.startswith("dvit: %s: " % bad)]
             self.assertEqual(len(lines), 1, (name, answer.err))
+        line = self.info(bad, "--heads", 2)
+        self.assertEqual(len(line["misfits"]), 3)
+        self.assertIn("norm.wait", " ".join(line["misfits"]))
 
 
 class Info(FileTest):
@@ -277,6 +280,18 @@ class Info(FileTest):
         self.assertNotIn("parameters", line)
         rows = {row["name"]: row for row in self.info(path, "--tensors")["file"]["tensors"]}
         self.assertEqual((rows["number"]["min"], rows["first"]["min"]), (7, -2))
+
+    def test_a_terminal_sees_some_of_many_misfits(self):
+        def rename(header):
+            for name in list(header):
+                if name.startswith("blocks."):
+                    header[name.replace("norm", "form")] = header.pop(name)
+        bad = self.strip(self.make("a.safetensors"), "bad.safetensors", rename)
+        answer = self.check(dvit("info", bad, "--heads", 2), OK)
+        told = [line for line in answer.err.splitlines() if line.startswith("dvit: %s: " % bad)]
+        self.assertEqual(len(told), 21)
+        self.assertIn("12 more", told[-1])
+        self.assertEqual(len(self.info(bad, "--heads", 2)["misfits"]), 32)
 
     def test_wrong_options_stay_errors(self):
         path = self.make("a.safetensors")
