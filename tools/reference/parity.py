@@ -66,7 +66,7 @@ class Row:
     dtype: torch.dtype = torch.float32
     photos: int = PHOTOS
     size: tuple = ()  # width, height where it is not the model's own
-    prepare: str = "dynamicvit"  # "dynamicvit", "timm"; "huggingface": as the file says
+    prepare: str = "dynamicvit"  # that, "timm", or "huggingface": what its own file says
     keep: float = 0.7
     flags: tuple = ()
 
@@ -86,7 +86,8 @@ ROWS = [
     Row("DeiT-S", "safetensors bf16", files.safetensors_file, "m.safetensors", torch.bfloat16),
     Row("DeiT-S", ".pth f64, _orig_mod.", files.compiled, "compiled.pt", torch.float64),
     Row("DeiT-S", "state_dict_ema", files.averaged, "ema.pth.tar", flags=("--average",)),
-    Row("DeiT-S", "safetensors", files.safetensors_file, "m.safetensors", prepare="timm"),
+    Row("DeiT-S", "safetensors", files.safetensors_file, "m.safetensors", prepare="timm",
+        flags=("--preprocess", "timm")),
     Row("DeiT-S", "safetensors", files.safetensors_file, "m.safetensors", photos=4,
         size=(384, 384)),
     Row("DeiT-S", "safetensors", files.safetensors_file, "m.safetensors", photos=8,
@@ -99,8 +100,9 @@ ROWS = [
     *containers("DeiT-S distilled"), *containers("DeiT-S distilled, dynamic", True),
     Row("DeiT-S distilled, dynamic", ".pth zip", files.dynamicvit, "zip.pth", photos=8,
         size=(192, 320)),
-    Row("DeiT-III-S", "safetensors", files.safetensors_file, "m.safetensors"),
-    Row("ViT-S average pool", "safetensors", files.safetensors_file, "m.safetensors"),
+    Row("DeiT-III-S", "safetensors", files.safetensors_file, "m.safetensors", prepare="timm"),
+    Row("ViT-S average pool", "safetensors", files.safetensors_file, "m.safetensors",
+        prepare="timm"),
     Row("LV-ViT-S", ".pth.tar, bare", files.bare, "lvvit_s.pth.tar"),
     *containers("LV-ViT-S"), *containers("LV-ViT-S dynamic", True),
     Row("LV-ViT-S dynamic", ".pth zip", files.dynamicvit, "zip.pth", photos=8, size=(256, 160)),
@@ -213,7 +215,6 @@ def run_dvit(dump, row, path, images, out):
     command = [dump, path, *images, "--out", out, *row.flags]
     command += ["--image", f"{row.size[0]}x{row.size[1]}"] if row.size else []
     command += ["--keep", str(row.keep)] if row.keep != 0.7 else []
-    command += ["--preprocess", row.prepare] if row.prepare == "timm" else []
     done = subprocess.run([str(c) for c in command], capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(done.stderr.strip() or f"dump_logits ended with {done.returncode}")

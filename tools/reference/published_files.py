@@ -37,7 +37,7 @@ def save_torch(path, value, legacy=False):
 
 def optimizer_state(state):
     """What AdamW leaves after a step, for the first two tensors."""
-    leaves = [torch.nn.Parameter(t.float()) for t in list(state.values())[:2]]
+    leaves = [torch.nn.Parameter(t.float().clone()) for t in list(state.values())[:2]]
     optimizer = torch.optim.AdamW(leaves, lr=1e-3)
     for leaf in leaves:
         leaf.grad = torch.ones_like(leaf)
