@@ -78,16 +78,16 @@ static enum dvit_status read_geometry(struct dvit_preprocess *out, const json_t 
     enum dvit_status status = DVIT_OK;
     bool resizes, crops;
     struct sides size, crop;
-    int resample;
+    double resample; /* a whole number, from 0 */
     DVIT_TRY(dvit_hf_flag(root, file_name, "do_resize", true, &resizes, error));
     DVIT_TRY(dvit_hf_flag(root, file_name, "do_center_crop", defaults->crop > 0, &crops, error));
     DVIT_TRY(read_sides(root, "size", defaults->size, &size, error));
     DVIT_TRY(read_sides(root, "crop_size", defaults->crop, &crop, error));
-    DVIT_TRY(dvit_hf_whole(root, file_name, "resample", defaults->resample, &resample, error));
+    DVIT_TRY(dvit_hf_number(root, file_name, "resample", defaults->resample, &resample, error));
     if (resizes && resample != RESAMPLE_BILINEAR && resample != RESAMPLE_BICUBIC)
         DVIT_FAIL(error, DVIT_ERROR_UNSUPPORTED,
-                  "%s: resample is %d, expected 2 (bilinear) or 3 (bicubic)", file_name, resample);
-    out->bilinear = resample == RESAMPLE_BILINEAR;
+                  "%s: resample is %g, expected 2 (bilinear) or 3 (bicubic)", file_name, resample);
+    out->bilinear = resizes && resample == RESAMPLE_BILINEAR;
     if (!resizes && crops)
         DVIT_FAIL(error, DVIT_ERROR_UNSUPPORTED, "%s: cropping without resizing is not supported",
                   file_name);

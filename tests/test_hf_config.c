@@ -1,0 +1,276 @@
+/* Hugging Face's config.json and preprocessor_config.json: what transformers writes is understood,
+ * what dvit does not compute is refused by name, what is damaged or absurd is refused. */
+#include "test_util.h"
+#include "weights/hf_config.h"
+
+static enum dvit_status parse_config(const char *text, struct dvit_hf_config *out,
+                                     struct dvit_error *error)
+{
+    return dvit_hf_config_parse(out, text, strlen(text), error);
+}
+
+static void configurations_are_read(void **state)
+{
+    (void)state;
+    struct dvit_hf_config c;
+    struct dvit_error error;
+    assert_ok(parse_config("{\"architectures\":[\"ViTForImageClassification\"],"
+                           "\"model_type\":\"vit\",\"hidden_act\":\"gelu\",\"hidden_size\":192,"
+                           "\"num_attention_heads\":3,\"num_hidden_layers\":12,"
+                           "\"intermediate_size\":768,\"image_size\":224,\"patch_size\":16,"
+                           "\"num_channels\":3,\"layer_norm_eps\":1e-6,\"qkv_bias\":false,"
+                           "\"id2label\":{\"1\":\"dog\",\"0\":\"cat\"},"
+                           "\"label2id\":{\"cat\":0,\"dog\":1}}",
+                           &c, &error),
+              &error);
+    assert_int_equal(c.heads, 3);
+    assert_int_equal(c.dim, 192);
+    assert_int_equal(c.depth, 12);
+    assert_int_equal(c.mlp, 768);
+    assert_int_equal(c.patch, 16);
+    assert_int_equal(c.image_width, 224);
+    assert_int_equal(c.image_height, 224);
+    assert_true(c.norm_eps == 1e-6f);
+    assert_true(c.no_qkv_bias && !c.deit);
+    assert_int_equal(c.label_count, 2);
+    assert_string_equal(c.labels[0], "cat");
+    assert_string_equal(c.labels[1], "dog");
+    dvit_hf_config_free(&c);
+    /* silent: transformers' own defaults, or unknown */
+    assert_ok(parse_config("{\"model_type\":\"deit\",\"image_size\":[192,256],\"id2label\":null}",
+                           &c, &error),
+              &error);
+    assert_true(c.deit && c.norm_eps == 1e-12f && !c.no_qkv_bias);
+    assert_int_equal(c.heads, 0);
+    assert_int_equal(c.image_height, 192);
+    assert_int_equal(c.image_width, 256);
+    assert_null(c.labels);
+    dvit_hf_config_free(&c);
+}
+
+static void bad_configurations_are_refused(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *part;
+        enum dvit_status code;
+    } bad[] = {
+        {"", "config.json: ", DVIT_ERROR_FORMAT},
+        {"[]", "expected an object", DVIT_ERROR_FORMAT},
+        {"{\"a\":1,\"a\":2}", "duplicate", DVIT_ERROR_FORMAT},
+        {"{\"\x1b[2J\":}", "config.json: ", DVIT_ERROR_FORMAT},
+        {"{\"hidden_act\":\"gelu_new\"}", "hidden_act is \"gelu_new\", expected \"gelu\"",
+         DVIT_ERROR_UNSUPPORTED},
+        {"{\"hidden_act\":[]}", "hidden_act is \"?\"", DVIT_ERROR_UNSUPPORTED},
+        {"{\"model_type\":\"swin\"}", "expected \"vit\" or \"deit\"", DVIT_ERROR_UNSUPPORTED},
+        {"{\"num_channels\":1}", "num_channels is 1", DVIT_ERROR_UNSUPPORTED},
+        {"{\"num_attention_heads\":0}", "num_attention_heads is not a whole", DVIT_ERROR_FORMAT},
+        {"{\"num_attention_heads\":\"3\"}", "num_attention_heads", DVIT_ERROR_FORMAT},
+        {"{\"num_attention_heads\":3.5}", "num_attention_heads", DVIT_ERROR_FORMAT},
+        {"{\"num_attention_heads\":4294967299}", "num_attention_heads", DVIT_ERROR_FORMAT},
+        {"{\"image_size\":-1}", "image_size", DVIT_ERROR_FORMAT},
+        {"{\"image_size\":[224]}", "image_size has 1 entries, expected 2", DVIT_ERROR_FORMAT},
+        {"{\"image_size\":[224,null]}", "image_size[1]", DVIT_ERROR_FORMAT},
+        {"{\"layer_norm_eps\":0}", "layer_norm_eps is 0", DVIT_ERROR_FORMAT},
+        {"{\"layer_norm_eps\":1e-60}", "layer_norm_eps", DVIT_ERROR_FORMAT},
+        {"{\"layer_norm_eps\":\"1e-6\"}", "layer_norm_eps is not a number", DVIT_ERROR_FORMAT},
+        {"{\"qkv_bias\":1}", "qkv_bias is not true or false", DVIT_ERROR_FORMAT},
+        {"{\"id2label\":[\"cat\"]}", "id2label is no object", DVIT_ERROR_FORMAT},
+        {"{\"id2label\":{\"0\":\"cat\",\"2\":\"dog\"}}", "no text for class 1", DVIT_ERROR_FORMAT},
+        {"{\"id2label\":{\"0\":\"cat\",\"01\":\"dog\"}}", "no text for class 1", DVIT_ERROR_FORMAT},
+        {"{\"id2label\":{\"0\":7}}", "no text for class 0", DVIT_ERROR_FORMAT},
+        {"{\"x\":[[[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]]]}", "nests deeper", DVIT_ERROR_FORMAT},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        struct dvit_hf_config c;
+        struct dvit_error error;
+        assert_fails(parse_config(bad[i].text, &c, &error), &error, bad[i].code, bad[i].part);
+        assert_null(c.labels);
+        assert_null(strchr(error.message, '\x1b'));
+    }
+}
+
+static void configurations_are_held_to_their_tensors(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *part;
+    } bad[] = {{"{\"hidden_size\":384}", "hidden_size is 384, but the tensors"},
+               {"{\"num_hidden_layers\":11}", "num_hidden_layers is 11"},
+               {"{\"intermediate_size\":1}", "intermediate_size is 1"},
+               {"{\"patch_size\":32}", "patch_size is 32"},
+               {"{\"image_size\":384}", "image_size is 384"},
+               {"{\"image_size\":[384,224]}", "image_size is 384"}};
+    struct dvit_config config;
+    struct dvit_hf_config c;
+    struct dvit_error error;
+    assert_ok(dvit_config_parse("deit-t", &config, &error), &error);
+    assert_ok(parse_config("{\"hidden_size\":192,\"image_size\":224}", &c, &error), &error);
+    assert_ok(dvit_hf_config_compare(&c, &config, &error), &error);
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        assert_ok(parse_config(bad[i].text, &c, &error), &error);
+        assert_fails(dvit_hf_config_compare(&c, &config, &error), &error, DVIT_ERROR_MISMATCH,
+                     bad[i].part);
+    }
+}
+
+static enum dvit_status parse_preprocess(const char *text, bool deit, struct dvit_preprocess *out,
+                                         struct dvit_error *error)
+{
+    return dvit_hf_preprocess_parse(out, text, strlen(text), deit, 40, 48, error);
+}
+
+static void preprocessors_are_read(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        bool deit;
+        enum dvit_fit fit;
+        int resize_side, width, height;
+        bool bilinear;
+        float mean, std;
+    } cases[] = {
+        /* what the processors do by themselves */
+        {"{}", false, DVIT_FIT_SQUASH, 0, 224, 224, true, 0.5f, 0.5f},
+        {"{}", true, DVIT_FIT_SQUASH, 256, 224, 224, false, 0.5f, 0.5f},
+        {"{\"image_processor_type\":\"DeiTImageProcessor\"}", false, DVIT_FIT_SQUASH, 256, 224, 224,
+         false, 0.5f, 0.5f},
+        {"{\"feature_extractor_type\":\"ViTFeatureExtractor\"}", true, DVIT_FIT_SQUASH, 0, 224, 224,
+         true, 0.5f, 0.5f},
+        /* sizes */
+        {"{\"size\":384,\"resample\":3}", false, DVIT_FIT_SQUASH, 0, 384, 384, false, 0.5f, 0.5f},
+        {"{\"size\":{\"height\":192,\"width\":256}}", false, DVIT_FIT_SQUASH, 0, 256, 192, true,
+         0.5f, 0.5f},
+        {"{\"size\":{\"shortest_edge\":256},\"do_center_crop\":true,\"crop_size\":224}", false,
+         DVIT_FIT_CROP, 256, 224, 224, true, 0.5f, 0.5f},
+        {"{\"size\":256,\"do_center_crop\":true,\"crop_size\":{\"height\":192,\"width\":224}}",
+         false, DVIT_FIT_SQUASH, 256, 224, 192, true, 0.5f, 0.5f},
+        {"{\"size\":224,\"do_center_crop\":true,\"crop_size\":224}", false, DVIT_FIT_SQUASH, 0, 224,
+         224, true, 0.5f, 0.5f},
+        {"{\"do_resize\":false,\"resample\":0}", false, DVIT_FIT_NONE, 0, 40, 48, false, 0.5f,
+         0.5f},
+        /* values */
+        {"{\"image_mean\":[0.25,0.25,0.25],\"image_std\":0.125}", false, DVIT_FIT_SQUASH, 0, 224,
+         224, true, 0.25f, 0.125f},
+        {"{\"do_normalize\":false,\"image_std\":0.1}", false, DVIT_FIT_SQUASH, 0, 224, 224, true, 0,
+         1},
+        {"{\"rescale_factor\":0.00392156862745098}", false, DVIT_FIT_SQUASH, 0, 224, 224, true,
+         0.5f, 0.5f},
+        {"{\"rescale_factor\":0.00784313725490196}", false, DVIT_FIT_SQUASH, 0, 224, 224, true,
+         0.25f, 0.25f},
+        {"{\"do_rescale\":false,\"image_mean\":127.5,\"image_std\":255}", false, DVIT_FIT_SQUASH, 0,
+         224, 224, true, 0.5f, 1},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct dvit_preprocess p;
+        struct dvit_error error;
+        assert_ok(parse_preprocess(cases[i].text, cases[i].deit, &p, &error), &error);
+        assert_string_equal(p.name, "huggingface");
+        assert_int_equal(p.fit, cases[i].fit);
+        assert_int_equal(p.resize_side, cases[i].resize_side);
+        assert_int_equal(p.crop_width, cases[i].width);
+        assert_int_equal(p.crop_height, cases[i].height);
+        assert_int_equal(p.bilinear, cases[i].bilinear);
+        for (int k = 0; k < 3; k++) {
+            assert_float_equal(p.mean[k], cases[i].mean, 1e-7);
+            assert_float_equal(p.std[k], cases[i].std, 1e-7);
+        }
+    }
+}
+
+static void bad_preprocessors_are_refused(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *part;
+        enum dvit_status code;
+    } bad[] = {
+        {"{", "preprocessor_config.json: ", DVIT_ERROR_FORMAT},
+        {"7", "preprocessor_config.json: ", DVIT_ERROR_FORMAT},
+        {"{\"do_resize\":1}", "do_resize is not true or false", DVIT_ERROR_FORMAT},
+        {"{\"resample\":1}", "resample is 1", DVIT_ERROR_UNSUPPORTED},
+        {"{\"resample\":0}", "resample is 0", DVIT_ERROR_UNSUPPORTED},
+        {"{\"resample\":2.5}", "resample is 2.5", DVIT_ERROR_UNSUPPORTED},
+        {"{\"resample\":\"bicubic\"}", "resample", DVIT_ERROR_FORMAT},
+        {"{\"size\":0}", "size is not a whole number", DVIT_ERROR_FORMAT},
+        {"{\"size\":[224,224]}", "size is not a whole number", DVIT_ERROR_FORMAT},
+        {"{\"size\":{}}", "size has to be", DVIT_ERROR_UNSUPPORTED},
+        {"{\"size\":{\"height\":224}}", "size has to be", DVIT_ERROR_UNSUPPORTED},
+        {"{\"size\":{\"shortest_edge\":224,\"height\":224}}", "size has to be",
+         DVIT_ERROR_UNSUPPORTED},
+        {"{\"size\":{\"shortest_edge\":224,\"longest_edge\":1333}}", "size has to be",
+         DVIT_ERROR_UNSUPPORTED},
+        {"{\"size\":{\"shortest_edge\":224}}", "the size after resizing is not fixed",
+         DVIT_ERROR_UNSUPPORTED},
+        {"{\"do_center_crop\":true,\"crop_size\":{\"shortest_edge\":224}}",
+         "the size after cropping is not fixed", DVIT_ERROR_UNSUPPORTED},
+        {"{\"do_center_crop\":true,\"crop_size\":224,\"size\":{\"height\":256,\"width\":320}}",
+         "only from a square", DVIT_ERROR_UNSUPPORTED},
+        {"{\"do_resize\":false,\"do_center_crop\":true,\"crop_size\":224}",
+         "cropping without resizing", DVIT_ERROR_UNSUPPORTED},
+        {"{\"size\":8193}", "sizes", DVIT_ERROR_LIMIT},
+        {"{\"size\":16777217}", "size", DVIT_ERROR_FORMAT},
+        {"{\"image_mean\":[0.5,0.5]}", "image_mean is not three numbers", DVIT_ERROR_FORMAT},
+        {"{\"image_mean\":[0.5,0.5,\"0.5\"]}", "image_mean", DVIT_ERROR_FORMAT},
+        {"{\"image_mean\":[0.5,0.5,null]}", "image_mean", DVIT_ERROR_FORMAT},
+        {"{\"image_std\":0}", "expected finite numbers", DVIT_ERROR_FORMAT},
+        {"{\"image_std\":-1}", "expected finite numbers", DVIT_ERROR_FORMAT},
+        {"{\"image_mean\":1e300}", "expected finite numbers", DVIT_ERROR_FORMAT},
+        {"{\"rescale_factor\":0}", "expected finite numbers", DVIT_ERROR_FORMAT},
+        {"{\"rescale_factor\":-1}", "expected finite numbers", DVIT_ERROR_FORMAT},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        struct dvit_preprocess p;
+        struct dvit_error error;
+        assert_fails(parse_preprocess(bad[i].text, false, &p, &error), &error, bad[i].code,
+                     bad[i].part);
+    }
+}
+
+/* Every truncation and many flipped bits of good texts: a result or a message. */
+static void damage_is_survived(void **state)
+{
+    (void)state;
+    static const char config[] =
+        "{\"model_type\":\"vit\",\"image_size\":[224,224],\"id2label\":{\"0\":\"a\",\"1\":\"b\"},"
+        "\"layer_norm_eps\":1e-12,\"qkv_bias\":true,\"num_attention_heads\":12}";
+    static const char prepare[] =
+        "{\"size\":{\"height\":224,\"width\":224},\"do_center_crop\":true,\"crop_size\":224,"
+        "\"image_mean\":[0.5,0.5,0.5],\"resample\":2,\"rescale_factor\":0.0039}";
+    char text[300];
+    for (int which = 0; which < 2; which++) {
+        const char *good = which ? prepare : config;
+        size_t size = strlen(good), refused = 0;
+        for (size_t i = 0; i < 9 * size; i++) {
+            struct dvit_hf_config c;
+            struct dvit_preprocess p;
+            struct dvit_error error = {0};
+            memcpy(text, good, size);
+            text[i / 9] = (char)(text[i / 9] ^ (i % 9 < 8 ? 1 << i % 9 : 0));
+            size_t length = i % 9 < 8 ? size : i / 9;
+            enum dvit_status status =
+                which ? dvit_hf_preprocess_parse(&p, text, length, false, 4, 4, &error)
+                      : dvit_hf_config_parse(&c, text, length, &error);
+            refused += status != DVIT_OK;
+            assert_int_equal(error.status, status);
+            assert_true(status == DVIT_OK || error.message[0]);
+            if (!which)
+                dvit_hf_config_free(&c);
+        }
+        assert_true(refused > size);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(configurations_are_read),
+        cmocka_unit_test(bad_configurations_are_refused),
+        cmocka_unit_test(configurations_are_held_to_their_tensors),
+        cmocka_unit_test(preprocessors_are_read),
+        cmocka_unit_test(bad_preprocessors_are_refused),
+        cmocka_unit_test(damage_is_survived),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
