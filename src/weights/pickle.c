@@ -10,16 +10,21 @@
 
 #include "weights/text.h"
 
-enum { PAGE_ENTRIES = 1024, PAGES = DVIT_PICKLE_MAX_MEMO / PAGE_ENTRIES, PROTOCOL = 2 };
+enum {
+    PAGE_ENTRIES = 1024,
+    PAGES = DVIT_PICKLE_MAX_MEMO / PAGE_ENTRIES,
+    PROTOCOL = 2,
+    FIRST_CAPACITY = 4
+};
 
 struct machine {
     const unsigned char *data; /* [size_bytes] */
     size_t size_bytes, at;
     struct dvit_pool *pool;
     struct dvit_value **stack; /* [height] */
-    size_t height;
+    size_t height, stack_capacity;
     uint32_t *marks; /* [mark_count] heights at which marks were set */
-    size_t mark_count;
+    size_t mark_count, mark_capacity;
     struct dvit_value ***memo; /* [PAGES] pages of PAGE_ENTRIES, each made when first written */
     struct dvit_value *none, *truths[2], *empty_tuple;
     struct dvit_value *persistent; /* the last one made */
@@ -58,11 +63,14 @@ static enum dvit_status push(struct machine *m, struct dvit_value *value)
     if (m->height == DVIT_PICKLE_MAX_STACK)
         return dvit_error_set(m->error, DVIT_ERROR_LIMIT,
                               "pickle: more than %d values on the stack", DVIT_PICKLE_MAX_STACK);
-    struct dvit_value **stack = dvit_pool_grow(m->pool, m->stack, m->height, sizeof *stack);
-    if (!stack)
-        return no_memory(m);
-    m->stack = stack;
-    stack[m->height++] = value;
+    if (m->height == m->stack_capacity) {
+        struct dvit_value **stack = dvit_pool_grow(m->pool, m->stack, m->height, sizeof *stack);
+        if (!stack)
+            return no_memory(m);
+        m->stack = stack;
+        m->stack_capacity = m->height ? 2 * m->height : FIRST_CAPACITY;
+    }
+    m->stack[m->height++] = value;
     return DVIT_OK;
 }
 
@@ -246,11 +254,14 @@ static enum dvit_status step_mark(struct machine *m, unsigned char opcode)
     if (m->mark_count == DVIT_PICKLE_MAX_STACK)
         return dvit_error_set(m->error, DVIT_ERROR_LIMIT, "pickle: more than %d open marks",
                               DVIT_PICKLE_MAX_STACK);
-    uint32_t *marks = dvit_pool_grow(m->pool, m->marks, m->mark_count, sizeof *marks);
-    if (!marks)
-        return no_memory(m);
-    m->marks = marks;
-    marks[m->mark_count++] = (uint32_t)m->height;
+    if (m->mark_count == m->mark_capacity) {
+        uint32_t *marks = dvit_pool_grow(m->pool, m->marks, m->mark_count, sizeof *marks);
+        if (!marks)
+            return no_memory(m);
+        m->marks = marks;
+        m->mark_capacity = m->mark_count ? 2 * m->mark_count : FIRST_CAPACITY;
+    }
+    m->marks[m->mark_count++] = (uint32_t)m->height;
     return DVIT_OK;
 }
 

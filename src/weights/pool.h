@@ -24,7 +24,8 @@ struct dvit_pool {
 void *dvit_pool_take(struct dvit_pool *pool, size_t count, size_t element_bytes);
 
 /* An array of `count` elements that has to hold one more. Capacities are 0, 4, 8, 16, …, so the
- * count tells when to grow; what is outgrown stays in the pool. NULL as dvit_pool_take. */
+ * count tells when to grow, as long as it never falls; what is outgrown stays in the pool. NULL as
+ * dvit_pool_take. */
 void *dvit_pool_grow(struct dvit_pool *pool, void *items, size_t count, size_t element_bytes);
 
 /* A terminated copy of text[length]; NULL as dvit_pool_take. */
