@@ -76,6 +76,92 @@ static void test_to_i64(void **state)
                  "is F32, expected an integer type or BOOL");
 }
 
+/* The value of a small float's bits. */
+static float value_of(enum dvit_dtype dtype, uint16_t bits)
+{
+    float value;
+    struct dvit_tensor_view view = view_of(dtype, 1, &bits);
+    assert_int_equal(dvit_tensor_to_f32(&view, &value, NULL), DVIT_OK);
+    return value;
+}
+
+static uint16_t bits_of(enum dvit_dtype dtype, float value)
+{
+    uint16_t bits;
+    assert_int_equal(dvit_tensor_from_f32(&bits, dtype, &value, 1, NULL, NULL), DVIT_OK);
+    return bits;
+}
+
+/* Every value of a 16-bit type comes back; between two neighbours the nearer one wins, in the
+ * middle the even one. */
+static void check_rounding(enum dvit_dtype dtype, uint16_t infinity)
+{
+    for (uint32_t bits = 0; bits < 0x10000; bits++) {
+        float value = value_of(dtype, (uint16_t)bits);
+        uint16_t magnitude = bits & 0x7fff;
+        if (magnitude > infinity) {
+            assert_true(isnan(value_of(dtype, bits_of(dtype, value))));
+            continue;
+        }
+        assert_int_equal(bits_of(dtype, value), bits);
+        if (magnitude + 1 >= infinity)
+            continue;
+        uint16_t next = (uint16_t)(bits + 1), even = bits & 1 ? next : (uint16_t)bits;
+        float middle = (float)(0.5 * ((double)value + value_of(dtype, next)));
+        assert_int_equal(bits_of(dtype, middle), even);
+        assert_int_equal(bits_of(dtype, nextafterf(middle, value)), bits);
+        assert_int_equal(bits_of(dtype, nextafterf(middle, value_of(dtype, next))), next);
+    }
+}
+
+static void test_from_f32(void **state)
+{
+    check_rounding(DVIT_DTYPE_F16, 0x7c00);
+    check_rounding(DVIT_DTYPE_BF16, 0x7f80);
+    const float in[] = {65519.996f, 65520.0f, -1e30f, INFINITY, NAN, 3.39e38f, -3.4028235e38f};
+    uint16_t out[7];
+    size_t overflowed;
+    struct dvit_error error;
+    assert_ok(dvit_tensor_from_f32(out, DVIT_DTYPE_F16, in, 5, &overflowed, &error), &error);
+    assert_int_equal(overflowed, 2);
+    assert_int_equal(out[0], 0x7bff);
+    assert_int_equal(out[1], 0x7c00);
+    assert_int_equal(out[2], 0xfc00);
+    assert_int_equal(out[3], 0x7c00);
+    assert_ok(dvit_tensor_from_f32(out, DVIT_DTYPE_BF16, in, 7, &overflowed, &error), &error);
+    assert_int_equal(overflowed, 1); /* -FLT_MAX; 3.39e38 is nearest to the largest one */
+    assert_int_equal(out[6], 0xff80);
+    float same[7];
+    assert_ok(dvit_tensor_from_f32(same, DVIT_DTYPE_F32, in, 7, &overflowed, &error), &error);
+    assert_memory_equal(same, in, sizeof in);
+    assert_int_equal(overflowed, 0);
+    assert_fails(dvit_tensor_from_f32(out, DVIT_DTYPE_I16, in, 1, NULL, &error), &error,
+                 DVIT_ERROR_UNSUPPORTED, "cannot be written as I16, expected F32, F16 or BF16");
+}
+
+static void test_round_f32(void **state)
+{
+    static const int64_t wide[] = {-1, 16777217, INT64_MIN};
+    static const uint64_t positive[] = {UINT64_MAX, 5};
+    static const unsigned char bytes[] = {255, 1, 0};
+    float out[3];
+    struct dvit_tensor_view view = view_of(DVIT_DTYPE_I64, 3, wide);
+    dvit_tensor_round_f32(&view, out);
+    assert_true(out[0] == -1.0f && out[1] == 16777216.0f && out[2] == -0x1p63f);
+    view = view_of(DVIT_DTYPE_U64, 2, positive);
+    dvit_tensor_round_f32(&view, out);
+    assert_true(out[0] == 0x1p64f && out[1] == 5.0f);
+    view = view_of(DVIT_DTYPE_I8, 3, bytes);
+    dvit_tensor_round_f32(&view, out);
+    assert_true(out[0] == -1.0f && out[1] == 1.0f && out[2] == 0.0f);
+    view = view_of(DVIT_DTYPE_U8, 3, bytes);
+    dvit_tensor_round_f32(&view, out);
+    assert_true(out[0] == 255.0f);
+    view = view_of(DVIT_DTYPE_BOOL, 2, bytes + 1);
+    dvit_tensor_round_f32(&view, out);
+    assert_true(out[0] == 1.0f && out[1] == 0.0f);
+}
+
 static void test_shapes(void **state)
 {
     static const uint64_t shape[8] = {1152, 384, 3, 4, 5, 6, 7, 8};
@@ -128,10 +214,9 @@ static void test_escape(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_to_f32),
-        cmocka_unit_test(test_to_i64),
-        cmocka_unit_test(test_shapes),
-        cmocka_unit_test(test_escape),
+        cmocka_unit_test(test_to_f32),   cmocka_unit_test(test_to_i64),
+        cmocka_unit_test(test_from_f32), cmocka_unit_test(test_round_f32),
+        cmocka_unit_test(test_shapes),   cmocka_unit_test(test_escape),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
