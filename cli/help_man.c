@@ -94,8 +94,11 @@ void cli_help_man(FILE *stream)
           stream);
     for (int verb = 0; verb < VERB_COUNT; verb++)
         print_command(stream, (enum cli_verb_id)verb);
-    fputs(".SH MODELS\nA model is a safetensors file that dvit wrote, or one of these presets:\n",
-          stream);
+    fputs(
+        ".SH MODELS\nA model is a file: one that dvit wrote, or a checkpoint of DynamicViT, DeiT,\n"
+        "timm, Hugging Face or LV\\-ViT (PyTorch or safetensors; a Hugging Face model's\n"
+        "config.json is looked for beside it). Or it is one of these presets:\n",
+        stream);
     for (size_t i = 0; dvit_config_preset_name(i); i++) {
         fputs(i ? ", " : "", stream);
         print_word(stream, dvit_config_preset_name(i));

@@ -248,7 +248,8 @@ class Info(FileTest):
                                                   "not_finite")], ["F32", [4], 1, 6, 3, 0])
         self.assertAlmostEqual(bias["std"], math.sqrt(3.5))
         norm = rows["norm.bias"]
-        self.assertEqual((norm["not_finite"], norm["min"], norm["max"]), (2, 0, 0))
+        self.assertEqual([norm[name] for name in ("not_finite", "min", "max", "mean", "std")],
+                         [2, 0, 0, 0, 0])
         out = self.check(dvit("info", path, "--tensors"), OK).out
         self.assertRegex(out, r"(?m)^head\.bias +F32 +\[4\] +1 +6 +3 +1\.871$")
         self.assertRegex(out, r"(?m)^norm\.bias .* 2$")
@@ -395,6 +396,9 @@ class StartingPoints(FileTest):
         return dvit(verb, "--data", SCENES, "--model", model, "--out", self.path("run"), "--epochs",
                     1, "--max-steps", 1, "--batch", 16, "--warmup-epochs", 0, "--threads", 2, *more)
 
+    def recorded(self, name):
+        return json.loads(read_bytes(self.path("run", "config.json")))["options"][name]
+
     def test_a_new_head_only_when_asked_for(self):
         nine = self.make("nine.safetensors", SHAPE + ",classes=9")
         for verb in ("train", "sparsify"):
@@ -416,6 +420,7 @@ class StartingPoints(FileTest):
         nine = self.make("nine.safetensors", SHAPE + ",classes=9")
         answer = self.check(self.train("sparsify", nine, "--classes", "data"), OK)
         self.assertIn("--w-kl is 0", answer.err)
+        self.assertEqual(self.recorded("weight_kl"), 0)
         line = self.info(self.path("run", "last.safetensors"))
         self.assertEqual((line["classes"], line["stage_blocks"]), (4, [1, 2, 3]))
 
@@ -424,6 +429,9 @@ class StartingPoints(FileTest):
         four = self.make("four.safetensors")
         answer = self.check(self.train("sparsify", nine, "--classes", 4, "--teacher", four), OK)
         self.assertNotIn("--w-kl is 0", answer.err)
+        self.assertEqual(self.recorded("weight_kl"), 0.5)
+        answer = self.train("sparsify", four, "--classes", 4, "--teacher", nine, "--quiet")
+        self.refused(answer, FAILURE, "9", "4")  # a new head would be no teacher
 
     def test_an_equal_count_keeps_the_head(self):
         four = self.make("four.safetensors")
