@@ -7,6 +7,8 @@
 #include "stored_file.h"
 #include "workbench.h"
 
+enum { MAX_REASON = 200 }; /* bytes: it may go on with the names of tensors */
+
 struct subject {
     const char *name;
     struct dvit_weight_file *file; /* NULL: random weights */
@@ -271,7 +273,9 @@ static int open_model(struct subject *subject, const struct cli_options *options
         cli_model_read(&subject->model, subject->name, &load, &is_random, reason);
     cli_misfits_tell(&subject->misfits, subject->name);
     if (status != DVIT_OK && subject->file && is_no_model(status)) {
-        cli_detail("no model that dvit can run: %s", reason->message);
+        int shown = cli_shown_bytes(reason->message, MAX_REASON);
+        cli_detail("no model that dvit can run: %.*s%s", shown, reason->message,
+                   reason->message[shown] ? " …" : "");
         return CLI_EXIT_OK;
     }
     if (status != DVIT_OK)

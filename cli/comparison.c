@@ -10,6 +10,8 @@
 
 #include "workbench.h"
 
+enum { MAX_REASON = 200 }; /* bytes: it may go on with the names of tensors */
+
 /* ---- the sides ---- */
 
 static int compare_names(const void *a, const void *b)
@@ -78,9 +80,11 @@ static void open_models(struct cli_comparison *c, const struct cli_options *opti
     dvit_model_load(&c->b.model, c->b.path, &load, &error_b);
     if (c->a.model && c->b.model)
         return;
-    if (c->a.model || c->b.model)
-        cli_note("compared as files of tensors: %s",
-                 c->a.model ? error_b.message : error_a.message);
+    if (c->a.model || c->b.model) {
+        const char *reason = c->a.model ? error_b.message : error_a.message;
+        int shown = cli_shown_bytes(reason, MAX_REASON);
+        cli_note("compared as files of tensors: %.*s%s", shown, reason, reason[shown] ? " …" : "");
+    }
     dvit_model_free(c->a.model);
     dvit_model_free(c->b.model);
     c->a.model = c->b.model = NULL;

@@ -271,17 +271,6 @@ int cli_file_print_tensors(const struct dvit_weight_file *file, bool ranges)
     return code;
 }
 
-/* Bytes of `text` to show: all, or up to `room` without cutting a UTF-8 sequence. */
-static int shown_bytes(const char *text, size_t room)
-{
-    size_t length = strlen(text);
-    if (length <= room)
-        return (int)length;
-    while (room > 0 && ((unsigned char)text[room] & 0xc0) == 0x80)
-        room--;
-    return (int)room;
-}
-
 int cli_file_print_values(const struct dvit_weight_file *file)
 {
     static const char *const headers[] = {"name", "kind", "value"};
@@ -290,7 +279,7 @@ int cli_file_print_values(const struct dvit_weight_file *file)
         return CLI_EXIT_FAILURE;
     for (size_t i = 0; i < dvit_weight_file_value_count(file); i++) {
         struct dvit_stored_value value = dvit_weight_file_value(file, i);
-        int shown = shown_bytes(value.text, MAX_LISTED_VALUE);
+        int shown = cli_shown_bytes(value.text, MAX_LISTED_VALUE);
         dvit_table_cell(table, "%s", value.name);
         dvit_table_cell(table, "%s", value.kind);
         dvit_table_cell(table, "%.*s%s", shown, value.text, value.text[shown] ? " …" : "");

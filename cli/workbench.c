@@ -262,6 +262,16 @@ const char *cli_join_ints(const int *values, int count, char text[256])
     return text;
 }
 
+int cli_shown_bytes(const char *text, size_t room)
+{
+    size_t length = strlen(text);
+    if (length <= room)
+        return (int)length;
+    while (room > 0 && ((unsigned char)text[room] & 0xc0) == 0x80)
+        room--;
+    return (int)room;
+}
+
 void cli_print_plain(const char *text)
 {
     for (; *text; text++)

@@ -69,6 +69,8 @@ void cli_tokens(const struct dvit_session *session, const struct dvit_model *mod
 /* "137/96/67", "" for none. */
 const char *cli_join_ints(const int *values, int count, char text[256]);
 
+/* Bytes of `text` to show: all, or at most `room` without cutting a UTF-8 sequence. */
+int cli_shown_bytes(const char *text, size_t room);
 /* Text for a terminal: control characters, which file names may hold, become "?". */
 void cli_print_plain(const char *text);
 
