@@ -210,6 +210,17 @@ class Options(FileTest):
         self.same(self.path("first.safetensors"), self.path("x.safetensors"))
         self.refused(dvit("convert", bare, self.path("y.pth"), "--heads", 5), USAGE, "5")
 
+    def test_a_thousand_classes_are_imagenets(self):
+        path = self.make("thousand.safetensors", SHAPE + ",classes=1000")
+        header, data, start = parse(path)
+        del header["__metadata__"]
+        bare = unparse(self.path("bare.safetensors"), header, data[start:])
+        image = write_ppm(self.path("a.ppm"))
+        answer = self.check(dvit("classify", "--model", bare, "--heads", 2, "--top", 1000, "--json",
+                                 image), OK)
+        labels = {entry["class"]: entry["label"] for entry in answer.lines[0]["top"]}
+        self.assertEqual((labels[0], labels[999]), ("tench", "toilet tissue"))
+
     def test_every_misfit_is_told(self):
         def damage(header):
             header["norm.wait"] = header.pop("norm.weight")
