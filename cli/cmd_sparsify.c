@@ -60,11 +60,23 @@ static void tell_new_head(struct cli_options *options)
         options->train.weight_kl = 0;
 }
 
+/* One ratio, or a span of them for elastic training and one in it to record. */
+static void choose_keep(struct cli_options *options)
+{
+    double usual = options->train.keep;
+    struct cli_span span = options->keep_span;
+    bool holds = span.low <= usual && usual <= span.high;
+    options->train.keep = holds ? usual : (span.low + span.high) / 2;
+    options->train.elastic_low = span.low < span.high ? span.low : 0;
+    options->train.elastic_high = span.low < span.high ? span.high : 0;
+}
+
 int cli_cmd_sparsify(const struct cli_options *given)
 {
     struct dvit_error error = {0};
     struct cli_options own = *given;
     const struct cli_options *options = &own;
+    choose_keep(&own);
     struct dvit_model *dense = NULL, *teacher = NULL, *model = NULL;
     struct cli_training_data data = {0};
     int stages = 0;

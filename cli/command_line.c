@@ -120,6 +120,7 @@ const char *cli_option_range(const struct cli_option *option, char text[96])
     case OPTION_INTS:
     case OPTION_SIZE:
     case OPTION_REAL:
+    case OPTION_SPAN:
     case OPTION_REALS:
         if (option->above_min || option->below_max)
             snprintf(text, 96, "%s %.10g, %s %.10g", option->above_min ? "above" : "at least",
@@ -163,6 +164,23 @@ static bool read_number(const struct cli_option *option, const char *text, size_
         *value = (double)integer;
     if (!in_range(option, *value))
         return bad_value(option, shown, whole ? "a whole number" : "a number");
+    return true;
+}
+
+/* "0.7" is one number, "0.5..1" everything between two. */
+static bool read_span(const struct cli_option *option, const char *text, struct cli_span *field)
+{
+    const char *dots = strstr(text, "..");
+    size_t length = dots ? (size_t)(dots - text) : strlen(text);
+    struct cli_span span;
+    if (!read_number(option, text, length, &span.low))
+        return false;
+    span.high = span.low;
+    if (dots && !read_number(option, dots + 2, strlen(dots + 2), &span.high))
+        return false;
+    if (span.high < span.low)
+        return bad_value(option, text, "the lower number first");
+    *field = span;
     return true;
 }
 
@@ -262,6 +280,8 @@ static bool set_value(struct cli_options *options, const struct cli_option *opti
         return true;
     case OPTION_REAL:
         return read_number(option, text, strlen(text), field);
+    case OPTION_SPAN:
+        return read_span(option, text, field);
     case OPTION_SIZE:
         return read_size(option, text, field);
     case OPTION_SEED:
@@ -285,6 +305,7 @@ void cli_options_default(struct cli_options *options, enum cli_verb_id verb)
     *options = (struct cli_options){.verb = verb, .exif = true};
     options->train =
         verb == VERB_SPARSIFY ? dvit_train_options_sparsify() : dvit_train_options_dense();
+    options->keep_span = (struct cli_span){options->train.keep, options->train.keep};
     for (size_t i = 0; i < cli_option_count; i++)
         if (has_verb(&cli_option_table[i], verb) && cli_option_table[i].default_text)
             set_value(options, &cli_option_table[i], cli_option_table[i].default_text);
@@ -302,7 +323,7 @@ const char *cli_option_default(const struct cli_option *option, enum cli_verb_id
     /* fields of the training options always have a value; elsewhere 0 means "not given" */
     bool training = option->field >= offsetof(struct cli_options, train) &&
                     option->field < offsetof(struct cli_options, train) + sizeof options.train;
-    if (!training)
+    if (!training && option->type != OPTION_SPAN)
         return text;
     cli_options_default(&options, verb);
     const void *field = (const char *)&options + option->field;
@@ -310,6 +331,8 @@ const char *cli_option_default(const struct cli_option *option, enum cli_verb_id
         snprintf(text, 64, "%d", *(const int *)field);
     else if (option->type == OPTION_REAL)
         snprintf(text, 64, "%.10g", *(const double *)field);
+    else if (option->type == OPTION_SPAN)
+        snprintf(text, 64, "%.10g", ((const struct cli_span *)field)->low);
     return text;
 }
 

@@ -24,6 +24,9 @@ struct cli_reals {
     int count;
     double values[CLI_MAX_NUMBERS];
 };
+struct cli_span {
+    double low, high; /* equal where one number was given */
+};
 struct cli_texts {
     int count;
     const char *values[CLI_MAX_TEXTS];
@@ -73,7 +76,8 @@ struct cli_options {
     int count;
     int rounds;
     double seconds;
-    double keep; /* 0: the model's own */
+    double keep;               /* 0: the model's own */
+    struct cli_span keep_span; /* sparsify */
     struct cli_reals keeps;
     bool average;
     bool tensors;
@@ -99,6 +103,7 @@ enum cli_option_type {
     OPTION_SEED,    /* uint64_t */
     OPTION_SIZE,    /* struct cli_size: "384" or "384x256" */
     OPTION_REAL,
+    OPTION_SPAN, /* struct cli_span: "0.7" or "0.5..1" */
     OPTION_TEXT,
     OPTION_CHOICE, /* one of the words of `choices` */
     OPTION_INTS,   /* comma-separated */

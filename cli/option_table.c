@@ -148,12 +148,15 @@ const struct cli_option cli_option_table[] = {
 
     /* ---- pruning ---- */
     {.name = "keep",
-     .argument = "R",
-     .type = OPTION_REAL,
+     .argument = "R[..R]",
+     .type = OPTION_SPAN,
      .max = 1,
      .above_min = true,
-     .field = FIELD(train.keep),
-     .help = "base keep ratio: stage s keeps R^s of the patches",
+     .field = FIELD(keep_span),
+     .help =
+         "base keep ratio: stage s keeps R^s of the patches. With two numbers, as 0.5..1, each "
+         "step draws a ratio between them, so that one model serves them all; it records 0.7, or "
+         "the middle where 0.7 is outside",
      .verbs = ON(SPARSIFY)},
     {.name = "keep",
      .argument = "R",

@@ -24,135 +24,6 @@ static void build_embed(struct check *c)
     check_weigh(c, dvit_build_op(&c->builder, "embed", &op));
 }
 
-static void build_embed_distilled(struct check *c)
-{
-    struct dvit_op op = no_operands;
-    op.class = &dvit_op_embed;
-    op.inputs[0] = check_input(c, DVIT_ROWS_PATCHES, C, FILL_FREE);
-    op.parameters[0] = check_parameter(c, C);
-    op.parameters[1] = check_parameter(c, (size_t)(c->patches + 2) * C);
-    op.parameters[2] = check_parameter(c, C);
-    check_weigh(c, dvit_build_op(&c->builder, "embed", &op));
-}
-
-/* The map of a case is the output's; of patches, the input's. */
-static void build_convolution(struct check *c, struct dvit_op op, bool bias)
-{
-    size_t area = (size_t)op.is.convolution.width * (size_t)op.is.convolution.height;
-    size_t channels = (size_t)op.is.convolution.channels;
-    size_t kernel = (size_t)op.is.convolution.kernel;
-    op.class = &dvit_op_convolution;
-    for (int i = 0; i < 4; i++)
-        op.is.convolution.batch_norm[i] = DVIT_NONE;
-    op.inputs[0] = op.is.convolution.planar
-                       ? check_input(c, DVIT_ROWS_IMAGES, area * channels, FILL_FREE)
-                       : check_input(c, DVIT_ROWS_PIXELS, channels, FILL_FREE);
-    op.parameters[0] = check_parameter(c, op.is.convolution.outputs * channels * kernel * kernel);
-    if (bias)
-        op.parameters[1] = check_parameter(c, op.is.convolution.outputs);
-    check_weigh(c, dvit_build_op(&c->builder, "convolution", &op));
-}
-
-static void build_convolution_planes(struct check *c)
-{
-    struct dvit_op op = no_operands;
-    op.is.convolution.outputs = 3;
-    op.is.convolution.kernel = 5;
-    op.is.convolution.stride = op.is.convolution.padding = 2;
-    op.is.convolution.width = 2 * c->map_width;
-    op.is.convolution.height = 2 * c->map_height;
-    op.is.convolution.channels = 2;
-    op.is.convolution.planar = true;
-    build_convolution(c, op, false);
-}
-
-static void build_convolution_pixels(struct check *c)
-{
-    struct dvit_op op = no_operands;
-    op.is.convolution.outputs = 5;
-    op.is.convolution.kernel = 3;
-    op.is.convolution.stride = op.is.convolution.padding = 1;
-    op.is.convolution.width = c->map_width;
-    op.is.convolution.height = c->map_height;
-    op.is.convolution.channels = 4;
-    build_convolution(c, op, false);
-}
-
-static void build_convolution_patches(struct check *c)
-{
-    struct dvit_op op = no_operands;
-    op.is.convolution.outputs = C;
-    op.is.convolution.kernel = op.is.convolution.stride = 2;
-    op.is.convolution.width = c->map_width;
-    op.is.convolution.height = c->map_height;
-    op.is.convolution.channels = 3;
-    op.is.convolution.patches = true;
-    build_convolution(c, op, true);
-}
-
-static void build_batch_norm(struct check *c)
-{
-    struct dvit_op op = no_operands;
-    op.class = &dvit_op_batch_norm;
-    op.is.batch_norm.eps = 1e-2f;
-    op.inputs[0] = check_input(c, DVIT_ROWS_PIXELS, C, FILL_FREE);
-    op.parameters[0] = check_parameter(c, C);
-    op.parameters[1] = check_parameter(c, C);
-    for (int i = 0; i < C; i++) { /* channels that ReLU lets pass, or not, whatever x: no kink */
-        c->parameters[op.parameters[0]][i] = 0.7f;
-        c->parameters[op.parameters[1]][i] = i % 3 == 2 ? -3.0f : 3.0f;
-    }
-    check_weigh(c, dvit_build_op(&c->builder, "batch norm", &op));
-}
-
-static void build_layer_scale(struct check *c, bool scale, float factor)
-{
-    struct dvit_op op = no_operands;
-    op.class = &dvit_op_layer_scale;
-    op.inputs[0] = check_input(c, DVIT_ROWS_TOKENS, C, FILL_FREE);
-    op.inputs[1] = check_input(c, DVIT_ROWS_TOKENS, C, FILL_FREE);
-    if (scale)
-        op.inputs[2] = check_input(c, DVIT_ROWS_IMAGES, 1, FILL_FIXED);
-    op.parameters[0] = check_parameter(c, C);
-    op.is.layer_scale.factor = factor;
-    check_weigh(c, dvit_build_op(&c->builder, "layer scale", &op));
-}
-
-static void build_layer_scale_plain(struct check *c)
-{
-    build_layer_scale(c, false, 0);
-}
-
-static void build_layer_scale_scaled(struct check *c)
-{
-    build_layer_scale(c, true, 0.5f);
-}
-
-static void build_mean_pool(struct check *c, enum check_fill policy)
-{
-    struct dvit_op op = no_operands;
-    op.class = &dvit_op_mean_pool;
-    op.inputs[0] = check_input(c, DVIT_ROWS_TOKENS, C, FILL_FREE);
-    if (policy != FILL_FREE)
-        op.inputs[1] = check_input(c, DVIT_ROWS_TOKENS, 1, policy);
-    check_weigh(c, dvit_build_op(&c->builder, "mean pool", &op));
-}
-
-static void build_mean_pool_all(struct check *c)
-{
-    build_mean_pool(c, FILL_FREE);
-}
-
-static void build_mean_pool_masked(struct check *c)
-{
-    build_mean_pool(c, FILL_POLICY);
-}
-
-static void build_mean_pool_dropped(struct check *c)
-{
-    build_mean_pool(c, FILL_DROPPED);
-}
-
 static void build_norm(struct check *c, const struct dvit_op_class *class, enum dvit_rows rows)
 {
     struct dvit_op op = no_operands;
@@ -306,25 +177,37 @@ static void build_kept_mean_dropped(struct check *c)
     build_kept_mean(c, FILL_DROPPED);
 }
 
-static void build_select_after(struct check *c, bool before)
+static void build_select_after(struct check *c, enum check_fill before, int ranked)
 {
     struct dvit_op op = no_operands;
     op.class = &dvit_op_select;
     op.inputs[0] = check_input(c, DVIT_ROWS_PATCHES, 2, FILL_ANALYTIC);
-    if (before)
-        op.inputs[1] = check_input(c, DVIT_ROWS_TOKENS, 1, FILL_POLICY);
+    if (before != FILL_FREE)
+        op.inputs[1] = check_input(c, DVIT_ROWS_TOKENS, 1, before);
+    op.is.select.ranked = ranked > 0;
+    op.is.select.kept = ranked;
     op.inputs[2] = check_input(c, DVIT_ROWS_PATCHES, 2, FILL_FIXED);
     check_weigh(c, dvit_build_op(&c->builder, "select", &op));
 }
 
 static void build_select(struct check *c)
 {
-    build_select_after(c, true);
+    build_select_after(c, FILL_POLICY, 0);
 }
 
 static void build_select_first(struct check *c)
 {
-    build_select_after(c, false);
+    build_select_after(c, FILL_FREE, 0);
+}
+
+static void build_select_ranked(struct check *c)
+{
+    build_select_after(c, FILL_DECISION, 3);
+}
+
+static void build_select_ranked_first(struct check *c)
+{
+    build_select_after(c, FILL_FREE, 5);
 }
 
 static void build_token_at(struct check *c, int index)
@@ -372,31 +255,6 @@ static void build_distill(struct check *c)
     int logits = check_input(c, DVIT_ROWS_IMAGES, K, FILL_FREE);
     int teacher = check_input(c, DVIT_ROWS_IMAGES, K, FILL_FIXED);
     build_loss(c, &dvit_op_loss_distill, logits, teacher, DVIT_NONE);
-}
-
-static void build_cross_entropy_patches(struct check *c)
-{
-    int logits = check_input(c, DVIT_ROWS_PATCHES, K, FILL_FREE);
-    int targets = check_input(c, DVIT_ROWS_IMAGES, K, FILL_TARGETS);
-    build_loss(c, &dvit_op_loss_cross_entropy, logits, targets, DVIT_NONE);
-}
-
-static void build_distill_patches(struct check *c, enum check_fill policy)
-{
-    int logits = check_input(c, DVIT_ROWS_PATCHES, K, FILL_FREE);
-    int teacher = check_input(c, DVIT_ROWS_PATCHES, K, FILL_FIXED);
-    int kept = policy == FILL_FREE ? DVIT_NONE : check_input(c, DVIT_ROWS_TOKENS, 1, policy);
-    build_loss(c, &dvit_op_loss_distill, logits, teacher, kept);
-}
-
-static void build_distill_patches_all(struct check *c)
-{
-    build_distill_patches(c, FILL_FREE);
-}
-
-static void build_distill_patches_kept(struct check *c)
-{
-    build_distill_patches(c, FILL_DECISION);
 }
 
 static void build_ratio(struct check *c)
@@ -455,7 +313,8 @@ static double soft_keep(double keep, double drop, const float *noise)
 }
 
 /* Straight-through: the forward value is the hard decision; the gradient of the scores is that of
- * Σ weight·before·soft decision, by differences. */
+ * Σ weight·before·soft decision, by differences. By rank the margin is measured from τ, and as many
+ * patches stay as there should. */
 static void verify_select(const struct check *c)
 {
     const struct dvit_op *op = find_op(c, &dvit_op_select);
@@ -468,10 +327,15 @@ static void verify_select(const struct check *c)
     for (int i = 0; i < c->graph->op_count; i++)
         if (c->graph->ops[i].inputs[0] == op->outputs[0])
             weights = check_find(c, c->graph->ops[i].inputs[1])->data;
-    int tokens = c->patches + 1;
+    int tokens = c->patches + 1, kept = 0;
+    bool ranked = op->is.select.ranked;
     for (int n = 0; n < c->images * c->patches; n++) {
         int row = n / c->patches * tokens + 1 + n % c->patches;
-        const float *s = scores->data + 2 * n, *g = noise + 2 * n;
+        float tau = ranked ? c->training.values[op->outputs[2]][n / c->patches] : 0.0f;
+        if (tau < -100)
+            tau = -100; /* nothing goes: as far away as makes no difference */
+        const float *s = scores->data + 2 * n, g[2] = {noise[2 * n] - tau, noise[2 * n + 1]};
+        kept += policy[row] > 0;
         double scale = before ? before[row] : 1;
         float hard = soft_keep(s[0], s[1], g) >= 0.5 ? (float)scale : 0.0f;
         assert_true(policy[row] == hard);
@@ -487,6 +351,14 @@ static void verify_select(const struct check *c)
                          (double)got[2 * n + side], expected);
         }
     }
+    for (int image = 0; ranked && image < c->images; image++) {
+        int there = 0;
+        for (int n = 0; n < c->patches; n++)
+            there += !before || before[image * tokens + 1 + n] > 0;
+        kept -= there < op->is.select.kept ? there : op->is.select.kept;
+    }
+    if (ranked)
+        assert_int_equal(kept, 0);
 }
 
 /* Nothing kept: the loss is 0, and so is its own share of every gradient. */
@@ -505,34 +377,6 @@ static void verify_token_dropped(const struct check *c)
 
 static const struct check_case cases[] = {
     {.name = "embed", .patches = 3, .build = build_embed},
-    {.name = "embed, distilled", .patches = 3, .build = build_embed_distilled, .more_prefix = 1},
-    {.name = "convolution of planes",
-     .patches = 1,
-     .build = build_convolution_planes,
-     .map_width = 4,
-     .map_height = 3},
-    {.name = "convolution of pixels",
-     .patches = 1,
-     .build = build_convolution_pixels,
-     .map_width = 4,
-     .map_height = 3},
-    {.name = "convolution in chunks",
-     .patches = 1,
-     .build = build_convolution_pixels,
-     .map_width = 19,
-     .map_height = 15},
-    {.name = "convolution to patches",
-     .patches = 6,
-     .build = build_convolution_patches,
-     .map_width = 6,
-     .map_height = 4},
-    {.name = "batch norm",
-     .patches = 1,
-     .build = build_batch_norm,
-     .map_width = 5,
-     .map_height = 4},
-    {.name = "layer scale", .patches = 3, .build = build_layer_scale_plain},
-    {.name = "layer scale, scaled", .patches = 3, .build = build_layer_scale_scaled},
     {.name = "layer norm", .patches = 3, .build = build_layer_norm},
     {.name = "layer norm of images", .patches = 3, .build = build_layer_norm_images},
     {.name = "layer norm of patches", .patches = 3, .build = build_patch_norm},
@@ -543,10 +387,6 @@ static const struct check_case cases[] = {
     {.name = "linear with GELU", .patches = 3, .build = build_linear_gelu},
     {.name = "linear with residual", .patches = 3, .build = build_linear_residual},
     {.name = "linear with residual, scaled", .patches = 3, .build = build_linear_scaled},
-    {.name = "linear with residual and factor", .patches = 3, .build = build_linear_factor},
-    {.name = "linear with residual and factor, scaled",
-     .patches = 3,
-     .build = build_linear_factor_scaled},
     {.name = "linear with residual of its input", .patches = 3, .build = build_linear_same},
     {.name = "linear with residual in chunks",
      .patches = DVIT_CHUNK_ROWS,
@@ -563,20 +403,12 @@ static const struct check_case cases[] = {
      .patches = 9,
      .build = build_select_first,
      .verify = verify_select},
+    {.name = "select by rank", .patches = 9, .build = build_select_ranked, .verify = verify_select},
+    {.name = "select by rank, first stage",
+     .patches = 9,
+     .build = build_select_ranked_first,
+     .verify = verify_select},
     {.name = "class token", .patches = 4, .build = build_class_token},
-    {.name = "distillation token",
-     .patches = 4,
-     .build = build_distillation_token,
-     .more_prefix = 1},
-    {.name = "mean pool", .patches = 5, .build = build_mean_pool_all},
-    {.name = "mean pool, masked", .patches = 5, .build = build_mean_pool_masked, .more_prefix = 1},
-    {.name = "mean pool, nothing kept", .patches = 5, .build = build_mean_pool_dropped},
-    {.name = "cross-entropy of patches", .patches = 3, .build = build_cross_entropy_patches},
-    {.name = "distillation of patches", .patches = 3, .build = build_distill_patches_all},
-    {.name = "distillation of kept patches",
-     .patches = 4,
-     .build = build_distill_patches_kept,
-     .more_prefix = 1},
     {.name = "cross-entropy", .patches = 2, .build = build_cross_entropy},
     {.name = "distillation", .patches = 2, .build = build_distill},
     {.name = "ratio loss", .patches = 7, .build = build_ratio},
@@ -587,6 +419,14 @@ static const struct check_case cases[] = {
      .patches = 4,
      .build = build_token_dropped,
      .verify = verify_token_dropped},
+    {.name = "linear with residual and factor", .patches = 3, .build = build_linear_factor},
+    {.name = "linear with residual and factor, scaled",
+     .patches = 3,
+     .build = build_linear_factor_scaled},
+    {.name = "distillation token",
+     .patches = 4,
+     .build = build_distillation_token,
+     .more_prefix = 1},
 };
 
 static void gradients_are_differences(void **state)

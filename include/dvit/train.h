@@ -51,7 +51,11 @@ struct dvit_train_options {
     bool augment;           /* flips and crops; default true */
     bool flip;              /* part of augment; default true */
 
-    double keep;              /* rho for sparsify, in (0, 1]; ignored for dense */
+    double keep;              /* rho for sparsify, in (0, 1]; ignored for dense. The model records
+                                 it, and evaluations run at it */
+    double elastic_low;       /* elastic training: each step draws rho uniformly from */
+    double elastic_high;      /* [elastic_low, elastic_high] and keeps exactly as many patches as
+                                 inference would, so that one model serves every ratio; 0: off */
     double weight_cls;        /* 1 */
     double weight_ratio;      /* 2 */
     double weight_kl;         /* .5 */

@@ -110,6 +110,8 @@ static void prune(struct dvit_vit *vit, int stage, int *x, int *policy)
     snprintf(name, sizeof name, "select.%d", stage);
     struct dvit_op op = dvit_vit_op(
         &dvit_op_select, dvit_build_predictor(&vit->builder, vit->parameters, stage, *x, *policy));
+    op.is.select.ranked = vit->options->training && vit->options->ranked;
+    vit->values->select[stage] = vit->builder.graph->op_count;
     if (!vit->options->training) {
         op.inputs[3] = *x;
         *x = dvit_build_op(&vit->builder, name, &op);
@@ -151,7 +153,7 @@ static void no_values(struct dvit_vit_values *v)
         .loss_token = DVIT_NONE,
     };
     for (int s = 0; s < DVIT_MAX_STAGES; s++)
-        v->noise[s] = v->policy[s] = v->loss_ratio[s] = DVIT_NONE;
+        v->noise[s] = v->policy[s] = v->select[s] = v->loss_ratio[s] = DVIT_NONE;
     for (int i = 0; i < 2 * DVIT_MAX_DEPTH; i++)
         v->branch_scale[i] = DVIT_NONE;
 }

@@ -17,6 +17,7 @@ struct dvit_vit_options {
     double weight_cls, weight_ratio, weight_kl, weight_token;
     double weight_aux; /* cross-entropy of the auxiliary head, where no teacher speaks to it */
     bool ratio_on_batch_mean;
+    bool ranked;     /* decisions by rank; the trainer sets how many stay and the ratio's target */
     double lead_cap; /* of the policy's gradient, see kernels.h */
 };
 
@@ -33,6 +34,7 @@ struct dvit_vit_values {
     int teacher_tokens;          /* input: the teacher's tokens, or its patch_logits */
     int noise[DVIT_MAX_STAGES];  /* inputs [N][2] */
     int policy[DVIT_MAX_STAGES]; /* [T][1] */
+    int select[DVIT_MAX_STAGES]; /* operator indices */
     int branch_scale[2 * DVIT_MAX_DEPTH]; /* inputs [images][1]: attention and MLP of each block */
     /* operator indices */
     int loss_cls, loss_cls_distilled, loss_aux, loss_kl, loss_token;

@@ -133,6 +133,10 @@ struct dvit_op {
             int index; /* which of the image's tokens */
         } token;
         struct {
+            bool ranked; /* training: exactly `kept` patches stay, those ranked highest */
+            int kept;    /* set by the trainer before each pass */
+        } select;
+        struct {
             int heads;
             bool masked;
             float lead_cap; /* training: of the policy's gradient, see kernels.h */

@@ -5,12 +5,18 @@
  * and the gradient is that of the softmax of log p + g (straight-through, temperature 1). The class
  * token's policy is 1.
  *
+ * Training by rank (elastic keep ratios): as many patches stay as inference would keep, those of
+ * the policy before with the largest noisy margin (log p + g)[keep] − (log p + g)[drop]; of equal
+ * ones, the lower place. The threshold τ is halfway between the lowest margin that stays and the
+ * highest that goes, and the gradient is that of sigmoid(margin − τ), τ a constant; where nothing
+ * goes there is none. One set of scores so learns an order of the patches that serves every ratio.
+ *
  * Inference: the `kept` patches with the largest score difference (the order of log p(keep)) stay,
  * in ascending order of their place; of equal ones, the lower place. NaN counts as the lowest.
  * Which patches of the original grid they are is written to run->kept.
  *
  * inputs, training: 0 scores [N][2], 1 policy before [T][1] or NONE, 2 noise [N][2].
- * outputs, training: 0 policy [T][1], 1 log p [N][2].
+ * outputs, training: 0 policy [T][1], 1 log p [N][2], 2 by rank: τ [images][1].
  * inputs, inference: 0 scores, 3 tokens [T][C]. outputs, inference: 0 tokens of the next stage. */
 #include "ops/op.h"
 
@@ -31,6 +37,8 @@ static enum dvit_status select_shape(struct dvit_graph *graph, struct dvit_op *o
         DVIT_TRY(dvit_graph_expect(graph, op, NOISE, DVIT_ROWS_PATCHES, 2, error));
         DVIT_TRY(dvit_graph_output(graph, op, 0, DVIT_ROWS_TOKENS, stage, 1, error));
         DVIT_TRY(dvit_graph_output(graph, op, 1, DVIT_ROWS_PATCHES, stage, 2, error));
+        if (op->is.select.ranked)
+            DVIT_TRY(dvit_graph_output(graph, op, 2, DVIT_ROWS_IMAGES, stage, 1, error));
     } else {
         size_t width = dvit_op_input(graph, op, TOKENS)->width;
         DVIT_TRY(dvit_graph_expect(graph, op, TOKENS, DVIT_ROWS_TOKENS, 0, error));
@@ -62,23 +70,6 @@ static void decide(float *policy, float *log_p, const float *scores, const float
         bool keep = hard_keep(log_p + 2 * n, noise + 2 * n);
         policy[n] = keep ? (before ? before[n] : 1.0f) : 0.0f;
     }
-}
-
-static void forward_masked(const struct dvit_op *op, struct dvit_run *run, int image)
-{
-    int stage = run->graph->values[op->outputs[0]].stage;
-    size_t prefix = (size_t)run->graph->prefix;
-    struct dvit_span tokens = dvit_run_image_rows(run, DVIT_ROWS_TOKENS, stage, image);
-    struct dvit_span patches = dvit_run_image_rows(run, DVIT_ROWS_PATCHES, stage, image);
-    float *policy = dvit_run_value(run, op->outputs[0]) + tokens.first;
-    const float *before = dvit_run_value(run, op->inputs[POLICY]);
-    for (size_t i = 0; i < prefix; i++)
-        policy[i] = 1.0f;
-    decide(policy + prefix, dvit_run_value(run, op->outputs[1]) + 2 * patches.first,
-           dvit_run_value(run, op->inputs[SCORES]) + 2 * patches.first,
-           before ? before + tokens.first + prefix : NULL,
-           dvit_run_value(run, op->inputs[NOISE]) + 2 * patches.first,
-           patches.last - patches.first);
 }
 
 /* The value that exactly `rank` of the others are ahead of, in descending order (quickselect on a
@@ -128,6 +119,71 @@ static void choose(int *places, float *margins, size_t patches, size_t kept)
     }
 }
 
+/* The noisy margin of each patch; −∞ where it is gone already or not a number. */
+static void noisy_margins(float *margins, const float *log_p, const float *before,
+                          const float *noise, size_t patches)
+{
+    for (size_t n = 0; n < patches; n++) {
+        float margin = log_p[2 * n] + noise[2 * n] - log_p[2 * n + 1] - noise[2 * n + 1];
+        bool gone = before && before[n] == 0.0f;
+        margins[n] = gone || isnan(margin) ? -INFINITY : margin;
+    }
+}
+
+/* Halfway between the lowest margin with a policy and the highest one without; −∞ where no patch
+ * goes that was there before. */
+static float rank_threshold(const float *margins, const float *policy, size_t patches)
+{
+    float low = INFINITY, high = -INFINITY;
+    for (size_t n = 0; n < patches; n++) {
+        if (policy[n] > 0.0f)
+            low = margins[n] < low ? margins[n] : low;
+        else
+            high = margins[n] > high ? margins[n] : high;
+    }
+    return high > -INFINITY ? 0.5f * (low + high) : -INFINITY;
+}
+
+/* scratch: 2·patches floats, then as many ints. */
+static float decide_by_rank(float *policy, float *log_p, const float *scores, const float *before,
+                            const float *noise, size_t patches, size_t kept, float *scratch)
+{
+    int *places = (int *)(void *)(scratch + 2 * patches);
+    for (size_t n = 0; n < patches; n++) {
+        log_softmax_pair(log_p + 2 * n, scores + 2 * n);
+        policy[n] = 0.0f;
+    }
+    noisy_margins(scratch, log_p, before, noise, patches);
+    choose(places, scratch, patches, kept);
+    for (size_t i = 0; i < kept; i++)
+        policy[places[i]] = before ? before[places[i]] : 1.0f;
+    return rank_threshold(scratch, policy, patches);
+}
+
+static void forward_masked(const struct dvit_op *op, struct dvit_run *run, int image)
+{
+    int stage = run->graph->values[op->outputs[0]].stage;
+    size_t prefix = (size_t)run->graph->prefix;
+    struct dvit_span tokens = dvit_run_image_rows(run, DVIT_ROWS_TOKENS, stage, image);
+    struct dvit_span patches = dvit_run_image_rows(run, DVIT_ROWS_PATCHES, stage, image);
+    float *policy = dvit_run_value(run, op->outputs[0]) + tokens.first;
+    const float *before = dvit_run_value(run, op->inputs[POLICY]);
+    for (size_t i = 0; i < prefix; i++)
+        policy[i] = 1.0f;
+    policy += prefix;
+    float *log_p = dvit_run_value(run, op->outputs[1]) + 2 * patches.first;
+    const float *scores = dvit_run_value(run, op->inputs[SCORES]) + 2 * patches.first;
+    const float *noise = dvit_run_value(run, op->inputs[NOISE]) + 2 * patches.first;
+    const float *patches_before = before ? before + tokens.first + prefix : NULL;
+    size_t count = patches.last - patches.first;
+    if (op->is.select.ranked)
+        dvit_run_value(run, op->outputs[2])[image] =
+            decide_by_rank(policy, log_p, scores, patches_before, noise, count,
+                           (size_t)op->is.select.kept, run->scratch);
+    else
+        decide(policy, log_p, scores, patches_before, noise, count);
+}
+
 static void score_margins(float *margins, const float *scores, size_t patches)
 {
     for (size_t n = 0; n < patches; n++) {
@@ -175,8 +231,9 @@ static void select_forward(const struct dvit_op *op, struct dvit_run *run)
     }
 }
 
-/* With y = softmax(log p + g)[keep]: dhard = dpolicy·before; d(log p)[keep] = dhard·y(1−y) and the
- * negative of it for drop, whose sum is 0, so that it passes the log-softmax unchanged. */
+/* With y = softmax(log p + g)[keep] = sigmoid(margin − τ), τ = 0 unless by rank: dhard =
+ * dpolicy·before; d(log p)[keep] = dhard·y(1−y) and the negative of it for drop, whose sum is 0, so
+ * that it passes the log-softmax unchanged. */
 static void backward_image(const struct dvit_op *op, struct dvit_run *run, int image)
 {
     int stage = run->graph->values[op->outputs[0]].stage;
@@ -189,6 +246,7 @@ static void backward_image(const struct dvit_op *op, struct dvit_run *run, int i
     const float *before = dvit_run_value(run, op->inputs[POLICY]);
     float *dscores = dvit_run_gradient(run, op->inputs[SCORES]);
     float *dbefore = dvit_run_gradient(run, op->inputs[POLICY]);
+    float threshold = op->is.select.ranked ? dvit_run_value(run, op->outputs[2])[image] : 0.0f;
 
     if (before)
         before += tokens.first + prefix;
@@ -198,7 +256,7 @@ static void backward_image(const struct dvit_op *op, struct dvit_run *run, int i
         dbefore += tokens.first + prefix;
     for (size_t n = 0; n < patches.last - patches.first; n++) {
         float margin = log_p[2 * n] + noise[2 * n] - log_p[2 * n + 1] - noise[2 * n + 1];
-        float y = 1.0f / (1.0f + expf(-margin));
+        float y = 1.0f / (1.0f + expf(threshold - margin));
         float slope = dpolicy[n] * (before ? before[n] : 1.0f) * y * (1.0f - y);
         if (dscores) {
             float *pair = dscores + 2 * (patches.first + n);
@@ -206,7 +264,9 @@ static void backward_image(const struct dvit_op *op, struct dvit_run *run, int i
             pair[0] = accumulate ? pair[0] + slope : slope;
             pair[1] = accumulate ? pair[1] - slope : -slope;
         }
-        if (dbefore && hard_keep(log_p + 2 * n, noise + 2 * n))
+        bool hard =
+            op->is.select.ranked ? margin >= threshold : hard_keep(log_p + 2 * n, noise + 2 * n);
+        if (dbefore && hard)
             dbefore[n] += dpolicy[n];
     }
 }
@@ -223,7 +283,7 @@ static size_t select_scratch_bytes(const struct dvit_graph *graph, const struct 
 {
     (void)op;
     (void)kernels;
-    return 2 * (size_t)graph->patches * sizeof(float);
+    return (size_t)graph->patches * (2 * sizeof(float) + sizeof(int));
 }
 
 const struct dvit_op_class dvit_op_select = {

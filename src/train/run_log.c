@@ -153,7 +153,7 @@ static json_t *options_json(const struct dvit_train_options *o)
 {
     return json_pack(
         "{s:i, s:i, s:i, s:i, s:i, s:f, s:f, s:f, s:f, s:f, s:b, s:b, s:f, s:f, s:f, s:f, s:f, s:f,"
-        " s:f, s:f, s:b, s:b, s:f, s:f, s:f, s:f, s:f, s:f, s:b, s:f, s:b}",
+        " s:f, s:f, s:b, s:b, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:b, s:f, s:b}",
         "epochs", o->epochs, "batch", o->batch, "accumulate", o->accumulate, "threads", o->threads,
         "workers", o->workers, "learning_rate", o->learning_rate, "backbone_lr_scale",
         o->backbone_lr_scale, "min_learning_rate", o->min_learning_rate, "warmup_epochs",
@@ -161,9 +161,10 @@ static json_t *options_json(const struct dvit_train_options *o)
         o->freeze_backbone, "freeze_embeddings", o->freeze_embeddings, "weight_decay",
         o->weight_decay, "beta1", o->beta1, "beta2", o->beta2, "adam_eps", o->adam_eps, "clip_norm",
         o->clip_norm, "ema_decay", o->ema_decay, "drop_path", o->drop_path, "label_smoothing",
-        o->label_smoothing, "augment", o->augment, "flip", o->flip, "keep", o->keep, "weight_cls",
-        o->weight_cls, "weight_ratio", o->weight_ratio, "weight_kl", o->weight_kl, "weight_token",
-        o->weight_token, "weight_aux", o->weight_aux, "ratio_on_batch_mean", o->ratio_on_batch_mean,
+        o->label_smoothing, "augment", o->augment, "flip", o->flip, "keep", o->keep, "elastic_low",
+        o->elastic_low, "elastic_high", o->elastic_high, "weight_cls", o->weight_cls,
+        "weight_ratio", o->weight_ratio, "weight_kl", o->weight_kl, "weight_token", o->weight_token,
+        "weight_aux", o->weight_aux, "ratio_on_batch_mean", o->ratio_on_batch_mean,
         "decision_gradient_cap", o->decision_gradient_cap, "strict", o->strict);
 }
 

@@ -85,6 +85,7 @@ static enum dvit_status build_student(struct dvit_trainer *t, enum dvit_cpu cpu,
         .weight_token = o->weight_token,
         .weight_aux = o->weight_aux,
         .ratio_on_batch_mean = o->ratio_on_batch_mean,
+        .ranked = o->elastic_low > 0,
         .lead_cap = o->decision_gradient_cap,
     };
     DVIT_TRY(dvit_vit_build(&t->graph, &t->values, &t->model->config, &t->model->parameters, &build,
@@ -408,6 +409,22 @@ static void update_statistics(struct dvit_trainer *t, const struct dvit_op *op)
     }
 }
 
+/* Elastic training: the ratio of this micro-batch. Decisions by rank keep exactly as many patches
+ * as inference would, so the ratio loss aims at that share and is 0. */
+static void draw_keep(struct dvit_trainer *t)
+{
+    const struct dvit_config *c = &t->model->config;
+    if (t->options.elastic_low <= 0)
+        return;
+    struct dvit_rng rng = dvit_rng_stream(t->options.seed, DVIT_RNG_KEEP, t->noise_step, 0);
+    double keep = dvit_rng_range(&rng, t->options.elastic_low, t->options.elastic_high);
+    for (int s = 0; s < c->stages; s++) {
+        int kept = dvit_config_kept(c, keep, s);
+        t->graph->ops[t->values.select[s]].is.select.kept = kept;
+        t->graph->ops[t->values.loss_ratio[s]].is.loss.target = (double)kept / t->graph->patches;
+    }
+}
+
 enum dvit_status dvit_trainer_micro(struct dvit_trainer *t, const struct dvit_micro_batch *batch,
                                     struct dvit_error *error)
 {
@@ -417,6 +434,7 @@ enum dvit_status dvit_trainer_micro(struct dvit_trainer *t, const struct dvit_mi
     t->batch = batch;
     t->noise_step =
         (uint64_t)t->progress.step * (uint64_t)t->options.accumulate + (uint64_t)t->micro;
+    draw_keep(t);
     if (t->micro == 0)
         t->losses = (struct dvit_losses){0};
     t->training.values[t->values.pixels] = (float *)batch->pixels; /* the graph only reads it */
