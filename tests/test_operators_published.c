@@ -137,6 +137,19 @@ static void build_mean_pool_dropped(struct check *c)
     build_mean_pool(c, FILL_DROPPED);
 }
 
+/* A loss of its first input; the second is compared with, the third says which patches count. */
+static void build_loss(struct check *c, const struct dvit_op_class *class, int first, int second,
+                       int third)
+{
+    struct dvit_op op = no_operands;
+    op.class = class;
+    op.inputs[0] = first;
+    op.inputs[1] = second;
+    op.inputs[2] = third;
+    op.is.loss.weight = 1.7;
+    dvit_build_op(&c->builder, "loss", &op);
+}
+
 static void build_cross_entropy_patches(struct check *c)
 {
     int logits = check_input(c, DVIT_ROWS_PATCHES, K, FILL_FREE);
