@@ -154,8 +154,8 @@ static bool bad_value(const struct cli_option *option, const char *text, const c
 static bool read_number(const struct cli_option *option, const char *text, size_t length,
                         double *value)
 {
-    bool whole = option->type == OPTION_INT || option->type == OPTION_INTS ||
-                 option->type == OPTION_SIZE;
+    bool whole =
+        option->type == OPTION_INT || option->type == OPTION_INTS || option->type == OPTION_SIZE;
     long long integer = 0;
     char shown[MAX_WORD];
     snprintf(shown, sizeof shown, "%.*s", length < MAX_WORD ? (int)length : MAX_WORD - 1, text);
