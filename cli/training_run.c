@@ -95,10 +95,26 @@ static void set_handlers(void (*handler)(int))
 
 struct watch {
     const struct cli_options *options;
+    const struct cli_training_data *data;
+    bool told_of_turns;
     double started_s, shown_s;
     int best_epoch; /* −1: none */
     long step;
 };
+
+/* Data sets take images as they are stored, as published figures do; a user should know once. */
+static void tell_turns(struct watch *watch)
+{
+    const struct cli_training_data *data = watch->data;
+    size_t turned = dvit_dataset_rotated(data->train);
+    if (data->validation)
+        turned += dvit_dataset_rotated(data->validation);
+    if (turned == 0 || watch->told_of_turns)
+        return;
+    cli_note("warning: %zu images ask for a turn (EXIF orientation) and are read as stored",
+             turned);
+    watch->told_of_turns = true;
+}
 
 static const char *const event_names[] = {
     [DVIT_TRAIN_STARTED] = "started",     [DVIT_TRAIN_STEP] = "step",
@@ -169,9 +185,14 @@ static void show_step(const struct watch *watch, const struct dvit_train_event *
 
 static void show_evaluation(const struct watch *watch, const struct dvit_train_event *event)
 {
-    cli_note("epoch %d/%d: top-1 %.2f %%, top-5 %.2f %%, loss %.4f on the validation images%s",
+    char averaged[64] = "";
+    if (event->ema_top1 >= 0)
+        snprintf(averaged, sizeof averaged, "; averaged weights top-1 %.2f %%",
+                 100 * event->ema_top1);
+    cli_note("epoch %d/%d: top-1 %.2f %%, top-5 %.2f %%, loss %.4f on the validation images%s%s",
              event->epoch + 1, watch->options->train.epochs, 100 * event->val_top1,
-             100 * event->val_top5, event->val_loss, event->best ? " (best so far)" : "");
+             100 * event->val_top5, event->val_loss, averaged,
+             event->best ? " (best so far)" : "");
 }
 
 static void watch_event(void *context, const struct dvit_train_event *event)
@@ -195,6 +216,7 @@ static void watch_event(void *context, const struct dvit_train_event *event)
     case DVIT_TRAIN_EVALUATED:
         if (event->best)
             watch->best_epoch = event->epoch;
+        tell_turns(watch);
         show_evaluation(watch, event);
         break;
     case DVIT_TRAIN_SKIPPED:
@@ -246,7 +268,8 @@ int cli_training_run(struct dvit_model *model, const struct dvit_model *teacher,
 {
     struct dvit_error error = {0};
     struct dvit_train_options train = training_options(options);
-    struct watch watch = {.options = options, .best_epoch = -1, .started_s = cli_seconds()};
+    struct watch watch = {
+        .options = options, .data = data, .best_epoch = -1, .started_s = cli_seconds()};
     char *path = cli_path(train.out, "best.safetensors");
     if (!path) {
         cli_error("out of memory");

@@ -4,10 +4,11 @@ import json
 import os
 import pty
 import resource
+import shutil
 import signal
 import subprocess
 
-from harness import (CommandTest, DVIT, FAILURE, INTERRUPTED, Models, OK, SCENES, SHAPE, USAGE,
+from harness import (CommandTest, DVIT, FAILURE, GOLDENS, INTERRUPTED, Models, OK, SCENES, SHAPE, USAGE,
                      dvit, environment, main, read_bytes)
 
 QUICK = ("--data", SCENES, "--batch", "16", "--threads", "2", "--warmup-epochs", "0", "--ema",
@@ -24,7 +25,8 @@ class Train(TrainingTest):
         answer = self.check(self.train("run", "--epochs", 2), OK)
         self.assertEqual(answer.out, self.path("run", "best.safetensors") + "\n")
         self.assertIn("random weights from seed 0", answer.err)
-        for words in ("epoch 1/2: top-1", "epoch 2/2: top-1", "images/s", "eta"):
+        for words in ("epoch 1/2: top-1", "epoch 2/2: top-1", "images/s", "eta",
+                      "averaged weights top-1"):
             self.assertIn(words, answer.err)
         for name in ("best.safetensors", "last.safetensors", "state.safetensors", "log.jsonl",
                      "config.json"):
@@ -44,6 +46,17 @@ class Train(TrainingTest):
                                  "--json", "--top", 4, image), OK)
         self.assertEqual({entry["label"] for entry in answer.lines[0]["top"]},
                          {entry["label"] for entry in data["classes"]})
+
+    def test_images_that_ask_for_a_turn_are_told_once(self):
+        photo = os.path.join(GOLDENS, "image", "exif_6.jpg")
+        for split in ("train", "val"):
+            for label in ("a", "b"):
+                folder = self.make_folder("photos", split, label)
+                for i in range(2):
+                    shutil.copy(photo, os.path.join(folder, "%d.jpg" % i))
+        answer = self.check(dvit("train", "--data", self.path("photos"), "--model", SHAPE,
+                                 "--out", self.path("run"), "--epochs", 2, "--batch", 2), OK)
+        self.assertEqual(answer.err.count("8 images ask for a turn (EXIF orientation)"), 1)
 
     def test_json_events(self):
         events = self.check(self.train("run", "--epochs", 1, "--log-every", 2, "--json"), OK).lines
