@@ -4,9 +4,10 @@ Makes random weights of every published shape, writes them in every container wi
 that people publish them with, lets dump_logits read file and images, and compares with published.py
 in float64 after Pillow's preprocessing: pixels bit for bit, the patches kept at every stage, logits,
 parameter counts. Where a kept set differs, the scores that were swapped must be closer than a tie's
-bound, and logits are compared along dvit's choice. Prints one table; exits 1 if a row fails.
+bound, and logits are compared along dvit's choice. Some files go through `dvit convert` first and
+must then open in PyTorch with the same numbers. Prints one table; exits 1 if a row fails.
 
-usage: python parity.py DUMP_LOGITS FOLDER [PHOTOS]
+usage: python parity.py DUMP_LOGITS DVIT FOLDER [PHOTOS]
     FOLDER  for the files, which are removed again
     PHOTOS  a folder of photographs; pictures are drawn where it does not exist
 """
@@ -19,7 +20,7 @@ import subprocess
 import sys
 
 import numpy
-import safetensors
+import safetensors.torch
 import torch
 from PIL import Image, ImageDraw
 
@@ -39,6 +40,10 @@ MODELS = {
     "DeiT-Ti dynamic": (published.preset("deit-t", STAGES), 5899582),
     "DeiT-S": (published.preset("deit-s"), 22050664),
     "DeiT-S dynamic": (published.preset("deit-s", STAGES), 22774414),
+    "DeiT-256 dynamic": (published.preset("deit-256", STAGES), 10304942),
+    "DeiT-B": (published.preset("deit-b"), 86567656),
+    "DeiT-B dynamic": (published.preset("deit-b", STAGES), 89452846),
+    "DeiT-B-384 dynamic": (published.preset("deit-b-384", STAGES), 89744686),
     "DeiT-S-384 dynamic": (published.preset("deit-s-384", STAGES), 22920334),
     "DeiT-S distilled": (published.preset("deit-s distilled"), 22436432),
     "DeiT-S distilled, dynamic": (published.preset("deit-s distilled", STAGES), 23160182),
@@ -49,6 +54,10 @@ MODELS = {
                            22050664),
     "LV-ViT-S": (published.preset("lvvit-s"), 26151824),
     "LV-ViT-S dynamic": (published.preset("lvvit-s", (4, 8, 12)), 26875574),
+    "LV-ViT-M": (published.preset("lvvit-m"), 55830544),
+    "LV-ViT-M dynamic": (published.preset("lvvit-m", (5, 10, 15)), 57115030),
+    "LV-ViT-T": (published.preset("lvvit-t"), 8534720),
+    "LV-ViT-L": (published.preset("lvvit-l"), 150120272),
     "HF ViT-S": (dataclasses.replace(published.preset("deit-s"), norm_eps=1e-12), 22050664),
     "HF DeiT-S distilled": (dataclasses.replace(published.preset("deit-s distilled"),
                                                 norm_eps=1e-12), 22436432),
@@ -69,6 +78,8 @@ class Row:
     prepare: str = "dynamicvit"  # that, "timm", or "huggingface": what its own file says
     keep: float = 0.7
     flags: tuple = ()
+    convert: str = ""  # name and
+    convert_type: torch.dtype = torch.float32  # number type of what dvit makes of the file
 
 
 def containers(model, dynamic=False):
@@ -96,7 +107,14 @@ ROWS = [
     Row("DeiT-S dynamic", ".pth bf16, module.", files.parallel, "ddp.pth", torch.bfloat16),
     Row("DeiT-S dynamic", ".pth zip, keep 0.5", files.dynamicvit, "zip.pth", keep=0.5),
     Row("DeiT-S dynamic", ".pth zip", files.dynamicvit, "zip.pth", photos=8, size=(320, 192)),
+    Row("DeiT-S dynamic", ".pth zip → .pth", files.dynamicvit, "zip.pth", convert="dvit.pth"),
+    Row("DeiT-S dynamic", ".pth zip → safetensors bf16", files.dynamicvit, "zip.pth",
+        convert="dvit.safetensors", convert_type=torch.bfloat16),
     Row("DeiT-S-384 dynamic", ".pth zip", files.dynamicvit, "zip.pth", photos=4),
+    Row("DeiT-256 dynamic", ".pth zip", files.dynamicvit, "zip.pth", photos=4),
+    Row("DeiT-B", ".pth zip", files.deit, "zip.pth", photos=4),
+    Row("DeiT-B dynamic", ".pth zip", files.dynamicvit, "zip.pth", photos=4),
+    Row("DeiT-B-384 dynamic", ".pth zip", files.dynamicvit, "zip.pth", photos=2),
     *containers("DeiT-S distilled"), *containers("DeiT-S distilled, dynamic", True),
     Row("DeiT-S distilled, dynamic", ".pth zip", files.dynamicvit, "zip.pth", photos=8,
         size=(192, 320)),
@@ -106,12 +124,20 @@ ROWS = [
     Row("LV-ViT-S", ".pth.tar, bare", files.bare, "lvvit_s.pth.tar"),
     *containers("LV-ViT-S"), *containers("LV-ViT-S dynamic", True),
     Row("LV-ViT-S dynamic", ".pth zip", files.dynamicvit, "zip.pth", photos=8, size=(256, 160)),
+    Row("LV-ViT-S", ".pth.tar → .pth f16", files.bare, "lvvit_s.pth.tar", convert="dvit.pth",
+        convert_type=torch.float16),
+    Row("LV-ViT-T", ".pth.tar, bare", files.bare, "lvvit_t.pth.tar", photos=8),
+    Row("LV-ViT-M", ".pth.tar, bare", files.bare, "lvvit_m.pth.tar", photos=4),
+    Row("LV-ViT-M dynamic", ".pth zip", files.dynamicvit, "zip.pth", photos=4),
+    Row("LV-ViT-L", ".pth.tar, bare", files.bare, "lvvit_l.pth.tar", photos=2),
     Row("HF ViT-S", "safetensors", files.huggingface, "vit", prepare="huggingface"),
     Row("HF ViT-S", "two shards", files.huggingface_sharded, "sharded", prepare="huggingface"),
     Row("HF ViT-S", "pytorch_model.bin", lambda *a: files.huggingface_bin(*a, "vit"), "vit_bin",
         prepare="huggingface"),
     Row("HF DeiT-S distilled", "pytorch_model.bin", files.huggingface_bin, "deit_bin",
         prepare="huggingface"),
+    Row("HF DeiT-S distilled", "pytorch_model.bin → .pth", files.huggingface_bin, "deit_bin",
+        prepare="huggingface", convert="dvit.pth"),
 ]
 
 
@@ -211,13 +237,36 @@ def prepare(path, row, size):
 # ---------------------------------------------------------------------------- both sides
 
 
-def run_dvit(dump, row, path, images, out):
-    command = [dump, path, *images, "--out", out, *row.flags]
-    command += ["--image", f"{row.size[0]}x{row.size[1]}"] if row.size else []
-    command += ["--keep", str(row.keep)] if row.keep != 0.7 else []
-    done = subprocess.run([str(c) for c in command], capture_output=True, text=True, check=False)
+def run(*command):
+    command = [str(c) for c in command]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise RuntimeError(done.stderr.strip() or f"dump_logits ended with {done.returncode}")
+        raise RuntimeError(done.stderr.strip() or f"{command[0]} ended with {done.returncode}")
+
+
+def convert(dvit, row, path, state, out):
+    """Lets dvit rewrite the file, and opens that as people do. Its tensors must be `state`'s, with
+    DeiT's or LV-ViT's names, rounded to the new type."""
+    names = {torch.float32: "f32", torch.float16: "f16", torch.bfloat16: "bf16"}
+    run(dvit, "convert", path, out, "--dtype", names[row.convert_type], "--quiet")
+    if out.suffix == ".pth":
+        found = torch.load(out, weights_only=True)["model"]
+    else:
+        found = safetensors.torch.load_file(out)
+    expected = {n: t.to(row.convert_type) for n, t in state.items() if not n.endswith("tracked")}
+    if found.keys() != expected.keys():
+        raise RuntimeError(f"converted names differ: {sorted(found.keys() ^ expected.keys())[:4]}")
+    wrong = [n for n, t in expected.items() if not torch.equal(t, found[n])]
+    if wrong:
+        raise RuntimeError(f"converted values differ: {wrong[:4]}")
+    return found
+
+
+def run_dvit(dump, row, path, images, out):
+    options = [*row.flags]
+    options += ["--image", f"{row.size[0]}x{row.size[1]}"] if row.size else []
+    options += ["--keep", row.keep] if row.keep != 0.7 else []
+    run(dump, path, *images, "--out", out, *options)
     with safetensors.safe_open(out, "pt") as file:
         return {n: file.get_tensor(n) for n in file.keys()}, int(file.metadata()["parameters"])
 
@@ -279,19 +328,22 @@ def compare(oracle, key, config, params, pixels, answer):
     return worst, ties, swap
 
 
-def judge(row, dump, folder, images, oracle):
+def judge(row, programs, folder, images, oracle):
     """The row's cells, and whether it passes."""
     own, expected = MODELS[row.model]
     images, shape = images[:row.photos], row.size or (own.image_width, own.image_height)
     state = files.stored(random_weights(own), row.dtype)
     path = row.write(state, own, str(folder / row.path))
-    answer, parameters = run_dvit(dump, row, path, images, folder / "answer.safetensors")
+    if row.convert:
+        state = convert(programs[1], row, path, state, folder / row.convert)
+        path = folder / row.convert
+    answer, parameters = run_dvit(programs[0], row, path, images, folder / "answer.safetensors")
     pixels = numpy.stack([prepare(p, row, shape) for p in images])
     same_pixels = numpy.array_equal(pixels, answer["pixels"].numpy())
     config, params = oracle_weights(own, state, row)
     expected += (config.patches - own.patches) * config.dim  # rows of pos_embed
-    key = (row.model, row.dtype, shape, row.prepare, row.path, row.keep)
-    key = key if row.prepare == "huggingface" else key[:4] + key[5:]
+    key = (row.model, row.dtype, row.convert_type, shape, row.prepare, row.keep,
+           row.prepare == "huggingface" and row.path)
     worst, ties, swap = compare(oracle, key, config, params, torch.from_numpy(pixels), answer)
     kept = "equal" if not ties else f"equal but {ties} ties" if swap <= TIE else "DIFFER"
     good = worst <= LOGIT_BOUND and swap <= TIE and same_pixels and parameters == expected
@@ -305,8 +357,8 @@ def print_row(cells):
 
 
 def main():
-    dump, folder = sys.argv[1], pathlib.Path(sys.argv[2])
-    photos = pathlib.Path(sys.argv[3]) if len(sys.argv) > 3 else None
+    programs, folder = sys.argv[1:3], pathlib.Path(sys.argv[3])
+    photos = pathlib.Path(sys.argv[4]) if len(sys.argv) > 4 else None
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "images").mkdir(exist_ok=True)
     images, oracle, failed = find_images(folder / "images", photos), Oracle(), 0
@@ -317,7 +369,7 @@ def main():
         work = folder / "models"
         work.mkdir(exist_ok=True)
         try:
-            cells, good = judge(row, dump, work, images, oracle)
+            cells, good = judge(row, programs, work, images, oracle)
         except RuntimeError as problem:
             cells, good = ["failed: " + str(problem).replace("\n", " ")] + [""] * 5, False
         failed += not good

@@ -49,17 +49,21 @@ class Config(ref.Config):
         return self.patches + self.prefix
 
 
-def lvvit(image_width, image_height, dim, depth, heads, classes, stages=(), stem=64, keep=0.7):
-    return Config(image_width, image_height, 16, dim, depth, heads, 3 * dim, classes, stages, keep,
-                  norm_eps=1e-5, stem=stem, skip_lam=2.0, qkv_bias=False)
+def lvvit(image_width, image_height, dim, depth, heads, classes, stages=(), stem=64, skip_lam=2.0):
+    return Config(image_width, image_height, 16, dim, depth, heads, 3 * dim, classes, stages,
+                  norm_eps=1e-5, stem=stem, skip_lam=skip_lam, qkv_bias=False)
+
+
+LVVIT = {  # image side, width, depth, heads, channels of the stem, skip_lam
+    "lvvit-t": (224, 240, 12, 4, 64, 1.0), "lvvit-s": (224, 384, 16, 6, 64, 2.0),
+    "lvvit-m": (224, 512, 20, 8, 64, 2.0), "lvvit-l": (288, 768, 24, 12, 128, 3.0)}
 
 
 def preset(name, stages=()):
     """The published shapes by name, 1000 classes."""
-    if name == "lvvit-s":
-        return lvvit(224, 224, 384, 16, 6, 1000, stages)
-    if name == "lvvit-m":
-        return lvvit(224, 224, 512, 20, 8, 1000, stages)
+    if name in LVVIT:
+        side, *shape, stem, skip_lam = LVVIT[name]
+        return lvvit(side, side, *shape, 1000, stages, stem, skip_lam)
     base, _, kind = name.partition(" ")
     config = Config(**dataclasses.asdict(ref.preset(base, stages)))
     return dataclasses.replace(config, distilled=kind == "distilled")
