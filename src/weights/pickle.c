@@ -1,4 +1,4 @@
-/* The pickle machine: a stack, marks on it, a memo, and one function per kind of instruction.
+/* The instructions of a pickle: one function per kind, and the table that knows them.
  *
  * What is not in the table below is refused by name. Every value is made in a bounded pool, texts
  * stay in the pickle, and no step takes more than a constant number of values, so that the time is
@@ -8,194 +8,61 @@
 
 #include <string.h>
 
+#include "weights/pickle_machine.h"
 #include "weights/text.h"
 
-enum {
-    PAGE_ENTRIES = 1024,
-    PAGES = DVIT_PICKLE_MAX_MEMO / PAGE_ENTRIES,
-    PROTOCOL = 2,
-    FIRST_CAPACITY = 4
-};
+enum { PROTOCOL = 2 };
 
-struct machine {
-    const unsigned char *data; /* [size_bytes] */
-    size_t size_bytes, at;
-    struct dvit_pool *pool;
-    struct dvit_value **stack; /* [height] */
-    size_t height, stack_capacity;
-    uint32_t *marks; /* [mark_count] heights at which marks were set */
-    size_t mark_count, mark_capacity;
-    struct dvit_value ***memo; /* [PAGES] pages of PAGE_ENTRIES, each made when first written */
-    struct dvit_value *none, *truths[2], *empty_tuple;
-    struct dvit_value *persistent; /* the last one made */
-    struct dvit_error *error;
-};
-
-typedef enum dvit_status step_function(struct machine *m, unsigned char opcode);
-
-static enum dvit_status no_memory(struct machine *m)
-{
-    return dvit_pool_failed(m->pool, m->error);
-}
-
-static struct dvit_value *make(struct machine *m, enum dvit_value_kind kind)
-{
-    struct dvit_value *value = dvit_pool_take(m->pool, 1, sizeof *value);
-    if (value)
-        value->kind = kind;
-    return value;
-}
-
-static struct dvit_value *make_items(struct machine *m, enum dvit_value_kind kind, size_t count)
-{
-    struct dvit_value *value = make(m, kind);
-    if (value && count)
-        value->items = dvit_pool_take(m->pool, count, sizeof *value->items);
-    return value && count && !value->items ? NULL : value;
-}
-
-/* ---- the stack ---- */
-
-static enum dvit_status push(struct machine *m, struct dvit_value *value)
-{
-    if (!value)
-        return no_memory(m);
-    if (m->height == DVIT_PICKLE_MAX_STACK)
-        return dvit_error_set(m->error, DVIT_ERROR_LIMIT,
-                              "pickle: more than %d values on the stack", DVIT_PICKLE_MAX_STACK);
-    if (m->height == m->stack_capacity) {
-        struct dvit_value **stack = dvit_pool_grow(m->pool, m->stack, m->height, sizeof *stack);
-        if (!stack)
-            return no_memory(m);
-        m->stack = stack;
-        m->stack_capacity = m->height ? 2 * m->height : FIRST_CAPACITY;
-    }
-    m->stack[m->height++] = value;
-    return DVIT_OK;
-}
-
-/* Values above the last mark. */
-static size_t available(const struct machine *m)
-{
-    return m->height - (m->mark_count ? m->marks[m->mark_count - 1] : 0);
-}
-
-static enum dvit_status need(struct machine *m, size_t count)
-{
-    if (available(m) >= count)
-        return DVIT_OK;
-    return dvit_error_set(m->error, DVIT_ERROR_FORMAT,
-                          "pickle: byte %zu takes %zu values from a stack of %zu", m->at - 1, count,
-                          available(m));
-}
-
-static struct dvit_value *pop(struct machine *m)
-{
-    return m->stack[--m->height];
-}
-
-/* Removes the last mark and the values above it, which stay readable until the next push. */
-static enum dvit_status pop_mark(struct machine *m, struct dvit_value ***items, size_t *count)
-{
-    *items = NULL;
-    *count = 0;
-    if (m->mark_count == 0)
-        return dvit_error_set(m->error, DVIT_ERROR_FORMAT,
-                              "pickle: byte %zu takes values down to a mark, there is none",
-                              m->at - 1);
-    *count = available(m);
-    m->height = m->marks[--m->mark_count];
-    *items = m->stack + m->height;
-    return DVIT_OK;
-}
-
-/* ---- reading operands ---- */
-
-static enum dvit_status take(struct machine *m, size_t count, const unsigned char **out)
-{
-    *out = NULL;
-    if (count > m->size_bytes - m->at)
-        return dvit_error_set(m->error, DVIT_ERROR_FORMAT,
-                              "pickle: ends at byte %zu, inside the operand at byte %zu",
-                              m->size_bytes, m->at);
-    *out = m->data + m->at;
-    m->at += count;
-    return DVIT_OK;
-}
-
-static enum dvit_status take_number(struct machine *m, int width, uint64_t *out)
-{
-    const unsigned char *bytes;
-    enum dvit_status status = take(m, (size_t)width, &bytes);
-    *out = 0;
-    for (int i = 0; status == DVIT_OK && i < width; i++)
-        *out |= (uint64_t)bytes[i] << 8 * i;
-    return status;
-}
-
-/* A line without its newline. */
-static enum dvit_status take_line(struct machine *m, size_t *length)
-{
-    const unsigned char *line = m->data + m->at;
-    size_t left = m->size_bytes - m->at;
-    size_t window = left < DVIT_PICKLE_MAX_GLOBAL + 1 ? left : DVIT_PICKLE_MAX_GLOBAL + 1;
-    const unsigned char *end = window ? memchr(line, '\n', window) : NULL;
-    if (!end)
-        return dvit_error_set(m->error, window == left ? DVIT_ERROR_FORMAT : DVIT_ERROR_LIMIT,
-                              "pickle: the name at byte %zu does not end within %d bytes", m->at,
-                              DVIT_PICKLE_MAX_GLOBAL);
-    *length = (size_t)(end - line);
-    if (*length == 0 || !dvit_text_is_utf8(line, *length) || memchr(line, 0, *length))
-        return dvit_error_set(m->error, DVIT_ERROR_FORMAT,
-                              "pickle: the bytes at %zu are not a name", m->at);
-    m->at += *length + 1;
-    return DVIT_OK;
-}
+typedef enum dvit_status step_function(struct dvit_machine *m, unsigned char opcode);
 
 /* ---- simple values ---- */
 
-static enum dvit_status step_constant(struct machine *m, unsigned char opcode)
+static enum dvit_status step_constant(struct dvit_machine *m, unsigned char opcode)
 {
     switch (opcode) {
     case 'N':
-        return push(m, m->none);
+        return dvit_machine_push(m, m->none);
     case 0x88:
-        return push(m, m->truths[1]);
+        return dvit_machine_push(m, m->truths[1]);
     case 0x89:
-        return push(m, m->truths[0]);
+        return dvit_machine_push(m, m->truths[0]);
     default:
-        return push(m, m->empty_tuple);
+        return dvit_machine_push(m, m->empty_tuple);
     }
 }
 
-static enum dvit_status step_empty(struct machine *m, unsigned char opcode)
+static enum dvit_status step_empty(struct dvit_machine *m, unsigned char opcode)
 {
-    return push(m, make(m, opcode == ']'   ? DVIT_VALUE_LIST
-                           : opcode == '}' ? DVIT_VALUE_DICT
-                                           : DVIT_VALUE_SET));
+    return dvit_machine_push(m, dvit_machine_make(m, opcode == ']'   ? DVIT_VALUE_LIST
+                                                     : opcode == '}' ? DVIT_VALUE_DICT
+                                                                     : DVIT_VALUE_SET));
 }
 
-static enum dvit_status step_int(struct machine *m, unsigned char opcode)
+static enum dvit_status step_int(struct dvit_machine *m, unsigned char opcode)
 {
     uint64_t number;
-    enum dvit_status status = take_number(m, opcode == 'K' ? 1 : opcode == 'M' ? 2 : 4, &number);
-    struct dvit_value *value = status == DVIT_OK ? make(m, DVIT_VALUE_INT) : NULL;
+    enum dvit_status status = dvit_machine_take_number(m,
+                                                       opcode == 'K'   ? 1
+                                                       : opcode == 'M' ? 2
+                                                                       : 4,
+                                                       &number);
+    struct dvit_value *value = status == DVIT_OK ? dvit_machine_make(m, DVIT_VALUE_INT) : NULL;
     if (value)
         value->integer = opcode == 'J' ? (int32_t)(uint32_t)number : (int64_t)number;
-    return status == DVIT_OK ? push(m, value) : status;
+    return status == DVIT_OK ? dvit_machine_push(m, value) : status;
 }
 
-static enum dvit_status step_long(struct machine *m, unsigned char opcode)
+static enum dvit_status step_long(struct dvit_machine *m, unsigned char opcode)
 {
     (void)opcode;
     enum dvit_status status = DVIT_OK;
     uint64_t width, bits = 0;
     const unsigned char *bytes;
-    DVIT_TRY(take_number(m, 1, &width));
-    DVIT_TRY(take(m, width, &bytes));
-    struct dvit_value *value = make(m, width <= 8 ? DVIT_VALUE_INT : DVIT_VALUE_BIG);
+    DVIT_TRY(dvit_machine_take_number(m, 1, &width));
+    DVIT_TRY(dvit_machine_take(m, width, &bytes));
+    struct dvit_value *value = dvit_machine_make(m, width <= 8 ? DVIT_VALUE_INT : DVIT_VALUE_BIG);
     if (!value)
-        return no_memory(m);
+        return dvit_machine_no_memory(m);
     if (width > 8) {
         value->bytes = bytes;
         value->count = (uint32_t)width;
@@ -204,101 +71,90 @@ static enum dvit_status step_long(struct machine *m, unsigned char opcode)
         unsigned shift = (unsigned)(64 - 8 * width); /* the sign is in the last byte */
         value->integer = (int64_t)(bits << shift) >> shift;
     }
-    status = push(m, value);
+    status = dvit_machine_push(m, value);
 done:
     return status;
 }
 
-static enum dvit_status step_float(struct machine *m, unsigned char opcode)
+static enum dvit_status step_float(struct dvit_machine *m, unsigned char opcode)
 {
     (void)opcode;
     const unsigned char *bytes;
-    enum dvit_status status = take(m, 8, &bytes);
+    enum dvit_status status = dvit_machine_take(m, 8, &bytes);
     if (status != DVIT_OK)
         return status;
-    struct dvit_value *value = make(m, DVIT_VALUE_FLOAT);
+    struct dvit_value *value = dvit_machine_make(m, DVIT_VALUE_FLOAT);
     uint64_t bits = 0;
     for (int i = 0; i < 8; i++)
         bits = bits << 8 | bytes[i];
     if (value)
         memcpy(&value->real, &bits, sizeof bits);
-    return push(m, value);
+    return dvit_machine_push(m, value);
 }
 
-static enum dvit_status step_text(struct machine *m, unsigned char opcode)
+static enum dvit_status step_text(struct dvit_machine *m, unsigned char opcode)
 {
     enum dvit_status status = DVIT_OK;
     uint64_t length;
     const unsigned char *bytes;
-    DVIT_TRY(take_number(m, opcode == 'X' ? 4 : 1, &length));
+    DVIT_TRY(dvit_machine_take_number(m, opcode == 'X' ? 4 : 1, &length));
     if (length > DVIT_PICKLE_MAX_TEXT)
         DVIT_FAIL(m->error, DVIT_ERROR_LIMIT, "pickle: a text of %llu bytes, the limit is %d",
                   (unsigned long long)length, DVIT_PICKLE_MAX_TEXT);
-    DVIT_TRY(take(m, length, &bytes));
+    DVIT_TRY(dvit_machine_take(m, length, &bytes));
     struct dvit_value *value =
-        make(m, dvit_text_is_utf8(bytes, length) ? DVIT_VALUE_TEXT : DVIT_VALUE_BYTES);
+        dvit_machine_make(m, dvit_text_is_utf8(bytes, length) ? DVIT_VALUE_TEXT : DVIT_VALUE_BYTES);
     if (value) {
         value->bytes = bytes;
         value->count = (uint32_t)length;
     }
-    status = push(m, value);
+    status = dvit_machine_push(m, value);
 done:
     return status;
 }
 
 /* ---- containers ---- */
 
-static enum dvit_status step_mark(struct machine *m, unsigned char opcode)
+static enum dvit_status step_mark(struct dvit_machine *m, unsigned char opcode)
 {
     (void)opcode;
-    if (m->mark_count == DVIT_PICKLE_MAX_STACK)
-        return dvit_error_set(m->error, DVIT_ERROR_LIMIT, "pickle: more than %d open marks",
-                              DVIT_PICKLE_MAX_STACK);
-    if (m->mark_count == m->mark_capacity) {
-        uint32_t *marks = dvit_pool_grow(m->pool, m->marks, m->mark_count, sizeof *marks);
-        if (!marks)
-            return no_memory(m);
-        m->marks = marks;
-        m->mark_capacity = m->mark_count ? 2 * m->mark_count : FIRST_CAPACITY;
-    }
-    m->marks[m->mark_count++] = (uint32_t)m->height;
-    return DVIT_OK;
+    return dvit_machine_mark(m);
 }
 
-static enum dvit_status step_tuple(struct machine *m, unsigned char opcode)
+static enum dvit_status step_tuple(struct dvit_machine *m, unsigned char opcode)
 {
     struct dvit_value **items;
     size_t count;
     enum dvit_status status = DVIT_OK;
     if (opcode == 't') {
-        DVIT_TRY(pop_mark(m, &items, &count));
+        DVIT_TRY(dvit_machine_pop_mark(m, &items, &count));
     } else {
         count = (size_t)(opcode - 0x84); /* TUPLE1 is 0x85 */
-        DVIT_TRY(need(m, count));
+        DVIT_TRY(dvit_machine_need(m, count));
         m->height -= count;
         items = m->stack + m->height;
     }
-    struct dvit_value *tuple = make_items(m, DVIT_VALUE_TUPLE, count);
+    struct dvit_value *tuple = dvit_machine_make_items(m, DVIT_VALUE_TUPLE, count);
     if (tuple && count) {
         tuple->count = (uint32_t)count;
         memcpy(tuple->items, items, count * sizeof *items);
     }
-    status = push(m, tuple);
+    status = dvit_machine_push(m, tuple);
 done:
     return status;
 }
 
 /* The list or dict that items added to `target` go to: itself, or an object's content. */
-static enum dvit_status content_of(struct machine *m, struct dvit_value *target,
+static enum dvit_status content_of(struct dvit_machine *m, struct dvit_value *target,
                                    enum dvit_value_kind kind, struct dvit_value **out)
 {
     *out = target;
     if (target->kind == DVIT_VALUE_OBJECT) {
         if (!target->items[DVIT_OBJECT_CONTENT])
-            target->items[DVIT_OBJECT_CONTENT] = make(m, kind);
+            target->items[DVIT_OBJECT_CONTENT] = dvit_machine_make(m, kind);
         *out = target->items[DVIT_OBJECT_CONTENT];
         if (!*out)
-            return no_memory(m);
+            return dvit_machine_no_memory(m);
     }
     if ((*out)->kind != (uint32_t)kind)
         return dvit_error_set(m->error, DVIT_ERROR_FORMAT,
@@ -307,24 +163,24 @@ static enum dvit_status content_of(struct machine *m, struct dvit_value *target,
     return DVIT_OK;
 }
 
-static enum dvit_status add_item(struct machine *m, struct dvit_value *list,
+static enum dvit_status add_item(struct dvit_machine *m, struct dvit_value *list,
                                  struct dvit_value *item)
 {
     struct dvit_value **items = dvit_pool_grow(m->pool, list->items, list->count, sizeof *items);
     if (!items)
-        return no_memory(m);
+        return dvit_machine_no_memory(m);
     list->items = items;
     items[list->count++] = item;
     return DVIT_OK;
 }
 
-static enum dvit_status add_pair(struct machine *m, struct dvit_value *dict, struct dvit_value *key,
-                                 struct dvit_value *value)
+static enum dvit_status add_pair(struct dvit_machine *m, struct dvit_value *dict,
+                                 struct dvit_value *key, struct dvit_value *value)
 {
     struct dvit_value **items =
         dvit_pool_grow(m->pool, dict->items, dict->count, 2 * sizeof *items);
     if (!items)
-        return no_memory(m);
+        return dvit_machine_no_memory(m);
     dict->items = items;
     items[2 * dict->count] = key;
     items[2 * dict->count + 1] = value;
@@ -332,16 +188,16 @@ static enum dvit_status add_pair(struct machine *m, struct dvit_value *dict, str
     return DVIT_OK;
 }
 
-static enum dvit_status step_append(struct machine *m, unsigned char opcode)
+static enum dvit_status step_append(struct dvit_machine *m, unsigned char opcode)
 {
     enum dvit_status status = DVIT_OK;
     struct dvit_value **items, *list;
     size_t count = 1;
     if (opcode == 'e') {
-        DVIT_TRY(pop_mark(m, &items, &count));
-        DVIT_TRY(need(m, 1));
+        DVIT_TRY(dvit_machine_pop_mark(m, &items, &count));
+        DVIT_TRY(dvit_machine_need(m, 1));
     } else {
-        DVIT_TRY(need(m, 2));
+        DVIT_TRY(dvit_machine_need(m, 2));
         items = m->stack + --m->height;
     }
     DVIT_TRY(content_of(m, m->stack[m->height - 1], DVIT_VALUE_LIST, &list));
@@ -351,16 +207,16 @@ done:
     return status;
 }
 
-static enum dvit_status step_set_item(struct machine *m, unsigned char opcode)
+static enum dvit_status step_set_item(struct dvit_machine *m, unsigned char opcode)
 {
     enum dvit_status status = DVIT_OK;
     struct dvit_value **items, *dict;
     size_t count = 2;
     if (opcode == 'u') {
-        DVIT_TRY(pop_mark(m, &items, &count));
-        DVIT_TRY(need(m, 1));
+        DVIT_TRY(dvit_machine_pop_mark(m, &items, &count));
+        DVIT_TRY(dvit_machine_need(m, 1));
     } else {
-        DVIT_TRY(need(m, 3));
+        DVIT_TRY(dvit_machine_need(m, 3));
         m->height -= 2;
         items = m->stack + m->height;
     }
@@ -376,20 +232,20 @@ done:
 
 /* ---- classes and objects: names and arguments, kept ---- */
 
-static enum dvit_status step_global(struct machine *m, unsigned char opcode)
+static enum dvit_status step_global(struct dvit_machine *m, unsigned char opcode)
 {
     (void)opcode;
     enum dvit_status status = DVIT_OK;
     const unsigned char *begin = m->data + m->at;
     size_t module = 0, name = 0;
-    DVIT_TRY(take_line(m, &module));
-    DVIT_TRY(take_line(m, &name));
-    struct dvit_value *value = make(m, DVIT_VALUE_GLOBAL);
+    DVIT_TRY(dvit_machine_take_line(m, &module));
+    DVIT_TRY(dvit_machine_take_line(m, &name));
+    struct dvit_value *value = dvit_machine_make(m, DVIT_VALUE_GLOBAL);
     if (value) {
         value->bytes = begin;
         value->count = (uint32_t)(module + 1 + name);
     }
-    status = push(m, value);
+    status = dvit_machine_push(m, value);
 done:
     return status;
 }
@@ -401,7 +257,7 @@ static bool is_pair(const struct dvit_value *value)
 
 /* OrderedDict() or, as Python 2 wrote it, OrderedDict([[key, value], …]). *out is NULL when the
  * arguments are neither. */
-static enum dvit_status make_ordered_dict(struct machine *m, const struct dvit_value *args,
+static enum dvit_status make_ordered_dict(struct dvit_machine *m, const struct dvit_value *args,
                                           struct dvit_value **out)
 {
     enum dvit_status status = DVIT_OK;
@@ -412,9 +268,9 @@ static enum dvit_status make_ordered_dict(struct machine *m, const struct dvit_v
     for (size_t i = 0; pairs && i < pairs->count; i++)
         if (!is_pair(pairs->items[i]))
             return DVIT_OK;
-    struct dvit_value *dict = make(m, DVIT_VALUE_DICT);
+    struct dvit_value *dict = dvit_machine_make(m, DVIT_VALUE_DICT);
     if (!dict)
-        return no_memory(m);
+        return dvit_machine_no_memory(m);
     for (size_t i = 0; pairs && i < pairs->count; i++)
         DVIT_TRY(add_pair(m, dict, pairs->items[i]->items[0], pairs->items[i]->items[1]));
     *out = dict;
@@ -423,13 +279,13 @@ done:
 }
 
 /* REDUCE and NEWOBJ. */
-static enum dvit_status step_object(struct machine *m, unsigned char opcode)
+static enum dvit_status step_object(struct dvit_machine *m, unsigned char opcode)
 {
     (void)opcode;
     enum dvit_status status = DVIT_OK;
     struct dvit_value *object = NULL;
-    DVIT_TRY(need(m, 2));
-    struct dvit_value *args = pop(m), *class = pop(m);
+    DVIT_TRY(dvit_machine_need(m, 2));
+    struct dvit_value *args = dvit_machine_pop(m), *class = dvit_machine_pop(m);
     if (args->kind != DVIT_VALUE_TUPLE)
         DVIT_FAIL(m->error, DVIT_ERROR_FORMAT,
                   "pickle: byte %zu makes an object of arguments that are not a tuple", m->at - 1);
@@ -439,26 +295,26 @@ static enum dvit_status step_object(struct machine *m, unsigned char opcode)
     if (dvit_value_is_global(class, "collections", "OrderedDict"))
         DVIT_TRY(make_ordered_dict(m, args, &object));
     if (!object) {
-        object = make_items(m, DVIT_VALUE_OBJECT, DVIT_OBJECT_PARTS);
+        object = dvit_machine_make_items(m, DVIT_VALUE_OBJECT, DVIT_OBJECT_PARTS);
         if (!object)
-            return no_memory(m);
+            return dvit_machine_no_memory(m);
         object->items[DVIT_OBJECT_CLASS] = class;
         object->items[DVIT_OBJECT_ARGS] = args;
     }
-    status = push(m, object);
+    status = dvit_machine_push(m, object);
 done:
     return status;
 }
 
 /* An object keeps its state. A dict has none that matters: state_dict() hangs its versions on the
  * OrderedDict. */
-static enum dvit_status step_build(struct machine *m, unsigned char opcode)
+static enum dvit_status step_build(struct dvit_machine *m, unsigned char opcode)
 {
     (void)opcode;
-    enum dvit_status status = need(m, 2);
+    enum dvit_status status = dvit_machine_need(m, 2);
     if (status != DVIT_OK)
         return status;
-    struct dvit_value *state = pop(m), *target = m->stack[m->height - 1];
+    struct dvit_value *state = dvit_machine_pop(m), *target = m->stack[m->height - 1];
     if (target->kind == DVIT_VALUE_OBJECT)
         target->items[DVIT_OBJECT_STATE] = state;
     else if (target->kind != DVIT_VALUE_DICT)
@@ -467,61 +323,36 @@ static enum dvit_status step_build(struct machine *m, unsigned char opcode)
     return DVIT_OK;
 }
 
-static enum dvit_status step_persistent(struct machine *m, unsigned char opcode)
+static enum dvit_status step_persistent(struct dvit_machine *m, unsigned char opcode)
 {
     (void)opcode;
-    enum dvit_status status = need(m, 1);
+    enum dvit_status status = dvit_machine_need(m, 1);
     if (status != DVIT_OK)
         return status;
-    struct dvit_value *id = pop(m), *value = make_items(m, DVIT_VALUE_PERSISTENT, 2);
+    struct dvit_value *id = dvit_machine_pop(m),
+                      *value = dvit_machine_make_items(m, DVIT_VALUE_PERSISTENT, 2);
     if (!value)
-        return no_memory(m);
+        return dvit_machine_no_memory(m);
     value->items[0] = id;
     value->items[1] = m->persistent;
     m->persistent = value;
-    return push(m, value);
+    return dvit_machine_push(m, value);
 }
 
-/* ---- the memo ---- */
-
-static enum dvit_status step_put(struct machine *m, unsigned char opcode)
+static enum dvit_status step_put(struct dvit_machine *m, unsigned char opcode)
 {
     uint64_t index;
-    enum dvit_status status = take_number(m, opcode == 'q' ? 1 : 4, &index);
+    enum dvit_status status = dvit_machine_take_number(m, opcode == 'q' ? 1 : 4, &index);
     if (status == DVIT_OK)
-        status = need(m, 1);
-    if (status != DVIT_OK)
-        return status;
-    if (index >= DVIT_PICKLE_MAX_MEMO)
-        return dvit_error_set(m->error, DVIT_ERROR_LIMIT,
-                              "pickle: memo entry %llu, the limit is %d", (unsigned long long)index,
-                              DVIT_PICKLE_MAX_MEMO);
-    if (!m->memo)
-        m->memo = dvit_pool_take(m->pool, PAGES, sizeof *m->memo);
-    if (!m->memo)
-        return no_memory(m);
-    struct dvit_value ***page = &m->memo[index / PAGE_ENTRIES];
-    if (!*page)
-        *page = dvit_pool_take(m->pool, PAGE_ENTRIES, sizeof **page);
-    if (!*page)
-        return no_memory(m);
-    (*page)[index % PAGE_ENTRIES] = m->stack[m->height - 1];
-    return DVIT_OK;
+        status = dvit_machine_need(m, 1);
+    return status == DVIT_OK ? dvit_machine_put(m, index) : status;
 }
 
-static enum dvit_status step_get(struct machine *m, unsigned char opcode)
+static enum dvit_status step_get(struct dvit_machine *m, unsigned char opcode)
 {
     uint64_t index;
-    enum dvit_status status = take_number(m, opcode == 'h' ? 1 : 4, &index);
-    if (status != DVIT_OK)
-        return status;
-    struct dvit_value **page =
-        m->memo && index < DVIT_PICKLE_MAX_MEMO ? m->memo[index / PAGE_ENTRIES] : NULL;
-    struct dvit_value *value = page ? page[index % PAGE_ENTRIES] : NULL;
-    if (!value)
-        return dvit_error_set(m->error, DVIT_ERROR_FORMAT, "pickle: memo entry %llu was never set",
-                              (unsigned long long)index);
-    return push(m, value);
+    enum dvit_status status = dvit_machine_take_number(m, opcode == 'h' ? 1 : 4, &index);
+    return status == DVIT_OK ? dvit_machine_get(m, index) : status;
 }
 
 /* ---- the table ---- */
@@ -537,7 +368,7 @@ static step_function *const steps[256] = {
     ['q'] = step_put,      ['r'] = step_put,       ['h'] = step_get,       ['j'] = step_get,
 };
 
-static enum dvit_status refuse(struct machine *m, unsigned char opcode)
+static enum dvit_status refuse(struct dvit_machine *m, unsigned char opcode)
 {
     int protocol;
     const char *name = dvit_pickle_opcode_name(opcode, &protocol);
@@ -550,7 +381,7 @@ static enum dvit_status refuse(struct machine *m, unsigned char opcode)
                           name, protocol, m->at - 1);
 }
 
-static enum dvit_status begin(struct machine *m)
+static enum dvit_status begin(struct dvit_machine *m)
 {
     if (m->size_bytes < 2 || m->data[0] != 0x80)
         return dvit_error_set(m->error, DVIT_ERROR_UNSUPPORTED,
@@ -561,17 +392,17 @@ static enum dvit_status begin(struct machine *m)
                               "unless told otherwise",
                               m->data[1]);
     m->at = 2;
-    m->none = make(m, DVIT_VALUE_NONE);
-    m->truths[0] = make(m, DVIT_VALUE_BOOL);
-    m->truths[1] = make(m, DVIT_VALUE_BOOL);
-    m->empty_tuple = make(m, DVIT_VALUE_TUPLE);
+    m->none = dvit_machine_make(m, DVIT_VALUE_NONE);
+    m->truths[0] = dvit_machine_make(m, DVIT_VALUE_BOOL);
+    m->truths[1] = dvit_machine_make(m, DVIT_VALUE_BOOL);
+    m->empty_tuple = dvit_machine_make(m, DVIT_VALUE_TUPLE);
     if (!m->none || !m->truths[0] || !m->truths[1] || !m->empty_tuple)
-        return no_memory(m);
+        return dvit_machine_no_memory(m);
     m->truths[1]->integer = 1;
     return DVIT_OK;
 }
 
-static enum dvit_status run(struct machine *m)
+static enum dvit_status run(struct dvit_machine *m)
 {
     enum dvit_status status = begin(m);
     while (status == DVIT_OK) {
@@ -594,7 +425,7 @@ enum dvit_status dvit_pickle_read(struct dvit_pickle *out, const unsigned char *
                                   size_t size_bytes, struct dvit_pool *pool,
                                   struct dvit_error *error)
 {
-    struct machine m = {.data = data, .size_bytes = size_bytes, .pool = pool, .error = error};
+    struct dvit_machine m = {.data = data, .size_bytes = size_bytes, .pool = pool, .error = error};
     *out = (struct dvit_pickle){0};
     if (m.size_bytes > DVIT_PICKLE_MAX_BYTES) /* back to back, the next one may begin there */
         m.size_bytes = DVIT_PICKLE_MAX_BYTES;
