@@ -183,7 +183,9 @@ static void tiny_images_work(void **state)
             struct dvit_image in = noise_image(width, height, 1), out;
             struct dvit_rng rng =
                 dvit_rng_stream(6, DVIT_RNG_AUGMENT, 0, (uint32_t)(width * 10 + height));
-            assert_ok(dvit_augment_run(&augment, &preprocess, &in, &rng, &out, &error), &error);
+            struct dvit_image spare = {0};
+            assert_ok(dvit_augment_run(&augment, &preprocess, &in, &rng, &out, &spare, &error),
+                      &error);
             assert_int_equal(out.width, 40);
             assert_int_equal(out.height, 40);
             dvit_image_free(&in);
@@ -196,12 +198,12 @@ static void the_same_stream_gives_the_same_image(void **state)
     struct dvit_error error;
     struct dvit_augment augment = dvit_augment_default(40, 40);
     struct dvit_preprocess preprocess = preset(40, 40);
-    struct dvit_image in = noise_image(60, 50, 1), first, again, other;
+    struct dvit_image in = noise_image(60, 50, 1), first, again, other, spare = {0};
     struct dvit_rng rng = dvit_rng_stream(7, DVIT_RNG_AUGMENT, 2, 3), same = rng;
     struct dvit_rng next = dvit_rng_stream(7, DVIT_RNG_AUGMENT, 2, 4);
-    assert_ok(dvit_augment_run(&augment, &preprocess, &in, &rng, &first, &error), &error);
-    assert_ok(dvit_augment_run(&augment, &preprocess, &in, &same, &again, &error), &error);
-    assert_ok(dvit_augment_run(&augment, &preprocess, &in, &next, &other, &error), &error);
+    assert_ok(dvit_augment_run(&augment, &preprocess, &in, &rng, &first, &spare, &error), &error);
+    assert_ok(dvit_augment_run(&augment, &preprocess, &in, &same, &again, &spare, &error), &error);
+    assert_ok(dvit_augment_run(&augment, &preprocess, &in, &next, &other, &spare, &error), &error);
     assert_true(images_equal(&first, &again));
     assert_false(images_equal(&first, &other));
     dvit_image_free(&in);

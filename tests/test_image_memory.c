@@ -61,7 +61,12 @@ static enum dvit_status run_augment(struct dvit_image *out, struct dvit_error *e
         .fit = DVIT_FIT_CROP, .resize_side = 16, .crop_width = 16, .crop_height = 16};
     struct dvit_augment augment = dvit_augment_default(16, 16);
     struct dvit_rng rng = dvit_rng_stream(1, DVIT_RNG_TEST, 0, 0);
-    return dvit_augment_run(&augment, &preprocess, &input, &rng, out, error);
+    struct dvit_image spare = {0};
+    augment.color_jitter = .4;
+    enum dvit_status status =
+        dvit_augment_run(&augment, &preprocess, &input, &rng, out, &spare, error);
+    dvit_image_free(&spare);
+    return status;
 }
 
 static enum dvit_status run_encode(struct dvit_image *out, struct dvit_error *error)

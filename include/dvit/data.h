@@ -27,7 +27,7 @@
 extern "C" {
 #endif
 
-struct dvit_augment; /* random crops and flips; NULL wherever it is named means none */
+struct dvit_augment; /* what is done to single images; NULL wherever it is named means nothing */
 
 /* ------------------------------------------------------------------------------ data sets --- */
 
@@ -119,6 +119,18 @@ DVIT_API void dvit_sample_free(struct dvit_sample *sample);
 
 struct dvit_loader;
 
+/* Bounds of the two α below, where they are not 0. */
+#define DVIT_MIN_MIX_ALPHA 1e-3
+#define DVIT_MAX_MIX_ALPHA 100.0
+
+/* Mixing of each batch with itself reversed: image i with image count − 1 − i. One draw per batch,
+ * of the share that each image keeps. Where both kinds are on, each has half of the batches. */
+struct dvit_mixing {
+    double mixup;           /* α of Beta(α, α): pixels are blended; 0 = off */
+    double cutmix;          /* the same for a box that the partner's pixels replace; 0 = off */
+    double label_smoothing; /* of batch.targets, in [0, 1) */
+};
+
 struct dvit_loader_options {
     int batch;    /* images, 1 … 4096; default 64 */
     int workers;  /* threads that prepare ahead, 0 … 64; 0 = inside dvit_loader_next; default 1 */
@@ -131,7 +143,10 @@ struct dvit_loader_options {
     bool want_masks;    /* fill batch.masks; needs a data set with masks and augment == NULL */
     bool want_pictures; /* fill batch.pictures; default false */
     const struct dvit_augment *augment; /* NULL = the evaluation geometry; copied */
-    struct dvit_preprocess preprocess;  /* its crop size is the network's input size */
+    const struct dvit_mixing *mixing;   /* NULL = none; copied */
+    int repeats; /* times that an image comes in a row, each time varied anew, 1 … 64; an epoch has
+                    as many images as ever, but different ones only a share of it; default 1 */
+    struct dvit_preprocess preprocess; /* its crop size is the network's input size */
 };
 /* Everything default; `preprocess` is zero and must be set. */
 DVIT_API struct dvit_loader_options dvit_loader_options_default(void);
@@ -145,7 +160,11 @@ struct dvit_batch {
     const int *labels;       /* [count] */
     const uint32_t *indices; /* [count], into the data set */
     const uint8_t *masks;    /* [count][H][W], 1 = object; NULL unless wanted */
-    const uint8_t *pictures; /* [count][H][W][3], RGB before normalisation; NULL unless wanted */
+    const uint8_t *pictures; /* [count][H][W][3], RGB before normalisation, erasing and mixing; NULL
+                                unless wanted */
+    const float *targets;    /* [count][classes], smoothed and mixed; NULL without mixing */
+    double own_share;        /* of each image's own label in its targets; the rest is that of image
+                                count − 1 − i; 1 without mixing */
 };
 
 /* Creates a loader and its threads; `dataset` must outlive it. All batch memory is allocated here.

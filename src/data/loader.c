@@ -4,10 +4,10 @@
  * what is made of it, because order and augmentation come from counter-based streams. One mutex
  * guards the tickets and the counts of finished images; pixels are written outside it, each image
  * into its own place. A failed image leaves a message at its place; the caller's thread closes the
- * gap and keeps the report, so both come out in batch order. Nothing here decodes: see dataset.c.
+ * gap, mixes the batch and keeps the report, so all of it comes out in batch order. Images are made
+ * in prepare.c.
  */
 #define _GNU_SOURCE
-#include <math.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -15,13 +15,12 @@
 
 #include "base/arena.h"
 #include "base/rng.h"
-#include "data/dataset.h"
+#include "data/loader_options.h"
+#include "data/mixup.h"
+#include "data/prepare.h"
 #include "image/augment.h"
 
 enum {
-    MAX_BATCH = 4096,
-    MAX_WORKERS = 64,
-    MAX_AHEAD = 64,
     TICKET_IMAGES = 4, /* per visit to the mutex; small, so that big images spread over workers */
 };
 static const size_t max_ring_bytes = (size_t)16 << 30;
@@ -40,22 +39,31 @@ struct slot {
     char **messages; /* [batch] malloc'ed where failed; NULL when that memory was out too */
 };
 
+/* Who makes images: a thread, or the caller's where there are none. */
+struct worker {
+    struct dvit_loader *loader;
+    pthread_t thread;
+    struct dvit_image spare; /* room for augmentation */
+};
+
 struct dvit_loader {
     struct dvit_dataset *dataset;
     struct dvit_loader_options options;
     struct dvit_augment augment;
+    struct dvit_mixing mixing;
     size_t images, batches; /* of an epoch */
     size_t area;            /* pixels of an input image */
     size_t ring;            /* slots */
     struct slot *slots;     /* [ring]; batch b is made in slot b mod ring */
     uint32_t *order;        /* [images]; constant while tickets are out */
+    float *targets;         /* [batch][classes] of the batch lent out; NULL: it is not mixed */
     struct dvit_arena arena;
 
     pthread_mutex_t lock;
     pthread_cond_t work; /* tickets may have become available */
     pthread_cond_t done; /* a batch was finished, or the last worker became idle */
     bool lock_made, work_made, done_made;
-    pthread_t *threads;
+    struct worker *workers; /* [at least 1] */
     int thread_count;
     /* Under the mutex while threads live. */
     bool open, quit;     /* tickets may be taken; threads must return */
@@ -79,90 +87,38 @@ struct ticket {
     int from, to; /* places in the slot */
 };
 
-struct dvit_loader_options dvit_loader_options_default(void)
-{
-    return (struct dvit_loader_options){.batch = 64, .workers = 1, .ahead = 2};
-}
+/* ------------------------------------------------------------------------------- workers --- */
 
-/* ----------------------------------------------------------------------------- one image --- */
-
-/* The mask through the same geometry as the image: drawn as a picture, cut at half. */
-static enum dvit_status make_mask(const struct dvit_loader *loader, const struct dvit_view *view,
-                                  uint8_t *out, struct dvit_error *error)
-{
-    enum dvit_status status = DVIT_OK;
-    struct dvit_image drawn = {0}, cut = {0};
-    DVIT_TRY(dvit_image_create(&drawn, view->image.width, view->image.height, error));
-    size_t pixels = (size_t)drawn.width * (size_t)drawn.height;
-    for (size_t i = 0; i < pixels; i++)
-        memset(drawn.pixels + 3 * i, view->mask[i] ? 255 : 0, 3);
-    DVIT_TRY(dvit_preprocess_geometry(&loader->options.preprocess, &drawn, &cut, error));
-    for (size_t i = 0; i < loader->area; i++)
-        out[i] = cut.pixels[3 * i] >= 128;
-done:
-    dvit_image_free(&drawn);
-    dvit_image_free(&cut);
-    return status;
-}
-
-/* Whether the evaluation geometry leaves the image as it is: then nothing is copied. */
-static bool fits_already(const struct dvit_preprocess *preprocess, const struct dvit_image *image)
-{
-    int shorter = image->width < image->height ? image->width : image->height;
-    int longer = image->width < image->height ? image->height : image->width;
-    if (image->width != preprocess->crop_width || image->height != preprocess->crop_height)
-        return false;
-    if (preprocess->fit == DVIT_FIT_CROP)
-        return preprocess->resize_side == shorter;
-    return preprocess->resize_side == 0 ||
-           (preprocess->resize_side == shorter && preprocess->resize_side == longer);
-}
-
-static enum dvit_status make_image(struct dvit_loader *loader, struct slot *slot, int place,
+/* The image at a place of a slot. Repetitions of one image stand side by side, each with a stream
+ * of its own. */
+static enum dvit_status make_image(struct worker *worker, struct slot *slot, int place,
                                    struct dvit_error *error)
 {
-    enum dvit_status status = DVIT_OK;
-    const struct dvit_preprocess *preprocess = &loader->options.preprocess;
-    size_t area = loader->area, at = (size_t)place;
-    uint32_t index = loader->order[slot->batch * (size_t)loader->options.batch + at];
-    struct dvit_image cut = {0};
-    struct dvit_view view = {0};
-    slot->indices[at] = index;
-    DVIT_TRY(dvit_dataset_view(loader->dataset, index, &view, error));
-    slot->labels[at] = view.label;
-    if (loader->options.augment) {
-        struct dvit_rng rng =
-            dvit_rng_stream(loader->options.seed, DVIT_RNG_AUGMENT, loader->epoch, index);
-        DVIT_TRY(dvit_augment_run(&loader->augment, preprocess, &view.image, &rng, &cut, error));
-    } else if (!fits_already(preprocess, &view.image)) {
-        DVIT_TRY(dvit_preprocess_geometry(preprocess, &view.image, &cut, error));
-    }
-    const struct dvit_image *final = cut.pixels ? &cut : &view.image;
-    dvit_preprocess_normalise(preprocess, final, slot->pixels + at * 3 * area);
-    if (slot->pictures)
-        memcpy(slot->pictures + at * 3 * area, final->pixels, 3 * area);
-    if (slot->masks)
-        DVIT_TRY(make_mask(loader, &view, slot->masks + at * area, error));
-done:
-    if (status != DVIT_OK && view.image.pixels) /* read, but not prepared: no name in it yet */
-        dvit_error_prefix(error, "\"%s\"", dvit_dataset_item_name(loader->dataset, index));
-    dvit_image_free(&cut);
-    dvit_view_release(&view);
-    return status;
+    struct dvit_loader *loader = worker->loader;
+    size_t at = (size_t)place, area = loader->area;
+    size_t position = slot->batch * (size_t)loader->options.batch + at;
+    size_t repeats = (size_t)loader->options.repeats;
+    struct dvit_place to = {
+        .pixels = slot->pixels + at * 3 * area,
+        .label = &slot->labels[at],
+        .mask = slot->masks ? slot->masks + at * area : NULL,
+        .picture = slot->pictures ? slot->pictures + at * 3 * area : NULL,
+    };
+    slot->indices[at] = loader->order[position / repeats];
+    return dvit_place_fill(&to, loader->dataset, slot->indices[at], &loader->options,
+                           loader->epoch * repeats + position % repeats, &worker->spare, error);
 }
 
-static void make_images(struct dvit_loader *loader, struct ticket ticket)
+static void make_images(struct worker *worker, struct ticket ticket)
 {
     for (int place = ticket.from; place < ticket.to; place++) {
         struct dvit_error error = {0};
-        enum dvit_status status = make_image(loader, ticket.slot, place, &error);
+        enum dvit_status status = make_image(worker, ticket.slot, place, &error);
         ticket.slot->failed[place] = status;
         if (status != DVIT_OK)
             ticket.slot->messages[place] = strdup(error.message);
     }
 }
-
-/* ------------------------------------------------------------------------------- workers --- */
 
 /* Takes the next ticket if there is one and its slot is free. Under the mutex. */
 static bool take_ticket(struct dvit_loader *loader, struct ticket *out)
@@ -190,7 +146,8 @@ static bool take_ticket(struct dvit_loader *loader, struct ticket *out)
 
 static void *run_worker(void *context)
 {
-    struct dvit_loader *loader = context;
+    struct worker *worker = context;
+    struct dvit_loader *loader = worker->loader;
     struct ticket ticket;
     pthread_mutex_lock(&loader->lock);
     while (!loader->quit) {
@@ -200,7 +157,7 @@ static void *run_worker(void *context)
         }
         loader->busy++;
         pthread_mutex_unlock(&loader->lock);
-        make_images(loader, ticket);
+        make_images(worker, ticket);
         pthread_mutex_lock(&loader->lock);
         loader->busy--;
         ticket.slot->finished += ticket.to - ticket.from;
@@ -224,7 +181,8 @@ static enum dvit_status start_workers(struct dvit_loader *loader, struct dvit_er
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     while (loader->thread_count < loader->options.workers && code == 0) {
-        code = pthread_create(&loader->threads[loader->thread_count], NULL, run_worker, loader);
+        struct worker *worker = &loader->workers[loader->thread_count];
+        code = pthread_create(&worker->thread, NULL, run_worker, worker);
         loader->thread_count += code == 0;
     }
     pthread_sigmask(SIG_SETMASK, &before, NULL);
@@ -243,7 +201,7 @@ static void stop_workers(struct dvit_loader *loader)
         pthread_mutex_unlock(&loader->lock);
     }
     for (int i = 0; i < loader->thread_count; i++)
-        pthread_join(loader->threads[i], NULL);
+        pthread_join(loader->workers[i].thread, NULL);
     if (loader->lock_made)
         pthread_mutex_destroy(&loader->lock);
     if (loader->work_made)
@@ -254,53 +212,23 @@ static void stop_workers(struct dvit_loader *loader)
 
 /* ------------------------------------------------------------------------ create and free --- */
 
-static enum dvit_status check_range(const char *name, long long value, long long low,
-                                    long long high, struct dvit_error *error)
+static int worker_count(const struct dvit_loader *loader)
 {
-    if (value >= low && value <= high)
-        return DVIT_OK;
-    return dvit_error_set(error, DVIT_ERROR_ARGUMENT, "loader: %s is %lld, expected %lld … %lld",
-                          name, value, low, high);
-}
-
-static enum dvit_status check_options(const struct dvit_loader_options *options,
-                                      const struct dvit_dataset *dataset, struct dvit_error *error)
-{
-    enum dvit_status status = DVIT_OK;
-    const struct dvit_preprocess *preprocess = &options->preprocess;
-    DVIT_TRY(check_range("batch", options->batch, 1, MAX_BATCH, error));
-    DVIT_TRY(check_range("workers", options->workers, 0, MAX_WORKERS, error));
-    DVIT_TRY(check_range("ahead", options->ahead, 1, MAX_AHEAD, error));
-    DVIT_TRY(check_range("preprocess.crop_width", preprocess->crop_width, 1, DVIT_MAX_IMAGE_SIDE,
-                         error));
-    DVIT_TRY(check_range("preprocess.crop_height", preprocess->crop_height, 1, DVIT_MAX_IMAGE_SIDE,
-                         error));
-    if (preprocess->fit != DVIT_FIT_NONE)
-        DVIT_TRY(check_range("preprocess.resize_side", preprocess->resize_side,
-                             preprocess->fit == DVIT_FIT_CROP, 2 * DVIT_MAX_IMAGE_SIDE, error));
-    for (int i = 0; i < 3; i++)
-        if (!isfinite(preprocess->mean[i]) || !(preprocess->std[i] > 0))
-            DVIT_FAIL(error, DVIT_ERROR_ARGUMENT,
-                      "loader: preprocess.mean[%d] is %g and std %g, expected finite and above 0",
-                      i, (double)preprocess->mean[i], (double)preprocess->std[i]);
-    if (options->augment)
-        DVIT_TRY(dvit_augment_check(options->augment, error));
-    if (options->want_masks && !dataset->has_masks)
-        DVIT_FAIL(error, DVIT_ERROR_MISMATCH,
-                  "loader: masks are wanted, and this data set has none");
-    if (options->want_masks && options->augment)
-        DVIT_FAIL(error, DVIT_ERROR_ARGUMENT,
-                  "loader: masks are wanted of augmented images, expected no augmentation");
-done:
-    return status;
+    return loader->options.workers > 0 ? loader->options.workers : 1;
 }
 
 static void layout(struct dvit_loader *loader, struct dvit_arena *arena)
 {
     size_t count = (size_t)loader->options.batch, area = loader->area;
     loader->slots = dvit_arena_take(arena, loader->ring, sizeof *loader->slots);
-    loader->threads =
-        dvit_arena_take(arena, (size_t)loader->options.workers, sizeof *loader->threads);
+    loader->workers = dvit_arena_take(arena, (size_t)worker_count(loader), sizeof *loader->workers);
+    loader->targets =
+        dvit_mixing_is_on(&loader->mixing)
+            ? dvit_arena_take(arena, count * (size_t)dvit_dataset_classes(loader->dataset),
+                              sizeof *loader->targets)
+            : NULL;
+    for (int i = 0; loader->workers && i < worker_count(loader); i++)
+        loader->workers[i].loader = loader;
     loader->order = dvit_arena_take(arena, loader->images, sizeof *loader->order);
     loader->reported = dvit_arena_take(arena, dvit_dataset_size(loader->dataset), 1);
     for (size_t i = 0; i < loader->ring; i++) {
@@ -338,7 +266,7 @@ enum dvit_status dvit_loader_create(struct dvit_loader **out, struct dvit_datase
     enum dvit_status status = DVIT_OK;
     struct dvit_loader *loader = NULL;
     *out = NULL;
-    DVIT_TRY(check_options(options, dataset, error));
+    DVIT_TRY(dvit_loader_options_check(options, dataset, error));
     loader = calloc(1, sizeof *loader);
     if (!loader)
         DVIT_FAIL(error, DVIT_ERROR_MEMORY, "loader: out of memory");
@@ -348,6 +276,9 @@ enum dvit_status dvit_loader_create(struct dvit_loader **out, struct dvit_datase
         loader->augment = *options->augment;
         loader->options.augment = &loader->augment;
     }
+    if (options->mixing)
+        loader->mixing = *options->mixing;
+    loader->options.mixing = &loader->mixing;
     plan_epoch(loader);
     if (loader->batches == 0)
         DVIT_FAIL(error, DVIT_ERROR_ARGUMENT,
@@ -384,6 +315,8 @@ void dvit_loader_free(struct dvit_loader *loader)
     stop_workers(loader);
     for (size_t i = 0; loader->slots && i < loader->ring; i++)
         drop_messages(loader, &loader->slots[i]);
+    for (int i = 0; loader->workers && i < worker_count(loader); i++)
+        dvit_image_free(&loader->workers[i].spare);
     for (size_t i = 0; i < loader->skip_count; i++)
         free((char *)loader->skips[i].message);
     free(loader->skips);
@@ -457,7 +390,7 @@ static struct slot *await_batch(struct dvit_loader *loader, size_t next)
     loader->first_held = next;
     if (loader->thread_count == 0) {
         while (loader->ticket_batch <= next && take_ticket(loader, &ticket)) {
-            make_images(loader, ticket);
+            make_images(&loader->workers[0], ticket);
             ticket.slot->finished += ticket.to - ticket.from;
         }
     } else {
@@ -543,7 +476,22 @@ static void fill_batch(struct dvit_loader *loader, const struct slot *slot, int 
         .indices = slot->indices,
         .masks = slot->masks,
         .pictures = slot->pictures,
+        .own_share = 1,
     };
+}
+
+/* Done by the caller's thread: only then is it known who is whose partner. */
+static void mix_batch(struct dvit_loader *loader, struct slot *slot)
+{
+    struct dvit_batch *batch = &loader->batch;
+    struct dvit_rng rng =
+        dvit_rng_stream(loader->options.seed, DVIT_RNG_MIX, loader->epoch, (uint32_t)batch->index);
+    struct dvit_mix_draw draw = dvit_mix_draw(&loader->mixing, batch->width, batch->height, &rng);
+    dvit_mix_pixels(&draw, slot->pixels, batch->count, batch->width, batch->height);
+    dvit_mix_targets(&draw, loader->targets, batch->labels, batch->count,
+                     dvit_dataset_classes(loader->dataset), loader->mixing.label_smoothing);
+    batch->targets = loader->targets;
+    batch->own_share = draw.share;
 }
 
 static enum dvit_status end_of_epoch(const struct dvit_loader *loader, struct dvit_error *error)
@@ -569,6 +517,8 @@ enum dvit_status dvit_loader_next(struct dvit_loader *loader, const struct dvit_
         struct slot *slot = await_batch(loader, loader->next);
         DVIT_TRY(close_gaps(loader, slot, &count, error));
         fill_batch(loader, slot, count);
+        if (loader->targets && count)
+            mix_batch(loader, slot);
         loader->next++;
     }
     if (count == 0)

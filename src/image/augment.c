@@ -1,9 +1,12 @@
-/* Training's random geometry: RandomResizedCrop or a padded crop, and flips, as torchvision and
- * timm do them; the draws come from our own streams. Normalisation and everything photometric are
- * elsewhere. */
+/* Training's variations of one image: RandomResizedCrop or a padded crop, and flips, as torchvision
+ * and timm do them, then whatever policy.c draws; the draws come from our own streams. What the
+ * operations do to pixels is in color_ops.c and geometry_ops.c; what needs a batch is in the data
+ * room's mixup.c. */
 #include "image/augment.h"
 
 #include <math.h>
+
+#include "image/random_erasing.h"
 
 struct dvit_augment dvit_augment_default(int width, int height)
 {
@@ -43,6 +46,12 @@ enum dvit_status dvit_augment_check(const struct dvit_augment *augment, struct d
     if (!(a->flip_probability >= 0 && a->flip_probability <= 1))
         DVIT_FAIL(error, DVIT_ERROR_ARGUMENT, "flip probability is %g, must be in 0 to 1",
                   a->flip_probability);
+    if (!(a->color_jitter >= 0 && a->color_jitter <= 1))
+        DVIT_FAIL(error, DVIT_ERROR_ARGUMENT, "colour jitter is %g, must be in 0 to 1",
+                  a->color_jitter);
+    if (!(a->erasing >= 0 && a->erasing <= 1))
+        DVIT_FAIL(error, DVIT_ERROR_ARGUMENT, "erasing probability is %g, must be in 0 to 1",
+                  a->erasing);
 done:
     return status;
 }
@@ -101,6 +110,10 @@ struct dvit_augment_draw dvit_augment_draw(const struct dvit_augment *augment,
     else if (augment->crop == DVIT_AUGMENT_CROP_PADDED)
         draw.box = draw_padded(augment, preprocess, rng);
     draw.flip = dvit_rng_uniform(rng) < augment->flip_probability;
+    if (augment->policy.layers > 0)
+        draw.policy = dvit_policy_draw(&augment->policy, rng);
+    else if (augment->color_jitter > 0)
+        draw.policy = dvit_jitter_draw(augment->color_jitter, rng);
     return draw;
 }
 
@@ -134,12 +147,59 @@ done:
     return status;
 }
 
+static enum dvit_status fit_spare(struct dvit_image *spare, const struct dvit_image *image,
+                                  struct dvit_error *error)
+{
+    if (spare->width == image->width && spare->height == image->height)
+        return DVIT_OK;
+    dvit_image_free(spare);
+    return dvit_image_create(spare, image->width, image->height, error);
+}
+
+enum dvit_status dvit_augment_operate(const struct dvit_preprocess *preprocess,
+                                      const struct dvit_augment_draw *draw,
+                                      struct dvit_image *image, struct dvit_image *spare,
+                                      struct dvit_error *error)
+{
+    enum dvit_status status = DVIT_OK;
+    unsigned char fill[3]; /* the mean colour */
+    if (draw->policy.count == 0)
+        return DVIT_OK;
+    for (int c = 0; c < 3; c++) {
+        double mean = rint(255 * (double)preprocess->mean[c]);
+        fill[c] = (unsigned char)(mean < 0 ? 0 : mean > 255 ? 255 : mean);
+    }
+    DVIT_TRY(fit_spare(spare, image, error));
+    for (int i = 0; i < draw->policy.count; i++)
+        dvit_image_op_run(draw->policy.ops[i].op, draw->policy.ops[i].argument, fill, image, spare);
+done:
+    return status;
+}
+
 enum dvit_status dvit_augment_run(const struct dvit_augment *augment,
                                   const struct dvit_preprocess *preprocess,
                                   const struct dvit_image *in, struct dvit_rng *rng,
-                                  struct dvit_image *out, struct dvit_error *error)
+                                  struct dvit_image *out, struct dvit_image *spare,
+                                  struct dvit_error *error)
 {
+    enum dvit_status status = DVIT_OK;
     struct dvit_augment_draw draw =
         dvit_augment_draw(augment, preprocess, in->width, in->height, rng);
-    return dvit_augment_apply(augment, preprocess, &draw, in, out, error);
+    DVIT_TRY(dvit_augment_apply(augment, preprocess, &draw, in, out, error));
+    DVIT_TRY(dvit_augment_operate(preprocess, &draw, out, spare, error));
+done:
+    if (status != DVIT_OK)
+        dvit_image_free(out);
+    return status;
+}
+
+void dvit_augment_erase(const struct dvit_augment *augment,
+                        const struct dvit_preprocess *preprocess, struct dvit_rng *rng,
+                        float *pixels)
+{
+    int width = preprocess->crop_width, height = preprocess->crop_height;
+    if (augment->erasing > 0) {
+        struct dvit_box box = dvit_erasing_draw(augment->erasing, width, height, rng);
+        dvit_erasing_run(pixels, width, height, box, rng);
+    }
 }

@@ -1,4 +1,5 @@
-/* Random crops and flips for training.
+/* What training does to one image: a random crop, a flip, then a policy's operations or colour
+ * jitter, all in 8 bits; and erasing, after normalisation.
  *
  * Drawing the parameters and applying them are two functions, so that a test can force any draw and
  * an experiment can repeat one. */
@@ -10,6 +11,7 @@
 #include "base/error.h"
 #include "base/rng.h"
 #include "dvit/image.h"
+#include "image/policy.h"
 
 enum dvit_augment_crop {
     DVIT_AUGMENT_CROP_NONE,    /* the evaluation geometry */
@@ -26,10 +28,13 @@ struct dvit_augment {
     int padding;                  /* pixels of DVIT_AUGMENT_CROP_PADDED, 0 … 4096; 4 */
     enum dvit_filter filter;      /* bicubic */
     double flip_probability;      /* of left and right swapped, in [0, 1]; .5 */
+    struct dvit_policy policy;    /* none */
+    double color_jitter;          /* strength in [0, 1], where there is no policy; 0 = off */
+    double erasing;               /* probability of a box of noise, in [0, 1]; 0 */
 };
 
 /* The standard choice for a network input of that size: padded crop where both sides are ≤ 32,
- * RandomResizedCrop above; flips. */
+ * RandomResizedCrop above; flips; nothing else. */
 struct dvit_augment dvit_augment_default(int width, int height);
 /* DVIT_OK, or which field is out of range, with the bound. */
 enum dvit_status dvit_augment_check(const struct dvit_augment *augment, struct dvit_error *error);
@@ -40,8 +45,9 @@ enum dvit_status dvit_augment_check(const struct dvit_augment *augment, struct d
 struct dvit_augment_draw {
     struct dvit_box box;
     bool flip;
+    struct dvit_policy_draw policy; /* or the colour jitter */
 };
-/* Draws for an image of width × height pixels. Order of draws: box, then flip. */
+/* Draws for an image of width × height pixels. Order of draws: box, flip, policy or jitter. */
 struct dvit_augment_draw dvit_augment_draw(const struct dvit_augment *augment,
                                            const struct dvit_preprocess *preprocess, int width,
                                            int height, struct dvit_rng *rng);
@@ -51,10 +57,21 @@ enum dvit_status dvit_augment_apply(const struct dvit_augment *augment,
                                     const struct dvit_augment_draw *draw,
                                     const struct dvit_image *in, struct dvit_image *out,
                                     struct dvit_error *error);
-/* Draw and apply. */
+/* Runs the operations drawn, in place. `spare` is room that may be kept from image to image: empty
+ * at first, made as large as `image` when it is needed; the caller frees it in the end. */
+enum dvit_status dvit_augment_operate(const struct dvit_preprocess *preprocess,
+                                      const struct dvit_augment_draw *draw,
+                                      struct dvit_image *image, struct dvit_image *spare,
+                                      struct dvit_error *error);
+/* Draw, apply and operate. */
 enum dvit_status dvit_augment_run(const struct dvit_augment *augment,
                                   const struct dvit_preprocess *preprocess,
                                   const struct dvit_image *in, struct dvit_rng *rng,
-                                  struct dvit_image *out, struct dvit_error *error);
+                                  struct dvit_image *out, struct dvit_image *spare,
+                                  struct dvit_error *error);
+/* What comes after normalisation: draws whether and where to erase, and does it. */
+void dvit_augment_erase(const struct dvit_augment *augment,
+                        const struct dvit_preprocess *preprocess, struct dvit_rng *rng,
+                        float *pixels /* [3][crop_height][crop_width] */);
 
 #endif
