@@ -232,7 +232,6 @@ static void shapes_that_do_not_fit_are_refused(void **state)
         {&dvit_op_average, {IMAGES, TOKENS, -1, -1}, DVIT_ERROR_MISMATCH, "images"},
         {&dvit_op_aux_max, {IMAGES, TOKENS, -1, -1}, DVIT_ERROR_MISMATCH, "patches"},
         {&dvit_op_layer_scale, {TOKENS, OF_PATCHES, -1, -1}, DVIT_ERROR_MISMATCH, "tokens"},
-        {&dvit_op_batch_norm, {TOKENS, -1, -1, -1}, DVIT_ERROR_UNSUPPORTED, "its convolution"},
         {&dvit_op_loss_ratio, {TOKENS, -1, -1, -1}, DVIT_ERROR_MISMATCH, "the operator"},
         {&dvit_op_loss_token, {TOKENS, OF_PATCHES, -1, -1}, DVIT_ERROR_MISMATCH, "patches"},
         {&dvit_op_loss_distill, {IMAGES, TOKENS, -1, -1}, DVIT_ERROR_MISMATCH, "images"},

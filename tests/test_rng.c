@@ -57,6 +57,7 @@ static void test_streams_pinned(void **state)
     assert_int_equal(DVIT_RNG_BENCH_INPUT, 7);
     assert_int_equal(DVIT_RNG_TEST, 8);
     assert_int_equal(DVIT_RNG_MIX, 9);
+    assert_int_equal(DVIT_RNG_KEEP, 10);
 }
 
 static uint64_t first_words(struct dvit_rng rng)

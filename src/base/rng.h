@@ -19,8 +19,8 @@ enum dvit_rng_purpose {
     DVIT_RNG_SCENE,       /* built-in data set: index = image */
     DVIT_RNG_BENCH_INPUT, /* synthetic pixels */
     DVIT_RNG_TEST,
-    DVIT_RNG_KEEP,        /* elastic keep ratio: step = iteration */
-    DVIT_RNG_MIX, /* mixup and cutmix: step = iteration */
+    DVIT_RNG_MIX,  /* mixup and cutmix: step = epoch, index = batch */
+    DVIT_RNG_KEEP, /* elastic keep ratio: step = iteration */
 };
 
 struct dvit_rng {
