@@ -21,11 +21,11 @@ static void use(const struct dvit_torch_file *file)
         assert_int_equal(dvit_tensor_elements(&views[i]) * dvit_dtype_size(views[i].dtype),
                          views[i].size_bytes);
         for (size_t k = 0; k < views[i].size_bytes; k++)
-            sum += bytes[k];
-        sum += (unsigned)strlen(views[i].name);
+            sum = sum + bytes[k];
+        sum = sum + (unsigned)strlen(views[i].name);
     }
     for (size_t i = 0; i < values; i++)
-        sum += (unsigned)(strlen(stored[i].name) + strlen(stored[i].text));
+        sum = sum + (unsigned)(strlen(stored[i].name) + strlen(stored[i].text));
 }
 
 static bool parse(const unsigned char *bytes, size_t size_bytes)

@@ -3,10 +3,10 @@
 #define _GNU_SOURCE
 #include "test_util.h"
 
-#include <inttypes.h>
 #include <unistd.h>
 
 #include "weight_goldens.h"
+#include "weights/file_bytes.h"
 #include "weights/weight_file.h"
 
 static struct dvit_weight_file *open_golden(const char *name)
@@ -216,6 +216,36 @@ static void test_index_without_folder(void **state)
     test_folder_remove(folder);
 }
 
+/* ---- large files ---- */
+
+/* A file beyond the limit of copies is mapped: all but its first page is a hole on the disk. */
+static void test_large_file_is_mapped(void **state)
+{
+    (void)state;
+    char folder[32], header[128];
+    struct dvit_error error;
+    struct dvit_weight_file *file;
+    const unsigned long long data = (unsigned long long)DVIT_WEIGHTS_COPY_LIMIT + 4096;
+    test_folder_create(folder);
+    char *path = dvit_path_join(folder, "large.safetensors");
+    int length = snprintf(header + 8, sizeof header - 8,
+                          "{\"w\":{\"dtype\":\"U8\",\"shape\":[%llu],\"data_offsets\":[0,%llu]}}",
+                          data, data);
+    memset(header, 0, 8);
+    header[0] = (char)length;
+    assert_ok(dvit_file_replace(path, header, (size_t)length + 8, &error), &error);
+    assert_int_equal(truncate(path, (off_t)(data + 8 + (unsigned long long)length)), 0);
+    assert_ok(dvit_weight_file_open(&file, path, &error), &error);
+    const unsigned char *bytes = dvit_weight_file_view(file, 0)->data;
+    assert_int_equal(bytes[data - 1], 0);
+    dvit_weight_file_free(file);
+    assert_int_equal(truncate(path, (off_t)data), 0);
+    assert_fails(dvit_weight_file_open(&file, path, &error), &error, DVIT_ERROR_FORMAT,
+                 "large.safetensors");
+    free(path);
+    test_folder_remove(folder);
+}
+
 /* ---- what is no weight file ---- */
 
 static void refuse_file(const void *bytes, size_t size_bytes, enum dvit_status code,
@@ -278,6 +308,7 @@ int main(void)
         cmocka_unit_test(test_safetensors_metadata),
         cmocka_unit_test(test_index_refused),
         cmocka_unit_test(test_index_without_folder),
+        cmocka_unit_test(test_large_file_is_mapped),
         cmocka_unit_test(test_strangers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -112,8 +112,8 @@ static enum dvit_status recognise(const unsigned char *data, size_t size_bytes, 
 
 /* ---- tables ---- */
 
-static enum dvit_status allocate_tables(struct dvit_weight_file *file, size_t tensors,
-                                        size_t values, struct dvit_error *error)
+static enum dvit_status allocate_tables(struct dvit_weight_file *file, const char *path,
+                                        size_t tensors, size_t values, struct dvit_error *error)
 {
     file->tensors = calloc(tensors + 1, sizeof *file->tensors); /* never a request for 0 */
     file->by_name = calloc(tensors + 1, sizeof *file->by_name);
@@ -121,7 +121,8 @@ static enum dvit_status allocate_tables(struct dvit_weight_file *file, size_t te
     file->tensor_count = tensors;
     file->value_count = values;
     if (!file->tensors || !file->by_name || !file->values_by_name)
-        return dvit_error_set(error, DVIT_ERROR_MEMORY, "out of memory for %zu tensors", tensors);
+        return dvit_error_set(error, DVIT_ERROR_MEMORY, "\"%s\": out of memory for %zu tensors",
+                              path, tensors);
     return DVIT_OK;
 }
 
@@ -157,7 +158,7 @@ static enum dvit_status open_safetensors(struct dvit_weight_file *file, const ch
     DVIT_TRY(dvit_safetensors_parse(&file->safetensors, file->bytes.data, file->bytes.size_bytes,
                                     path, error));
     size_t count = dvit_safetensors_metadata_count(file->safetensors);
-    DVIT_TRY(allocate_tables(file, dvit_safetensors_count(file->safetensors), count, error));
+    DVIT_TRY(allocate_tables(file, path, dvit_safetensors_count(file->safetensors), count, error));
     pairs = calloc(count + 1, sizeof *pairs);
     file->metadata = calloc(count + 1, sizeof *file->metadata);
     if (!pairs || !file->metadata)
@@ -186,7 +187,7 @@ static enum dvit_status open_torch(struct dvit_weight_file *file, bool is_zip, c
     }
     const struct dvit_tensor_view *views = dvit_torch_file_tensors(file->torch, &tensors);
     file->values = dvit_torch_file_values(file->torch, &values);
-    DVIT_TRY(allocate_tables(file, tensors, values, error));
+    DVIT_TRY(allocate_tables(file, path, tensors, values, error));
     for (size_t i = 0; i < tensors; i++)
         file->tensors[i] = &views[i];
     file->format = is_zip ? "PyTorch zip" : "PyTorch legacy";
@@ -258,7 +259,7 @@ static enum dvit_status open_index(struct dvit_weight_file *file, const char *pa
         return status;
     }
     DVIT_TRY(open_shards(file, path, error));
-    DVIT_TRY(allocate_tables(file, dvit_shard_index_count(file->index), 0, error));
+    DVIT_TRY(allocate_tables(file, path, dvit_shard_index_count(file->index), 0, error));
     DVIT_TRY(join_shards(file, path, error));
     file->format = "sharded safetensors";
     for (size_t i = 0; i < file->shard_count; i++)
