@@ -228,6 +228,69 @@ static void bad_preprocessors_are_refused(void **state)
     }
 }
 
+static void timms_descriptions_are_read(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *name;
+        enum dvit_fit fit;
+        int resize_side, side;
+        bool bilinear;
+        float mean;
+    } good[] = {
+        {"{\"architecture\":\"vit_base_patch16_224\",\"num_classes\":1000,\"pretrained_cfg\":{"
+         "\"input_size\":[3,224,224],\"crop_pct\":0.9,\"crop_mode\":\"center\","
+         "\"interpolation\":\"bicubic\",\"mean\":[0.5,0.5,0.5],\"std\":[0.5,0.5,0.5]}}",
+         "timm-config", DVIT_FIT_CROP, 248, 224, false, 0.5f},
+        {"{\"pretrained_cfg\":{\"input_size\":[3,224,224],\"crop_pct\":0.9,\"mean\":[0.485,0.456,0."
+         "406],"
+         "\"std\":[0.229,0.224,0.225]}}",
+         "timm", DVIT_FIT_CROP, 248, 224, false, 0.485f},
+        {"{\"architecture\":\"x\",\"input_size\":[3,384,384],\"crop_pct\":1,"
+         "\"crop_mode\":\"squash\",\"interpolation\":\"bilinear\"}",
+         "timm-config", DVIT_FIT_SQUASH, 384, 384, true, 0.5f},
+    };
+    static const struct {
+        const char *text, *part;
+        enum dvit_status code;
+    } bad[] = {
+        {"{\"lr\":0.1}", "config.json is not timm's", DVIT_ERROR_NOT_FOUND},
+        {"{\"pretrained_cfg\":7}", "config.json is not timm's", DVIT_ERROR_NOT_FOUND},
+        {"[", "config.json: ", DVIT_ERROR_FORMAT},
+        {"{\"pretrained_cfg\":{}}", "input_size has 0 entries", DVIT_ERROR_FORMAT},
+        {"{\"pretrained_cfg\":{\"input_size\":[3,224,\"224\"]}}", "input_size[2]",
+         DVIT_ERROR_FORMAT},
+        {"{\"pretrained_cfg\":{\"input_size\":[3,224,192]}}", "only squares",
+         DVIT_ERROR_UNSUPPORTED},
+        {"{\"pretrained_cfg\":{\"input_size\":[3,9000,9000]}}", "only squares of at most 8192",
+         DVIT_ERROR_UNSUPPORTED},
+        {"{\"pretrained_cfg\":{\"input_size\":[3,32,32],\"interpolation\":\"random\"}}",
+         "interpolation \"random\" is not supported", DVIT_ERROR_UNSUPPORTED},
+        {"{\"pretrained_cfg\":{\"input_size\":[3,32,32],\"crop_mode\":\"border\"}}",
+         "crop_mode \"border\" is not supported", DVIT_ERROR_UNSUPPORTED},
+        {"{\"pretrained_cfg\":{\"input_size\":[3,32,32],\"crop_pct\":0}}", "crop_pct is 0",
+         DVIT_ERROR_FORMAT},
+        {"{\"pretrained_cfg\":{\"input_size\":[3,32,32],\"std\":[1,1,0]}}", "the latter positive",
+         DVIT_ERROR_FORMAT},
+    };
+    struct dvit_preprocess p;
+    struct dvit_error error;
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
+        const char *text = good[i].text;
+        assert_ok(dvit_timm_preprocess_parse(&p, text, strlen(text), &error), &error);
+        assert_string_equal(p.name, good[i].name);
+        assert_int_equal(p.fit, good[i].fit);
+        assert_int_equal(p.resize_side, good[i].resize_side);
+        assert_int_equal(p.crop_width, good[i].side);
+        assert_int_equal(p.crop_height, good[i].side);
+        assert_int_equal(p.bilinear, good[i].bilinear);
+        assert_float_equal(p.mean[0], good[i].mean, 0);
+    }
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        assert_fails(dvit_timm_preprocess_parse(&p, bad[i].text, strlen(bad[i].text), &error),
+                     &error, bad[i].code, bad[i].part);
+}
+
 /* Every truncation and many flipped bits of good texts: a result or a message. */
 static void damage_is_survived(void **state)
 {
@@ -270,6 +333,7 @@ int main(void)
         cmocka_unit_test(configurations_are_held_to_their_tensors),
         cmocka_unit_test(preprocessors_are_read),
         cmocka_unit_test(bad_preprocessors_are_refused),
+        cmocka_unit_test(timms_descriptions_are_read),
         cmocka_unit_test(damage_is_survived),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -158,6 +158,35 @@ static void preprocessing_is_the_familys(void **state)
     }
 }
 
+static void timms_description_beside_the_file_counts(void **state)
+{
+    (void)state;
+    struct bench b = bench_open(bench_shape, 0);
+    write_text(b.folder, "config.json",
+               "{\"architecture\":\"vit\",\"pretrained_cfg\":{\"input_size\":[3,16,16],"
+               "\"crop_pct\":0.8,\"mean\":[0.5,0.5,0.5],\"std\":[0.5,0.5,0.5]}}");
+    struct dvit_model *model = bench_load(&b);
+    assert_int_equal(model->preprocess.resize_side, 20);
+    assert_true(model->preprocess.std[1] == 0.5f);
+    assert_true(has_note(model, "as timm's config.json beside the file says"));
+    dvit_model_free(model);
+    b.options.image_width = 32;
+    model = bench_load(&b);
+    assert_int_equal(model->preprocess.resize_side, 40);
+    dvit_model_free(model);
+    b.options.image_width = 0;
+    /* One that has nothing to do with the weights does no harm. */
+    static const char *const others[] = {"{\"lr\":1}", "{", ""};
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        write_text(b.folder, "config.json", others[i]);
+        model = bench_load(&b);
+        assert_string_equal(model->preprocess.name, "dynamicvit");
+        assert_true(has_note(model, "not used: config.json"));
+        dvit_model_free(model);
+    }
+    bench_close(&b);
+}
+
 static void names_of_presets_are_found(void **state)
 {
     (void)state;
@@ -173,6 +202,21 @@ static void names_of_presets_are_found(void **state)
     assert_int_equal(model->preprocess.resize_side, 182);
     dvit_model_free(model);
     bench_close(&b);
+}
+
+static void texts_of_shapes_are_no_files(void **state)
+{
+    (void)state;
+    struct dvit_model *model;
+    struct dvit_error error;
+    static const char *const shapes[] = {"vit:dim=1/2", "lvvit:dim=1/2"};
+    static const char *const files[] = {"missing.pth", "missing.pt", "a/b", "missing.bin"};
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
+        assert_fails(dvit_model_open(&model, shapes[i], NULL, 0, NULL, &error), &error,
+                     DVIT_ERROR_ARGUMENT, "dim is");
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++)
+        assert_fails(dvit_model_open(&model, files[i], NULL, 0, NULL, &error), &error,
+                     DVIT_ERROR_NOT_FOUND, files[i]);
 }
 
 /* --- dvit's own files ----------------------------------------------------------------------- */
@@ -344,7 +388,9 @@ int main(void)
         cmocka_unit_test(a_thousand_classes_are_imagenets),
         cmocka_unit_test(keep_ratios_come_from_who_knows),
         cmocka_unit_test(preprocessing_is_the_familys),
+        cmocka_unit_test(timms_description_beside_the_file_counts),
         cmocka_unit_test(names_of_presets_are_found),
+        cmocka_unit_test(texts_of_shapes_are_no_files),
         cmocka_unit_test(saved_files_come_back_from_any_format),
         cmocka_unit_test(halves_are_the_nearest),
         cmocka_unit_test(what_cannot_be_saved_is_refused),

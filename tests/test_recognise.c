@@ -120,6 +120,16 @@ static void heads_come_from_who_knows(void **state)
               &error);
     assert_true(got.norm_eps == 1e-12f);
     tensor_list_free(&list);
+    /* A published model counts only where it has the same stem: 240 wide and 12 deep is LV-ViT-T.
+     */
+    struct dvit_config config;
+    assert_ok(dvit_config_parse("vit:dim=240,depth=12,heads=4,patch=4,image=16,classes=3", &config,
+                                &error),
+              &error);
+    list = tensor_list_of(&config, NULL);
+    assert_fails(recognise(&list, NULL, &got, &notes, &error), &error, DVIT_ERROR_MISMATCH,
+                 "width 240 leaves the number of attention heads open");
+    tensor_list_free(&list);
 }
 
 static void grids_are_square_unless_stated(void **state)

@@ -1,4 +1,5 @@
-/* What Hugging Face's files beside the weights say: config.json and preprocessor_config.json. */
+/* What Hugging Face's files beside the weights say: config.json and preprocessor_config.json; and
+ * timm's config.json. */
 #ifndef DVIT_WEIGHTS_HF_CONFIG_H
 #define DVIT_WEIGHTS_HF_CONFIG_H
 
@@ -38,6 +39,13 @@ enum dvit_status dvit_hf_config_compare(const struct dvit_hf_config *stated,
 enum dvit_status dvit_hf_preprocess_parse(struct dvit_preprocess *out, const void *text,
                                           size_t size_bytes, bool deit, int width, int height,
                                           struct dvit_error *error);
+
+/* timm's config.json, which it puts beside its files: the preprocessing in "pretrained_cfg" (or at
+ * the top level, with "architecture"), called "timm" where it is that preset, else "timm-config".
+ * NOT_FOUND: the object is something else. UNSUPPORTED: what struct dvit_preprocess cannot express.
+ */
+enum dvit_status dvit_timm_preprocess_parse(struct dvit_preprocess *out, const void *text,
+                                            size_t size_bytes, struct dvit_error *error);
 
 /* Preprocessing without such a file: squashed to width × height, mean and std ½. */
 struct dvit_preprocess dvit_hf_preprocess_default(int width, int height);

@@ -81,3 +81,20 @@ enum dvit_status dvit_hf_flag(const json_t *object, const char *file, const char
     *out = json_is_true(value);
     return DVIT_OK;
 }
+
+enum dvit_status dvit_hf_channels(const json_t *object, const char *file, const char *key,
+                                  double missing, double out[3], struct dvit_error *error)
+{
+    const json_t *value = json_object_get(object, key);
+    bool each = json_is_array(value) && json_array_size(value) == 3;
+    for (int i = 0; i < 3; i++) {
+        const json_t *entry = each ? json_array_get(value, (size_t)i) : value;
+        out[i] = missing;
+        if (absent(value))
+            continue;
+        if (!json_is_number(entry))
+            return refuse(file, key, "three numbers", error);
+        out[i] = json_number_value(entry);
+    }
+    return DVIT_OK;
+}

@@ -22,6 +22,10 @@ enum dvit_status dvit_hf_number(const json_t *object, const char *file, const ch
 enum dvit_status dvit_hf_flag(const json_t *object, const char *file, const char *key, bool missing,
                               bool *out, struct dvit_error *error);
 
+/* Three numbers, or one for all three channels. */
+enum dvit_status dvit_hf_channels(const json_t *object, const char *file, const char *key,
+                                  double missing, double out[3], struct dvit_error *error);
+
 /* A whole number that is there; `what` stands for it in errors. */
 enum dvit_status dvit_hf_whole_value(const json_t *value, const char *file, const char *what,
                                      int *out, struct dvit_error *error);

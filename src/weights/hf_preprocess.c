@@ -105,25 +105,6 @@ done:
     return status;
 }
 
-/* Three numbers, or one for all channels. */
-static enum dvit_status read_channels(const json_t *root, const char *key, double missing,
-                                      double out[3], struct dvit_error *error)
-{
-    const json_t *value = json_object_get(root, key);
-    bool each = json_is_array(value) && json_array_size(value) == 3;
-    for (int i = 0; i < 3; i++) {
-        const json_t *entry = each ? json_array_get(value, (size_t)i) : value;
-        out[i] = missing;
-        if (!each && (!value || json_is_null(value)))
-            continue;
-        if (!json_is_number(entry))
-            return dvit_error_set(error, DVIT_ERROR_FORMAT, "%s: %s is not three numbers",
-                                  file_name, key);
-        out[i] = json_number_value(entry);
-    }
-    return DVIT_OK;
-}
-
 /* (p·factor − mean)/std as (p/255 − mean')/std'. */
 static enum dvit_status read_values(struct dvit_preprocess *out, const json_t *root,
                                     struct dvit_error *error)
@@ -135,8 +116,8 @@ static enum dvit_status read_values(struct dvit_preprocess *out, const json_t *r
     DVIT_TRY(dvit_hf_number(root, file_name, "rescale_factor", 1 / 255.0, &factor, error));
     DVIT_TRY(dvit_hf_flag(root, file_name, "do_normalize", true, &normalises, error));
     if (normalises) {
-        DVIT_TRY(read_channels(root, "image_mean", 0.5, mean, error));
-        DVIT_TRY(read_channels(root, "image_std", 0.5, std, error));
+        DVIT_TRY(dvit_hf_channels(root, file_name, "image_mean", 0.5, mean, error));
+        DVIT_TRY(dvit_hf_channels(root, file_name, "image_std", 0.5, std, error));
     }
     double scale = rescales ? 255 * factor : 255;
     if (fabs(scale - 1) < 1e-6)

@@ -1,6 +1,6 @@
 /* libFuzzer target: any bytes as each of the JSON texts that describe a model: Hugging Face's
- * config.json and preprocessor_config.json, and dvit's own three. What is accepted must be in
- * range; what is refused must say why. Build with -Dfuzz=true and CC=clang, run
+ * config.json and preprocessor_config.json, timm's config.json, and dvit's own three. What is
+ * accepted must be in range; what is refused must say why. Build with -Dfuzz=true and CC=clang, run
  * tests/fuzz/fuzz_config CORPUS_FOLDER with tests/fuzz/seeds/fuzz_config as the first corpus. */
 #include <math.h>
 #include <stdint.h>
@@ -41,6 +41,11 @@ static void try_hugging_face(const uint8_t *data, size_t size_bytes)
     } else {
         require(error.message[0] && !config.labels);
     }
+    error.message[0] = 0;
+    if (dvit_timm_preprocess_parse(&preprocess, data, size_bytes, &error) == DVIT_OK)
+        check_preprocess(&preprocess);
+    else
+        require(error.message[0]);
     for (int deit = 0; deit < 2; deit++) {
         error.message[0] = 0;
         if (dvit_hf_preprocess_parse(&preprocess, data, size_bytes, deit, 224, 224, &error) ==
