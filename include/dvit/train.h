@@ -48,8 +48,21 @@ struct dvit_train_options {
     double ema_decay;       /* in [0, 1); 0 = off; default 0.9999 */
     double drop_path;       /* in [0, 1); rate of the last block; default 0 */
     double label_smoothing; /* in [0, 1); default .1 */
-    bool augment;           /* flips and crops; default true */
-    bool flip;              /* part of augment; default true */
+
+    /* Augmentation. Off unless said otherwise; "recipe" is what DeiT and DynamicViT were trained
+     * with. */
+    bool augment;             /* crops and all below; default true. false: images as evaluation sees
+                                 them, whatever the rest says */
+    bool flip;                /* left and right swapped for half of the images; default true */
+    const char *rand_augment; /* a policy as timm writes it: rand-m9-mstd0.5-inc1 (recipe), …,
+                                 original, v0; NULL or "none": off. Borrowed during the run */
+    double color_jitter;      /* brightness, contrast, colour by a factor uniform in 1 ± this, in
+                                 [0, 1], where there is no policy; recipe .4; 0 = off */
+    double erasing;           /* probability of a box of noise, in [0, 1]; recipe .25 */
+    double mixup;             /* α of mixup, 0 = off, .001 … 100; recipe .8 */
+    double cutmix; /* α of cutmix alike; recipe 1. With both, each has half the batches */
+    int repeats;   /* times that an image comes in a row, each time varied anew, 1 … 64;
+                      default 1; DeiT 3 */
 
     double keep;              /* rho for sparsify, in (0, 1]; ignored for dense. The model records
                                  it, and evaluations run at it */
@@ -126,6 +139,15 @@ DVIT_API enum dvit_status dvit_train(struct dvit_model *model, const struct dvit
                                      const struct dvit_train_options *options,
                                      dvit_train_callback *callback, void *context,
                                      const volatile int *stop, struct dvit_error *error);
+
+/* The loader that a run with these options reads `train` through, for an input of
+ * preprocess->crop_width × crop_height; *preprocess becomes "native" where the images have that
+ * size already. Its batches are what the network is trained on. Caller frees. */
+DVIT_API enum dvit_status dvit_train_loader_create(struct dvit_loader **out,
+                                                   struct dvit_dataset *train,
+                                                   const struct dvit_train_options *options,
+                                                   struct dvit_preprocess *preprocess,
+                                                   struct dvit_error *error);
 
 /* The base learning rate at iteration `it` (0-based) of `total`, warm-up over `warmup` iterations:
  * base·it/(W−1) for it < W, then min + ½(base−min)(1 + cos(π(it−W)/(total−W))). */

@@ -1,6 +1,7 @@
 /* Training options: defaults and bounds, one row per field. */
 #include <math.h>
 
+#include "image/policy.h"
 #include "train/trainer.h"
 
 struct dvit_train_options dvit_train_options_dense(void)
@@ -23,6 +24,7 @@ struct dvit_train_options dvit_train_options_dense(void)
         .label_smoothing = .1,
         .augment = true,
         .flip = true,
+        .repeats = 1,
         .keep = 1,
         .weight_cls = 1,
         .weight_ratio = 2,
@@ -87,6 +89,11 @@ enum dvit_status dvit_train_options_check(const struct dvit_train_options *o,
         {"EMA decay", o->ema_decay, 0, 1, HALF_OPEN},
         {"drop path", o->drop_path, 0, 1, HALF_OPEN},
         {"label smoothing", o->label_smoothing, 0, 1, HALF_OPEN},
+        {"colour jitter", o->color_jitter, 0, 1, CLOSED},
+        {"erasing probability", o->erasing, 0, 1, CLOSED},
+        {"mixup alpha", o->mixup, 0, DVIT_MAX_MIX_ALPHA, CLOSED},
+        {"cutmix alpha", o->cutmix, 0, DVIT_MAX_MIX_ALPHA, CLOSED},
+        {"repeats", o->repeats, 1, 64, CLOSED},
         {"keep", o->keep, 0, 1, OPEN_BELOW},
         {"elastic keep, low end", o->elastic_low, 0, 1, CLOSED},
         {"elastic keep, high end", o->elastic_high, o->elastic_low, 1, CLOSED},
@@ -108,5 +115,6 @@ enum dvit_status dvit_train_options_check(const struct dvit_train_options *o,
         if (status != DVIT_OK)
             return status;
     }
-    return DVIT_OK;
+    struct dvit_policy policy;
+    return dvit_policy_parse(&policy, o->rand_augment, error);
 }

@@ -8,7 +8,6 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "dvit/eval.h"
-#include "image/augment.h"
 #include "train/checkpoint.h"
 #include "train/run_log.h"
 #include "train/trainer.h"
@@ -243,7 +242,11 @@ static enum dvit_status take_step(struct job *job, bool *ended)
             goto done;
         }
         struct dvit_micro_batch micro = {
-            .images = batch->count, .pixels = batch->pixels, .labels = batch->labels};
+            .images = batch->count,
+            .pixels = batch->pixels,
+            .labels = batch->labels,
+            .targets = batch->targets,
+        };
         DVIT_TRY(dvit_trainer_micro(t, &micro, job->error));
         images += (size_t)batch->count;
         job->next_batch = (long)batch->index + 1;
@@ -367,52 +370,6 @@ static enum dvit_status name_paths(struct job *job)
     return DVIT_OK;
 }
 
-/* Whether the images already have the network's size, judged by some spread over the set; one that
- * cannot be read says nothing. */
-static bool has_native_size(struct dvit_dataset *dataset, const struct dvit_config *config)
-{
-    enum { PROBES = 16 };
-    size_t size = dvit_dataset_size(dataset), seen = 0;
-    for (size_t i = 0; i < PROBES; i++) {
-        struct dvit_sample sample;
-        if (dvit_dataset_read(dataset, i * (size - 1) / (PROBES - 1), &sample, NULL) != DVIT_OK)
-            continue;
-        bool same = sample.image.width == config->image_width &&
-                    sample.image.height == config->image_height;
-        dvit_sample_free(&sample);
-        if (!same)
-            return false;
-        seen++;
-    }
-    return seen > 0;
-}
-
-static enum dvit_status open_loader(struct job *job, struct dvit_model *model)
-{
-    const struct dvit_train_options *o = job->options;
-    const struct dvit_config *c = &model->config;
-    struct dvit_loader_options load = dvit_loader_options_default();
-    struct dvit_augment augment = dvit_augment_default(c->image_width, c->image_height);
-    if (has_native_size(job->train, c)) { /* nothing to resize, and no margin to spare for crops */
-        augment.crop = DVIT_AUGMENT_CROP_PADDED;
-        enum dvit_status status = dvit_preprocess_preset("native", c->image_width, c->image_height,
-                                                         &model->preprocess, job->error);
-        if (status != DVIT_OK)
-            return status;
-    }
-    if (!o->flip)
-        augment.flip_probability = 0;
-    load.batch = o->batch;
-    load.workers = o->workers;
-    load.seed = o->seed;
-    load.shuffle = true;
-    load.drop_last = true;
-    load.strict = o->strict;
-    load.augment = o->augment ? &augment : NULL;
-    load.preprocess = model->preprocess;
-    return dvit_loader_create(&job->loader, job->train, &load, job->error);
-}
-
 static enum dvit_status count_steps(struct job *job)
 {
     const struct dvit_train_options *o = job->options;
@@ -477,7 +434,7 @@ static enum dvit_status begin(struct job *job, struct dvit_model *model,
     DVIT_TRY(take_labels(job, model));
     if (model->config.stages)
         model->config.keep = o->keep;
-    DVIT_TRY(open_loader(job, model));
+    DVIT_TRY(dvit_train_loader_create(&job->loader, job->train, o, &model->preprocess, job->error));
     DVIT_TRY(count_steps(job));
     DVIT_TRY(dvit_trainer_create(&job->trainer, model, teacher, o, job->steps_per_epoch,
                                  job->total_steps, job->error));
