@@ -1,8 +1,9 @@
-/* `dvit data`: what a data set holds, which of its images cannot be read, a contact sheet. */
+/* `dvit data`: what a data set holds, which of its images cannot be read, contact sheets. */
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "dvit/image.h"
+#include "augmented_sheet.h"
 #include "json_lines.h"
 #include "sheet.h"
 #include "workbench.h"
@@ -159,16 +160,27 @@ static int survey_split(struct dvit_dataset *set, const char *split,
     return code;
 }
 
+static int write_preview(struct dvit_dataset *train, const struct cli_options *options)
+{
+    if (options->augmented)
+        return cli_augmented_sheet_write(train, options);
+    return cli_sheet_write(options->preview, train, (size_t)options->count);
+}
+
 int cli_cmd_data(const struct cli_options *options)
 {
     struct dvit_dataset *train = NULL, *validation = NULL;
+    if (options->augmented && !options->preview) {
+        cli_error("--augmented says what --preview shows: name its PNG");
+        return CLI_EXIT_USAGE;
+    }
     int code = options->preview ? cli_check_file(options->preview) : CLI_EXIT_OK;
     if (code == CLI_EXIT_OK)
         code = cli_dataset_open(&train, options->data, "train", 0, true);
     if (code == CLI_EXIT_OK)
         code = cli_dataset_open(&validation, options->data, "val", 0, false);
     if (code == CLI_EXIT_OK && options->preview)
-        code = cli_sheet_write(options->preview, train, (size_t)options->count);
+        code = write_preview(train, options);
     if (code == CLI_EXIT_OK) {
         code = survey_split(train, "train", options);
         int second = survey_split(validation, "val", options);

@@ -91,6 +91,7 @@ struct cli_options {
     bool orient;
     bool per_class;
     bool check;
+    bool augmented;
     bool man;
     bool completion;
     bool help;

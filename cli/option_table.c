@@ -11,6 +11,7 @@
 #define ON(verb)      (1u << VERB_##verb)
 #define TRAINING      (ON(TRAIN) | ON(SPARSIFY))
 #define RUNNING       (ON(EVAL) | ON(CLASSIFY) | ON(INFO) | ON(BENCH) | ON(REPORT))
+#define AUGMENTING    (TRAINING | ON(DATA))
 #define LOADING       (TRAINING | ON(EVAL) | ON(CLASSIFY) | ON(INFO) | ON(BENCH) | ON(CONVERT))
 #define COUNTS        2147483647.0
 #define TOGGLE(word, member, text, on)                                                             \
@@ -71,6 +72,15 @@ const struct cli_option cli_option_table[] = {
      .help = "run the model at another image size, in pixels: its position embeddings are "
              "interpolated",
      .verbs = LOADING},
+    {.name = "image-size",
+     .argument = "S|WxH",
+     .type = OPTION_SIZE,
+     .min = 1,
+     .max = DVIT_MAX_IMAGE_SIDE,
+     .field = FIELD(image_size),
+     .help = "the network's input size for --augmented, in pixels; without it that of the first "
+             "image, at most 224",
+     .verbs = ON(DATA)},
     {.name = "classes",
      .argument = "K",
      .type = OPTION_INT,
@@ -386,16 +396,62 @@ const struct cli_option cli_option_table[] = {
     TOGGLE("ratio-on-batch-mean", train.ratio_on_batch_mean,
            "hold the keep ratio over a batch, so that easy images may keep fewer patches",
            ON(SPARSIFY)),
+    /* ---- how training varies its images ---- */
     {.name = "no-augment",
      .type = OPTION_FLAG_NO,
      .field = FIELD(train.augment),
-     .help = "train on the images as evaluation sees them",
-     .verbs = TRAINING},
+     .help = "train on the images as evaluation sees them, whatever the options below say",
+     .verbs = AUGMENTING},
     {.name = "no-flip",
      .type = OPTION_FLAG_NO,
      .field = FIELD(train.flip),
      .help = "never mirror an image (digits, text)",
-     .verbs = TRAINING},
+     .verbs = AUGMENTING},
+    TEXT("rand-augment", "POLICY", train.rand_augment,
+         "operations drawn for each image, as timm writes them: rand-m9-mstd0.5-inc1 (the usual "
+         "recipe) with parts mN, nN, pX, mstdX, mmaxN, inc1, tweights; original, originalr, v0 or "
+         "v0r with mstdX; none",
+         AUGMENTING),
+    {.name = "color-jitter",
+     .argument = "X",
+     .type = OPTION_REAL,
+     .max = 1,
+     .field = FIELD(train.color_jitter),
+     .help = "brightness, contrast and colour by random factors of 1-X to 1+X, where no policy is "
+             "given; the usual recipe is 0.4",
+     .verbs = AUGMENTING},
+    {.name = "erasing",
+     .argument = "P",
+     .type = OPTION_REAL,
+     .max = 1,
+     .field = FIELD(train.erasing),
+     .help = "share of the images in which a box becomes noise; the usual recipe is 0.25",
+     .verbs = AUGMENTING},
+    {.name = "mixup",
+     .argument = "A",
+     .type = OPTION_REAL,
+     .max = DVIT_MAX_MIX_ALPHA,
+     .field = FIELD(train.mixup),
+     .help = "blend each batch with itself reversed, by a share drawn from Beta(A, A); 0 is off; "
+             "the usual recipe is 0.8",
+     .verbs = AUGMENTING},
+    {.name = "cutmix",
+     .argument = "A",
+     .type = OPTION_REAL,
+     .max = DVIT_MAX_MIX_ALPHA,
+     .field = FIELD(train.cutmix),
+     .help = "the same with a box of the partner's pixels; with --mixup, each has half of the "
+             "batches; the usual recipe is 1",
+     .verbs = AUGMENTING},
+    {.name = "repeated",
+     .argument = "N",
+     .type = OPTION_INT,
+     .min = 1,
+     .max = 64,
+     .field = FIELD(train.repeats),
+     .help = "times that an image comes in a row, each time varied anew; an epoch is as long as "
+             "ever and shows 1/N of the images",
+     .verbs = AUGMENTING},
 
     /* ---- the run ---- */
     TOGGLE("resume", train.resume, "go on from state.safetensors in --out, bit for bit", TRAINING),
@@ -496,6 +552,10 @@ const struct cli_option cli_option_table[] = {
     TOGGLE("raw", raw, "compare the tensors as they are stored, also of models", ON(DIFF)),
     TOGGLE("check", check, "read every image and name those that cannot be read", ON(DATA)),
     TEXT("preview", "PNG", preview, "write a contact sheet of some training images", ON(DATA)),
+    TOGGLE("augmented", augmented,
+           "the contact sheet shows the first batch of --count images as training with the same "
+           "options and --seed sees it, and what its labels become",
+           ON(DATA)),
     TEXT("gallery", "PNG", gallery, "also write the gallery as a picture; needs --data",
          ON(REPORT)),
     {.name = "count",

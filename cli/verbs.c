@@ -90,7 +90,8 @@ const struct cli_verb cli_verbs[] = {
     [VERB_DATA] =
         {"data", "", 0, 0, "what a data set holds",
          "Opens both splits of a data set and prints counts, classes, sizes and fingerprints. "
-         "With --check every image is read and the unreadable ones are named.\n",
+         "With --check every image is read and the unreadable ones are named. With --augmented "
+         "--preview shows a batch as training with the same options sees it.\n",
          "dvit data --data photos --check --preview sheet.png", cli_cmd_data},
     [VERB_REPORT] =
         {"report", "RUN…", 1, CLI_MAX_TEXTS, "an HTML page of training curves and kept patches",
