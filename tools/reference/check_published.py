@@ -1,6 +1,6 @@
 """Checks of published.py against independent facts: published parameter counts, torch's own batch
 norm, finite differences; and, where timm and transformers are installed, their models with the same
-weights, loaded by name. Run it before trusting new goldens.
+weights, loaded by name, and the pixels that they make of pictures. Run it before trusting new goldens.
 
 usage: python check_published.py
 """
@@ -8,13 +8,16 @@ usage: python check_published.py
 import dataclasses
 import importlib.util
 import math
+import pathlib
 import tempfile
 
 import numpy
 import torch
 import torch.nn.functional as F
+from PIL import Image
 
 import make_published_goldens as goldens
+import parity
 import published
 import published_files as files
 import vit_reference as ref
@@ -142,14 +145,52 @@ def check_transformers():
         same_answer(f"Hugging Face's {family}", config, params, model)
 
 
+def same_pixels(text, theirs, row, paths):
+    """theirs: image -> pixels [3][224][224]."""
+    gap = max(abs(numpy.asarray(theirs(Image.open(p).convert("RGB")))
+                  - parity.prepare(p, row, (224, 224))).max() for p in paths)
+    require(gap == 0, f"pixels as {text} makes them")
+
+
+def check_timm_pixels():
+    from timm.data import create_transform
+
+    with tempfile.TemporaryDirectory() as folder:
+        paths = parity.draw_pictures(pathlib.Path(folder))
+        for write, name, (mean, std) in ((files.safetensors_file, "timm", files.IMAGENET),
+                                         (files.timm_folder, "timm, mean 0.5", files.HALF)):
+            theirs = create_transform((3, 224, 224), is_training=False, interpolation="bicubic",
+                                      crop_pct=0.9, mean=mean, std=std)
+            same_pixels(name, theirs, parity.Row("", "", write, "", prepare=name), paths)
+
+
+def check_transformers_pixels():
+    import transformers
+
+    config = published.preset("deit-s")
+    kinds = {"vit": (files.huggingface, ()),
+             "deit": (files.huggingface_bin, (files.BICUBIC, files.IMAGENET))}
+    for family, (write, options) in kinds.items():
+        with tempfile.TemporaryDirectory() as folder:
+            paths = parity.draw_pictures(pathlib.Path(folder))
+            files.describe_huggingface({}, config, folder, family, *options)
+            load = transformers.AutoImageProcessor.from_pretrained
+            processor = load(folder, backend="pil")
+            row = parity.Row("", "", write, "bin" if options else "", prepare="huggingface")
+            same_pixels(type(processor).__name__,
+                        lambda image: processor(images=image)["pixel_values"][0], row, paths)
+
+
 def main():
     check_counts()
     check_batch_norm()
     for name in goldens.CASES:
         check_finite_differences(name)
-    for library, check in (("timm", check_timm), ("transformers", check_transformers)):
+    for library, *checks in (("timm", check_timm, check_timm_pixels),
+                             ("transformers", check_transformers, check_transformers_pixels)):
         if importlib.util.find_spec(library):
-            check()
+            for check in checks:
+                check()
         else:
             print("skip", library, "is not installed")
 

@@ -75,7 +75,7 @@ class Row:
     dtype: torch.dtype = torch.float32
     photos: int = PHOTOS
     size: tuple = ()  # width, height where it is not the model's own
-    prepare: str = "dynamicvit"  # that, "timm", or "huggingface": what its own file says
+    prepare: str = "dynamicvit"  # that, "timm"; of a folder, what is described in it
     keep: float = 0.7
     flags: tuple = ()
     convert: str = ""  # name and
@@ -118,6 +118,7 @@ ROWS = [
     *containers("DeiT-S distilled"), *containers("DeiT-S distilled, dynamic", True),
     Row("DeiT-S distilled, dynamic", ".pth zip", files.dynamicvit, "zip.pth", photos=8,
         size=(192, 320)),
+    Row("DeiT-S", "timm's folder", files.timm_folder, "timm", prepare="timm, mean 0.5"),
     Row("DeiT-III-S", "safetensors", files.safetensors_file, "m.safetensors", prepare="timm"),
     Row("ViT-S average pool", "safetensors", files.safetensors_file, "m.safetensors",
         prepare="timm"),
@@ -222,7 +223,8 @@ def prepare(path, row, size):
         kernel = Image.Resampling.BICUBIC if bicubic else Image.Resampling.BILINEAR
         image = centre_crop(image.resize(sides, kernel), width, height)
         mean, std = files.IMAGENET if bicubic else files.HALF
-    elif row.prepare == "timm":
+    elif row.prepare.startswith("timm"):
+        mean, std = files.HALF if row.write is files.timm_folder else files.IMAGENET
         image = short_side(image, side if side >= 384 else int(side / 0.9))
         image = centre_crop(image, width, height)
     elif side >= 384:

@@ -123,6 +123,23 @@ def describe_huggingface(state, config, folder, family, resample=BILINEAR, mean_
     return published.huggingface(state, config, family)
 
 
+def timm_folder(state, config, folder):
+    """As timm's models lie on the hub; many of its ViTs were trained with mean and std 0.5."""
+    os.makedirs(folder, exist_ok=True)
+    size = [3, config.image_height, config.image_width]
+    prepare = {"tag": "augreg_in1k", "custom_load": False, "input_size": size,
+               "fixed_input_size": True, "interpolation": "bicubic", "crop_pct": 0.9,
+               "crop_mode": "center", "mean": HALF[0], "std": HALF[1], "num_classes": config.classes,
+               "pool_size": None, "first_conv": "patch_embed.proj", "classifier": "head"}
+    description = {"architecture": f"vit_small_patch{config.patch}_{size[1]}",
+                   "num_classes": config.classes, "num_features": config.dim,
+                   "global_pool": "token", "pretrained_cfg": prepare}
+    with open(os.path.join(folder, "config.json"), "w", encoding="utf-8") as file:
+        json.dump(description, file, indent=2)
+        file.write("\n")
+    return safetensors_file(state, config, os.path.join(folder, "model.safetensors"))
+
+
 def huggingface(state, config, folder, family="vit"):
     renamed = describe_huggingface(state, config, folder, family)
     return safetensors_file(renamed, config, os.path.join(folder, "model.safetensors"))
