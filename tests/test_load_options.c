@@ -339,6 +339,27 @@ static void own_files_follow_options_too(void **state)
     bench_close(&b);
 }
 
+static void states_of_training_are_no_models(void **state)
+{
+    (void)state;
+    struct bench b = bench_open(bench_shape, 0);
+    struct dvit_model *model;
+    struct dvit_model_metadata metadata;
+    struct dvit_error error;
+    size_t count = b.model->parameters.count;
+    struct dvit_safetensors_entry *entries = calloc(count, sizeof *entries);
+    char(*names)[96] = calloc(count, sizeof *names);
+    assert_ok(dvit_model_metadata_create(&metadata, b.model, &error), &error);
+    dvit_model_entries(&b.model->parameters, b.model->weights, "model.", entries, names);
+    assert_ok(dvit_safetensors_write(b.path, entries, count, metadata.pairs, 3, &error), &error);
+    assert_fails(dvit_model_load(&model, b.path, NULL, &error), &error, DVIT_ERROR_FORMAT,
+                 "state of a training run");
+    dvit_model_metadata_free(&metadata);
+    free(entries);
+    free(names);
+    bench_close(&b);
+}
+
 /* Files from before traits were recorded. */
 static void old_files_still_load(void **state)
 {
@@ -395,6 +416,7 @@ int main(void)
         cmocka_unit_test(halves_are_the_nearest),
         cmocka_unit_test(what_cannot_be_saved_is_refused),
         cmocka_unit_test(own_files_follow_options_too),
+        cmocka_unit_test(states_of_training_are_no_models),
         cmocka_unit_test(old_files_still_load),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -61,6 +61,10 @@ static enum dvit_status read_own_config(struct dvit_import *import, struct dvit_
             return dvit_error_set(error, DVIT_ERROR_FORMAT,
                                   "no \"%s\" in the metadata: this is not a model that dvit wrote",
                                   keys[i]);
+    if (dvit_tensor_names_find(&import->names, "model.cls_token"))
+        return dvit_error_set(error, DVIT_ERROR_FORMAT,
+                              "this is the state of a training run, for resuming it; its models "
+                              "are best.safetensors and last.safetensors");
     return dvit_config_from_json(dvit_import_recorded(import, "dvit.config"), &import->stored,
                                  error);
 }
