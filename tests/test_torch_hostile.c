@@ -275,6 +275,29 @@ static void test_long_names(void **state)
     free(pickle.data);
 }
 
+/* Keys that are no texts: numbers as they read, others by their place. */
+static void test_strange_keys(void **state)
+{
+    (void)state;
+    static const char text[] = PICKLE("}(\x88K\0\x89K\1G\x3f\xf8\0\0\0\0\0\0K\2NK\3)K\4K\x07\x8f"
+                                      "J\xfe\xff\xff\xffU\2\xff\0u");
+    static const char *const names[] = {"w/true", "w/false", "w/1.5", "w/#3",
+                                        "w/#4",   "w/7",     "w/-2"};
+    static const char *const texts[] = {"0", "1", "2", "3", "4", "set()", "2 bytes"};
+    struct bytes pickle = {0}, bytes;
+    size_t count;
+    bytes_put(&pickle, text, sizeof text - 1);
+    struct dvit_torch_file *file = accept_pickle(&pickle, &bytes);
+    const struct dvit_stored_value *values = dvit_torch_file_values(file, &count);
+    assert_int_equal(count, 7);
+    for (size_t i = 0; i < count; i++) {
+        assert_string_equal(values[i].name, names[i]);
+        assert_string_equal(values[i].text, texts[i]);
+    }
+    discard(file, &bytes);
+    free(pickle.data);
+}
+
 /* ---- more than there is ---- */
 
 /* Thirty lists or dicts, each holding the one before it ten times; all of them in a tuple. */
@@ -341,6 +364,24 @@ static void test_views_of_one_storage(void **state)
     refuse_file(&bytes, DVIT_ERROR_LIMIT, "describes more than a file of its size may");
     free(values);
     free(bytes.data);
+    free(pickle.data);
+}
+
+/* Two million numbers, sixteen in each list. */
+static void test_many_values(void **state)
+{
+    (void)state;
+    struct bytes pickle = {0};
+    bytes_literal(&pickle, "\x80\2}(K\0](");
+    bytes_repeat(&pickle, "K\1", 2, 16);
+    bytes_literal(&pickle, "eq\0");
+    for (uint32_t i = 1; i < 125000; i++) {
+        bytes_literal(&pickle, "J");
+        bytes_number(&pickle, i, 4);
+        bytes_literal(&pickle, "h\0");
+    }
+    bytes_literal(&pickle, "u.");
+    refuse_pickle(&pickle, DVIT_ERROR_LIMIT, "describes more than a file of its size may");
     free(pickle.data);
 }
 
@@ -576,10 +617,12 @@ int main(void)
         cmocka_unit_test(test_calls_are_inert),
         cmocka_unit_test(test_lies),
         cmocka_unit_test(test_long_names),
+        cmocka_unit_test(test_strange_keys),
         cmocka_unit_test(test_billion_laughs),
         cmocka_unit_test(test_shared_texts),
         cmocka_unit_test(test_views_of_one_storage),
         cmocka_unit_test(test_shared_tensor),
+        cmocka_unit_test(test_many_values),
         cmocka_unit_test(test_large_pickles),
         cmocka_unit_test(test_large_and_inert),
         cmocka_unit_test(test_longer_than_the_limit),

@@ -7,6 +7,7 @@
 
 #include "weight_goldens.h"
 #include "weights/file_bytes.h"
+#include "weights/sharded.h"
 #include "weights/weight_file.h"
 
 static struct dvit_weight_file *open_golden(const char *name)
@@ -198,6 +199,46 @@ static void test_index_refused(void **state)
     }
 }
 
+/* "{"weight_map":{" and `count` entries of the given form, which gets the entry's number. */
+static void refuse_large_index(const char *form, int count, enum dvit_status code,
+                               const char *message)
+{
+    char *text;
+    size_t size_bytes;
+    struct dvit_error error;
+    struct dvit_shard_index *index;
+    FILE *out = open_memstream(&text, &size_bytes);
+    fprintf(out, "{\"weight_map\":{");
+    for (int i = 0; i < count; i++) {
+        fprintf(out, "%s\"", i ? "," : "");
+        fprintf(out, form, i);
+        fprintf(out, "\"");
+    }
+    fprintf(out, "}}");
+    fclose(out);
+    assert_fails(dvit_shard_index_parse(&index, text, size_bytes, &error), &error, code, message);
+    assert_null(index);
+    free(text);
+}
+
+static void test_index_limits(void **state)
+{
+    (void)state;
+    refuse_large_index("t%d\":\"f", 100001, DVIT_ERROR_LIMIT,
+                       "weight_map has 100001 tensors, the limit is 100000");
+    refuse_large_index("t%d\":\"f", 120000, DVIT_ERROR_LIMIT, "index has more than 110000 values");
+    refuse_large_index("t%1$d\":\"f%1$d", 1001, DVIT_ERROR_LIMIT,
+                       "weight_map names 1001 files, the limit is 1000");
+    refuse_large_index("t%02000d\":\"f", 1, DVIT_ERROR_LIMIT, "name has 2001 bytes");
+    refuse_large_index("t\":\"f%02000d", 1, DVIT_ERROR_FORMAT, "is not the name of a file");
+    struct dvit_error error;
+    struct dvit_shard_index *index;
+    char *spaces = calloc(1, (size_t)DVIT_SHARD_MAX_INDEX + 1);
+    assert_fails(dvit_shard_index_parse(&index, spaces, (size_t)DVIT_SHARD_MAX_INDEX + 1, &error),
+                 &error, DVIT_ERROR_LIMIT, "index has 67108865 bytes");
+    free(spaces);
+}
+
 static void test_index_without_folder(void **state)
 {
     (void)state;
@@ -307,6 +348,7 @@ int main(void)
         cmocka_unit_test(test_find),
         cmocka_unit_test(test_safetensors_metadata),
         cmocka_unit_test(test_index_refused),
+        cmocka_unit_test(test_index_limits),
         cmocka_unit_test(test_index_without_folder),
         cmocka_unit_test(test_large_file_is_mapped),
         cmocka_unit_test(test_strangers),
