@@ -56,30 +56,29 @@ static void cut_range(int centre, int length, int size, int *start, int *count)
     *count = high - low;
 }
 
-static struct dvit_box cut_draw(double share, int width, int height, struct dvit_rng *rng)
+struct dvit_mix_draw dvit_mix_cut(double share, int x, int y, int width, int height)
 {
-    struct dvit_box box;
+    struct dvit_mix_draw draw = {.is_cut = true};
     double side = sqrt(1 - share);
-    int y = (int)dvit_rng_below(rng, (uint32_t)height);
-    int x = (int)dvit_rng_below(rng, (uint32_t)width);
-    cut_range(y, (int)(height * side), height, &box.y, &box.height);
-    cut_range(x, (int)(width * side), width, &box.x, &box.width);
-    return box;
+    cut_range(y, (int)(height * side), height, &draw.box.y, &draw.box.height);
+    cut_range(x, (int)(width * side), width, &draw.box.x, &draw.box.width);
+    double area = (double)draw.box.width * draw.box.height;
+    draw.share = 1 - area / ((double)width * height); /* what it came to at the border */
+    return draw;
 }
 
 struct dvit_mix_draw dvit_mix_draw(const struct dvit_mixing *mixing, int width, int height,
                                    struct dvit_rng *rng)
 {
-    struct dvit_mix_draw draw = {.is_cut = mixing->cutmix > 0};
-    if (draw.is_cut && mixing->mixup > 0)
-        draw.is_cut = dvit_rng_uniform(rng) < cutmix_share;
-    draw.share = beta_draw(draw.is_cut ? mixing->cutmix : mixing->mixup, rng);
-    if (draw.is_cut) {
-        draw.box = cut_draw(draw.share, width, height, rng);
-        double area = (double)draw.box.width * draw.box.height;
-        draw.share = 1 - area / ((double)width * height); /* what it came to at the border */
-    }
-    return draw;
+    bool is_cut = mixing->cutmix > 0;
+    if (is_cut && mixing->mixup > 0)
+        is_cut = dvit_rng_uniform(rng) < cutmix_share;
+    double share = beta_draw(is_cut ? mixing->cutmix : mixing->mixup, rng);
+    if (!is_cut)
+        return (struct dvit_mix_draw){.share = share};
+    int y = (int)dvit_rng_below(rng, (uint32_t)height);
+    int x = (int)dvit_rng_below(rng, (uint32_t)width);
+    return dvit_mix_cut(share, x, y, width, height);
 }
 
 static void blend(float *a, float *b, size_t count, double share)

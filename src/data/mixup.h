@@ -22,6 +22,8 @@ bool dvit_mixing_is_on(const struct dvit_mixing *mixing);
 /* Where both kinds are on, each has half of the batches. */
 struct dvit_mix_draw dvit_mix_draw(const struct dvit_mixing *mixing, int width, int height,
                                    struct dvit_rng *rng);
+/* Cutmix's box for that share, around pixel (x, y), cut at the border. */
+struct dvit_mix_draw dvit_mix_cut(double share, int x, int y, int width, int height);
 /* In place; the partner of image i is image count − 1 − i, as it was before. */
 void dvit_mix_pixels(const struct dvit_mix_draw *draw,
                      float *pixels /* [count][3][height][width] */, int count, int width,
