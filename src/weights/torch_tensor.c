@@ -10,6 +10,8 @@
 
 #include "weights/text.h"
 
+enum { TILE = 64 /* elements: a cache line each */ };
+
 static const struct {
     const char *name;
     bool has_dtype;
@@ -249,13 +251,18 @@ done:
     return status;
 }
 
-/* One row along the last axis. The width is a constant in each branch, so each copy is one move. */
-static void copy_row(unsigned char *out, const unsigned char *in, size_t count, size_t stride_bytes,
-                     size_t width)
+/* An axis of a tensor: how many steps, and how far each goes in the file and in row-major order. */
+struct axis {
+    size_t extent, from_bytes, to_bytes;
+};
+
+/* The width is a constant in each branch, so each copy is one move. */
+static void copy_line(unsigned char *out, const unsigned char *in, size_t count,
+                      const struct axis *axis, size_t width)
 {
     for (size_t i = 0; i < count; i++) {
-        const unsigned char *from = in + i * stride_bytes;
-        unsigned char *to = out + i * width;
+        const unsigned char *from = in + i * axis->from_bytes;
+        unsigned char *to = out + i * axis->to_bytes;
         if (width == 4)
             memcpy(to, from, 4);
         else if (width == 2)
@@ -267,20 +274,57 @@ static void copy_row(unsigned char *out, const unsigned char *in, size_t count, 
     }
 }
 
-void dvit_torch_tensor_copy(const struct dvit_torch_tensor *t, unsigned char *out)
+/* Two axes in squares, so that the lines which one of them jumps between stay in cache. */
+static void copy_plane(unsigned char *out, const unsigned char *in, const struct axis *outer,
+                       const struct axis *inner, size_t width)
 {
-    size_t width = dvit_dtype_size(t->dtype), index[DVIT_TENSOR_MAX_RANK] = {0}, offset = 0;
-    int last = t->rank - 1; /* a tensor without axes is contiguous and never comes here */
-    size_t rows = t->elements ? t->elements / t->shape[last] : 0;
-    for (size_t row = 0; row < rows; row++) {
-        copy_row(out, t->data + offset * width, t->shape[last], t->stride[last] * width, width);
-        out += t->shape[last] * width;
-        for (int i = last - 1; i >= 0; i--) {
-            offset += t->stride[i];
-            if (++index[i] < t->shape[i])
-                break;
-            offset -= t->stride[i] * t->shape[i];
-            index[i] = 0;
+    for (size_t k = 0; k < inner->extent; k += TILE) {
+        size_t count = inner->extent - k < TILE ? inner->extent - k : TILE;
+        for (size_t i = 0; i < outer->extent; i++)
+            copy_line(out + i * outer->to_bytes + k * inner->to_bytes,
+                      in + i * outer->from_bytes + k * inner->from_bytes, count, inner, width);
+    }
+}
+
+/* The last axis goes innermost, the one that is nearest in the file around it; axes[2 …] are the
+ * others. Absent ones have one step. */
+static int order_axes(const struct dvit_torch_tensor *t, struct axis axes[DVIT_TENSOR_MAX_RANK + 2])
+{
+    size_t width = dvit_dtype_size(t->dtype), to_bytes = width;
+    int count = 2;
+    axes[0] = axes[1] = (struct axis){1, 0, 0};
+    for (int i = t->rank - 1; i >= 0; to_bytes *= t->shape[i--]) {
+        struct axis axis = {t->shape[i], t->stride[i] * width, to_bytes};
+        if (axis.extent == 1)
+            continue;
+        if (axes[0].extent == 1) {
+            axes[0] = axis;
+        } else if (axes[1].extent == 1 || axis.from_bytes < axes[1].from_bytes) {
+            axes[count] = axes[1];
+            count += axes[1].extent != 1;
+            axes[1] = axis;
+        } else {
+            axes[count++] = axis;
         }
     }
+    return count;
+}
+
+void dvit_torch_tensor_copy(const struct dvit_torch_tensor *t, unsigned char *out)
+{
+    struct axis axes[DVIT_TENSOR_MAX_RANK + 2];
+    size_t index[DVIT_TENSOR_MAX_RANK + 2] = {0}, from = 0, to = 0;
+    int count = order_axes(t, axes), i;
+    do {
+        copy_plane(out + to, t->data + from, &axes[1], &axes[0], dvit_dtype_size(t->dtype));
+        for (i = 2; i < count; i++) { /* an odometer over the other axes */
+            from += axes[i].from_bytes;
+            to += axes[i].to_bytes;
+            if (++index[i] < axes[i].extent)
+                break;
+            from -= axes[i].from_bytes * axes[i].extent;
+            to -= axes[i].to_bytes * axes[i].extent;
+            index[i] = 0;
+        }
+    } while (i < count);
 }
