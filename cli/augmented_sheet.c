@@ -122,10 +122,9 @@ static enum dvit_status draw_batch(const char *path, const struct dvit_dataset *
     look.grid = false;
     look.columns = columns_for(batch->count);
     enum dvit_status status = DVIT_ERROR_MEMORY;
+    *error = (struct dvit_error){.status = status, .message = "out of memory for the preview"};
     if (tiles.images && tiles.overlays && tiles.labels)
         status = fill_tiles(&tiles, set, batch, preprocess, error);
-    else
-        snprintf(error->message, sizeof error->message, "out of memory");
     if (status == DVIT_OK)
         status = dvit_report_gallery(&sheet, tiles.overlays, batch->count, &look, error);
     if (status == DVIT_OK)

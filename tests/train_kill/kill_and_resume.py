@@ -23,7 +23,8 @@ OUTPUTS = ("last.safetensors", "best.safetensors", "state.safetensors")
 RUN = ("train", "--data", "builtin:scenes,image=16,classes=3,train=192,val=8", "--model",
        "vit:dim=16,depth=2,heads=2,patch=8,image=16", "--batch", "8", "--threads", "1",
        "--epochs", "20", "--warmup-epochs", "0.5", "--ema", "0.9", "--drop-path", "0.1",
-       "--checkpoint-every", "1", "--quiet")
+       "--rand-augment", "rand-m9-mstd0.5-inc1", "--erasing", "0.25", "--mixup", "0.8", "--cutmix",
+       "1", "--repeated", "3", "--checkpoint-every", "1", "--quiet")
 MEMORY = "/dev/shm"
 LONGEST_S = 240
 
