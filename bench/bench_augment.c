@@ -1,0 +1,106 @@
+/* Speed of training augmentation on one thread: each operation alone, and whole recipes as the
+ * loader runs them, in images per second.
+ *
+ *     bench_augment [SECONDS]     time spent per line, default 0.2 */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "image/augment.h"
+
+static double seconds_per_line = 0.2;
+
+static void stop(const struct dvit_error *error)
+{
+    fprintf(stderr, "bench_augment: %s\n", error->message);
+    exit(1);
+}
+
+static struct dvit_image noise(int width, int height)
+{
+    struct dvit_image image;
+    struct dvit_error error;
+    struct dvit_rng rng = dvit_rng_stream(1, DVIT_RNG_BENCH_INPUT, 0, 0);
+    if (dvit_image_create(&image, width, height, &error) != DVIT_OK)
+        stop(&error);
+    for (size_t i = 0; i < 3 * (size_t)width * (size_t)height; i++)
+        image.pixels[i] = (unsigned char)(dvit_rng_u32(&rng) >> 24);
+    return image;
+}
+
+/* A usual argument: that of magnitude 9. */
+static double bench_operation(enum dvit_image_op op, int side)
+{
+    static const unsigned char fill[3] = {124, 116, 104};
+    struct dvit_image image = noise(side, side), spare = noise(side, side);
+    double argument = dvit_policy_argument(op, DVIT_SCALE_INCREASING, 9, false);
+    long count = 0;
+    double begin = dvit_clock_seconds(), elapsed;
+    do {
+        dvit_image_op_run(op, argument, fill, &image, &spare);
+        count++;
+        elapsed = dvit_clock_seconds() - begin;
+    } while (elapsed < seconds_per_line);
+    dvit_image_free(&image);
+    dvit_image_free(&spare);
+    return (double)count / elapsed;
+}
+
+struct recipe {
+    const char *name, *policy;
+    double color_jitter, erasing;
+};
+
+/* From an image in memory to normalised values. */
+static double bench_recipe(const struct recipe *recipe, int from, int side)
+{
+    struct dvit_error error;
+    struct dvit_image in = noise(from, from), spare = {0}, out;
+    struct dvit_augment augment = dvit_augment_default(side, side);
+    struct dvit_preprocess preprocess;
+    float *pixels = malloc(3 * (size_t)side * (size_t)side * sizeof *pixels);
+    uint32_t count = 0;
+    if (dvit_preprocess_preset(from == side ? "native" : "dynamicvit", side, side, &preprocess,
+                               &error) != DVIT_OK ||
+        dvit_policy_parse(&augment.policy, recipe->policy, &error) != DVIT_OK || !pixels)
+        stop(&error);
+    augment.color_jitter = recipe->color_jitter;
+    augment.erasing = recipe->erasing;
+    double begin = dvit_clock_seconds(), elapsed;
+    do {
+        struct dvit_rng rng = dvit_rng_stream(1, DVIT_RNG_AUGMENT, 0, count++);
+        if (dvit_augment_run(&augment, &preprocess, &in, &rng, &out, &spare, &error) != DVIT_OK)
+            stop(&error);
+        dvit_preprocess_normalise(&preprocess, &out, pixels);
+        dvit_augment_erase(&augment, &preprocess, &rng, pixels);
+        dvit_image_free(&out);
+        elapsed = dvit_clock_seconds() - begin;
+    } while (elapsed < seconds_per_line);
+    free(pixels);
+    dvit_image_free(&in);
+    dvit_image_free(&spare);
+    return count / elapsed;
+}
+
+int main(int argc, char **argv)
+{
+    static const struct recipe recipes[] = {
+        {"crop, flip, normalise", NULL, 0, 0},
+        {"… and colour jitter", NULL, .4, 0},
+        {"… and erasing", NULL, 0, .25},
+        {"… and rand-m9-mstd0.5-inc1", "rand-m9-mstd0.5-inc1", 0, 0},
+        {"… and both", "rand-m9-mstd0.5-inc1", 0, .25},
+    };
+    if (argc > 1)
+        seconds_per_line = atof(argv[1]);
+    printf("%-30s %14s %16s\n", "images/s, one thread", "32x32", "500x500→224x224");
+    for (size_t i = 0; i < sizeof recipes / sizeof *recipes; i++)
+        printf("%-30s %12.0f %16.0f\n", recipes[i].name, bench_recipe(&recipes[i], 32, 32),
+               bench_recipe(&recipes[i], 500, 224));
+    printf("\n%-30s %14s %16s\n", "one operation", "32x32", "224x224");
+    for (int op = 0; op < DVIT_OP_COUNT; op++)
+        printf("%-30s %12.0f %16.0f\n", dvit_image_op_name((enum dvit_image_op)op),
+               bench_operation((enum dvit_image_op)op, 32),
+               bench_operation((enum dvit_image_op)op, 224));
+    return 0;
+}
