@@ -485,6 +485,16 @@ const struct cli_option cli_option_table[] = {
      .field = FIELD(cpu),
      .help = "highest kernel level to use",
      .verbs = TRAINING | RUNNING},
+    {.name = "precision",
+     .argument = "TYPE",
+     .type = OPTION_CHOICE,
+     .choices = "f32|bf16|auto",
+     .default_text = "f32",
+     .field = FIELD(train.precision),
+     .help =
+         "matrix products of linear layers: bf16 needs AVX-512 BF16, auto takes it where it is; "
+         "weights, norms and losses stay f32",
+     .verbs = TRAINING},
     TOGGLE("strict", strict, "an image that cannot be read is an error, not skipped and counted",
            TRAINING | ON(EVAL)),
     TOGGLE("json", json, "results as one JSON object per line",

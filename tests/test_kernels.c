@@ -316,6 +316,40 @@ static void check_elementwise(const struct dvit_kernels *kernels, size_t rows, s
     guard_free(&a), guard_free(&b), guard_free(&y), guard_free(&want);
 }
 
+/* Every rounding case of the upper half's last bit, then what is special; the vector levels give
+ * the definition's bits. */
+static void test_bf16_rounds_to_nearest_even(void **state)
+{
+    const struct {
+        uint32_t from;
+        uint16_t to;
+    } exact[] = {
+        {0x3f800000, 0x3f80}, {0x3f807fff, 0x3f80}, {0x3f808000, 0x3f80}, {0x3f808001, 0x3f81},
+        {0x3f818000, 0x3f82}, {0x3f81ffff, 0x3f82}, {0x80000000, 0x8000}, {0x00000001, 0x0000},
+        {0x7f7fffff, 0x7f80}, {0xff800000, 0xff80}, {0x7f800001, 0x7fc0}, {0xffc00000, 0xffc0},
+    };
+    enum { COUNT = sizeof exact / sizeof *exact, RANDOM = 1003 };
+    float x[COUNT], random[RANDOM];
+    uint16_t y[COUNT], got[RANDOM], want[RANDOM];
+    for (int i = 0; i < COUNT; i++)
+        memcpy(&x[i], &exact[i].from, sizeof x[i]);
+    struct dvit_rng rng = dvit_rng_stream(9, DVIT_RNG_TEST, 0, 0);
+    for (int i = 0; i < RANDOM; i++) {
+        uint32_t bits = dvit_rng_below(&rng, UINT32_MAX);
+        memcpy(&random[i], &bits, sizeof bits);
+    }
+    for (int cpu = 0; cpu <= (int)dvit_cpu_best(); cpu++) {
+        struct dvit_kernels kernels;
+        dvit_kernels_select(&kernels, (enum dvit_cpu)cpu);
+        kernels.to_bf16(y, x, COUNT);
+        for (int i = 0; i < COUNT; i++)
+            assert_int_equal(y[i], exact[i].to);
+        kernels.to_bf16(got, random, RANDOM);
+        reference.to_bf16(want, random, RANDOM);
+        assert_memory_equal(got, want, sizeof want);
+    }
+}
+
 static void check_column_sums(const struct dvit_kernels *kernels, size_t rows, size_t width,
                               enum guard_side side)
 {
@@ -410,6 +444,7 @@ int main(void)
         cmocka_unit_test(test_norm_gradient_is_the_difference_quotient),
         cmocka_unit_test(test_norm_levels),
         cmocka_unit_test(test_gelu_is_exact_within_2e_6),
+        cmocka_unit_test(test_bf16_rounds_to_nearest_even),
         cmocka_unit_test(test_gelu_at_the_edges_of_float),
         cmocka_unit_test(test_elementwise_levels),
         cmocka_unit_test(test_adamw_by_hand),

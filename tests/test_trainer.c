@@ -54,6 +54,85 @@ static void a_dynamic_model_learns_one_batch_and_its_ratio(void **state)
     bench_free(&b);
 }
 
+/* ---- precision ---- */
+
+/* The loss after a step's forward pass and all its gradients. */
+static double gradients_of(const char *precision, const char *cpu, float *gradients)
+{
+    struct dvit_train_options options = bench_sparsify_options();
+    struct training_bench b;
+    options.precision = precision;
+    options.cpu = cpu;
+    bench_create(&b, BENCH_STAGES, &options);
+    struct dvit_micro_batch batch = bench_batch(&b, 0);
+    struct dvit_error error;
+    assert_ok(dvit_trainer_micro(b.trainer, &batch, &error), &error);
+    memcpy(gradients, b.trainer->gradients, b.model->parameters.floats * sizeof *gradients);
+    double loss = b.trainer->losses.total;
+    bench_free(&b);
+    return loss;
+}
+
+/* Rounding factors to 8 bits changes a gradient by a small part of its length, and not by nothing;
+ * what the processor computes is what the definition says. */
+static void bf16_gradients_are_those_of_f32_within_rounding(void **state)
+{
+    (void)state;
+    enum { MOST = 1 << 20 };
+    static float exact[MOST], rounded[MOST];
+    double loss = gradients_of("f32", "reference", exact);
+    for (int level = 0; level < (dvit_cpu_has_bf16() ? 2 : 1); level++) {
+        double gap = 0, length = 0;
+        double other = gradients_of("bf16", level ? "avx512" : "reference", rounded);
+        for (size_t i = 0; i < MOST; i++) {
+            gap += ((double)rounded[i] - exact[i]) * ((double)rounded[i] - exact[i]);
+            length += (double)exact[i] * exact[i];
+        }
+        assert_true(fabs(other - loss) < 1e-2 * loss);
+        assert_true(sqrt(gap / length) < 5e-2 && sqrt(gap / length) > 1e-4);
+    }
+}
+
+static void bf16_learns_one_batch(void **state)
+{
+    (void)state;
+    struct dvit_train_options options = bench_steady(bench_dense_options());
+    struct training_bench b;
+    options.learning_rate = options.min_learning_rate = 5e-3;
+    options.label_smoothing = 0;
+    options.precision = "bf16";
+    options.cpu = dvit_cpu_has_bf16() ? "auto" : "reference";
+    bench_create(&b, 0, &options);
+    struct dvit_micro_batch batch = bench_batch(&b, 0);
+    batch.targets = NULL;
+    for (int step = 0; step < 100; step++)
+        assert_false(bench_step(&b, &batch));
+    assert_true(b.trainer->losses.total < .01);
+    bench_free(&b);
+}
+
+static void precisions_that_cannot_be_are_refused(void **state)
+{
+    (void)state;
+    struct dvit_train_options options = bench_dense_options();
+    struct dvit_error error;
+    struct dvit_model *model;
+    struct dvit_trainer *trainer = NULL;
+    struct dvit_config config;
+    assert_ok(dvit_config_parse("vit:dim=16,depth=1,heads=1,patch=8,image=16", &config, &error),
+              &error);
+    assert_ok(dvit_model_create(&model, &config, 1, &error), &error);
+    options.precision = "f8";
+    assert_fails(dvit_trainer_create(&trainer, model, NULL, &options, 1, 1, &error), &error,
+                 DVIT_ERROR_ARGUMENT, "unknown precision \"f8\", expected f32, bf16 or auto");
+    options.precision = "bf16";
+    options.cpu = "avx2";
+    if (dvit_cpu_best() >= DVIT_CPU_AVX2)
+        assert_fails(dvit_trainer_create(&trainer, model, NULL, &options, 1, 1, &error), &error,
+                     DVIT_ERROR_UNSUPPORTED, "AVX-512 BF16");
+    dvit_model_free(model);
+}
+
 /* ---- bad steps ---- */
 
 /* Everything that a step changes, to compare bit by bit. */
@@ -451,6 +530,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_dense_model_learns_one_batch),
         cmocka_unit_test(a_dynamic_model_learns_one_batch_and_its_ratio),
+        cmocka_unit_test(bf16_gradients_are_those_of_f32_within_rounding),
+        cmocka_unit_test(bf16_learns_one_batch),
+        cmocka_unit_test(precisions_that_cannot_be_are_refused),
         cmocka_unit_test(bad_steps_change_nothing),
         cmocka_unit_test(one_bad_micro_batch_spoils_its_step),
         cmocka_unit_test(micro_batches_add_up),

@@ -25,15 +25,18 @@ extern "C" {
 
 /* Every field's range is checked by dvit_train; errors name the field and its bound. */
 struct dvit_train_options {
-    const char *out;     /* run folder; created */
-    const char *command; /* recorded in config.json; may be NULL */
-    uint64_t seed;       /* default 0 */
-    int epochs;          /* ≥ 1; default 30 */
-    int batch;           /* images per micro-batch, 1 … 4096; default 64 */
-    int accumulate;      /* micro-batches per step, 1 … 1024; default 1 */
-    int threads;         /* 0 = default count */
-    int workers;         /* loader threads, 0 … 64; default 1 */
-    const char *cpu;     /* kernel level; default "auto" */
+    const char *out;       /* run folder; created */
+    const char *command;   /* recorded in config.json; may be NULL */
+    uint64_t seed;         /* default 0 */
+    int epochs;            /* ≥ 1; default 30 */
+    int batch;             /* images per micro-batch, 1 … 4096; default 64 */
+    int accumulate;        /* micro-batches per step, 1 … 1024; default 1 */
+    int threads;           /* 0 = default count */
+    int workers;           /* loader threads, 0 … 64; default 1 */
+    const char *precision; /* "f32" (also NULL); "bf16": matrix products of linear layers in
+                              bfloat16, everything else and the weights in f32, an error where the
+                              processor has no such products; "auto": bf16 where it has them */
+    const char *cpu;       /* kernel level; default "auto" */
 
     double learning_rate;          /* default 1e-3 */
     double backbone_lr_scale;      /* of learning_rate for the backbone; 1 dense, .01 sparsify */

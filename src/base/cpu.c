@@ -24,6 +24,15 @@ enum dvit_cpu dvit_cpu_best(void)
     return DVIT_CPU_REFERENCE;
 }
 
+bool dvit_cpu_has_bf16(void)
+{
+#if defined(__x86_64__)
+    return dvit_cpu_best() == DVIT_CPU_AVX512 && __builtin_cpu_supports("avx512bf16");
+#else
+    return false;
+#endif
+}
+
 const char *dvit_cpu_name(enum dvit_cpu cpu)
 {
     return (unsigned)cpu < DVIT_CPU_COUNT ? cpu_names[cpu] : "unknown";

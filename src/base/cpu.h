@@ -2,6 +2,7 @@
 #ifndef DVIT_BASE_CPU_H
 #define DVIT_BASE_CPU_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "base/error.h"
@@ -15,6 +16,8 @@ enum dvit_cpu {
 
 /* The best level of this machine; constant for the life of the process. */
 enum dvit_cpu dvit_cpu_best(void);
+/* Whether the processor multiplies bfloat16 numbers itself (AVX-512 BF16). */
+bool dvit_cpu_has_bf16(void);
 const char *dvit_cpu_name(enum dvit_cpu cpu); /* "reference", "avx2", "avx512" */
 /* Parses a name, or "auto" for the best; an error if unknown or above what the machine has. */
 enum dvit_status dvit_cpu_parse(const char *name, enum dvit_cpu *out, struct dvit_error *error);

@@ -25,6 +25,7 @@ enum dvit_status dvit_graph_create(struct dvit_graph **out,
     if (options->trained)
         memcpy(trained, options->trained, options->parameter_count * sizeof *trained);
     graph->training = options->training;
+    graph->bf16 = options->bf16;
     graph->patches = options->patches;
     graph->prefix = options->prefix;
     graph->map_width = options->map_width;

@@ -13,7 +13,7 @@ struct dvit_builder {
 
 /* An empty graph. `kept` [stages] is copied; `trained` [parameter_count] (or NULL) too. */
 struct dvit_graph_options {
-    bool training;
+    bool training, bf16;
     int patches, prefix, stages;
     int map_width, map_height; /* of a stem's feature map; 0 without one */
     const int *kept;

@@ -16,6 +16,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/cpu.h"
 
@@ -66,6 +67,9 @@ struct dvit_kernels {
 
     /* y = a + scale·b; y may be a or b. */
     void (*add_scaled)(float *y, const float *a, const float *b, float scale, size_t count);
+    /* y = x rounded to bfloat16, to nearest, ties to even, as bits; NaN stays NaN, and what is
+     * beyond bfloat16's range becomes infinite. */
+    void (*to_bf16)(uint16_t *y, const float *x, size_t count);
     /* sums[c] += Σ_r x[r][c] for first ≤ c < last; x: [rows][width]. */
     void (*column_sums)(float *sums, const float *x, size_t rows, size_t width, size_t first,
                         size_t last);

@@ -6,11 +6,14 @@
 #include <stdlib.h>
 
 #include "base/threads.h"
+#include "kernels/kernels.h"
 #include "kernels/matmul_backend.h"
 
 struct dvit_matmul {
     const struct dvit_matmul_backend *backend;
     struct dvit_matmul_plan *plan; /* owned */
+    struct dvit_matmul_shape shape;
+    void (*to_bf16)(uint16_t *y, const float *x, size_t count);
     int threads;
     bool prepared;
 };
@@ -24,7 +27,7 @@ static const struct dvit_matmul_backend *choose(enum dvit_cpu cpu)
     return &dvit_matmul_reference;
 }
 
-static enum dvit_status check(const struct dvit_matmul_shape *shape, int threads,
+static enum dvit_status check(const struct dvit_matmul_shape *shape, enum dvit_cpu cpu, int threads,
                               struct dvit_error *error)
 {
     enum dvit_status status = DVIT_OK;
@@ -46,6 +49,9 @@ static enum dvit_status check(const struct dvit_matmul_shape *shape, int threads
         DVIT_FAIL(error, DVIT_ERROR_ARGUMENT, "a bias belongs to the forward matrix product only");
     if (shape->accumulate && shape->kind == DVIT_MATMUL_FORWARD)
         DVIT_FAIL(error, DVIT_ERROR_ARGUMENT, "the forward matrix product cannot accumulate");
+    if (shape->bf16 && cpu != DVIT_CPU_REFERENCE && !dvit_cpu_has_bf16())
+        DVIT_FAIL(error, DVIT_ERROR_UNSUPPORTED,
+                  "this processor has no bfloat16 products (AVX-512 BF16)");
     if (threads < 1 || threads > DVIT_MAX_THREADS)
         DVIT_FAIL(error, DVIT_ERROR_ARGUMENT, "matrix product for %d threads, expected 1 to %d",
                   threads, (int)DVIT_MAX_THREADS);
@@ -59,13 +65,17 @@ enum dvit_status dvit_matmul_create(struct dvit_matmul **out, const struct dvit_
     enum dvit_status status = DVIT_OK;
     struct dvit_matmul *matmul = NULL;
     *out = NULL;
-    DVIT_TRY(check(shape, threads, error));
+    DVIT_TRY(check(shape, cpu, threads, error));
     matmul = calloc(1, sizeof *matmul);
     if (!matmul)
         DVIT_FAIL(error, DVIT_ERROR_MEMORY, "matrix product: out of memory");
     matmul->backend = choose(cpu);
+    struct dvit_kernels kernels;
+    dvit_kernels_select(&kernels, cpu);
+    matmul->shape = *shape;
+    matmul->to_bf16 = kernels.to_bf16;
     matmul->threads = threads;
-    DVIT_TRY(matmul->backend->open(&matmul->plan, shape, threads, error));
+    DVIT_TRY(matmul->backend->open(&matmul->plan, shape, cpu, threads, error));
     *out = matmul;
     matmul = NULL;
 done:
@@ -94,12 +104,24 @@ enum dvit_status dvit_matmul_prepare(struct dvit_matmul *matmul, size_t rows,
 
 size_t dvit_matmul_packed_bytes(const struct dvit_matmul *matmul)
 {
+    const struct dvit_matmul_shape *shape = &matmul->shape;
+    if (shape->bf16)
+        return shape->kind == DVIT_MATMUL_WEIGHT
+                   ? 0
+                   : shape->outputs * shape->inputs * sizeof(uint16_t);
     return matmul->backend->packed_bytes(matmul->plan);
 }
 
 enum dvit_status dvit_matmul_pack(struct dvit_matmul *matmul, void *packed, const float *weight,
                                   struct dvit_error *error)
 {
+    if (dvit_matmul_packed_bytes(matmul) == 0)
+        return dvit_error_set(error, DVIT_ERROR_UNSUPPORTED,
+                              "this matrix product has no packed layout");
+    if (matmul->shape.bf16) {
+        matmul->to_bf16(packed, weight, matmul->shape.outputs * matmul->shape.inputs);
+        return DVIT_OK;
+    }
     return matmul->backend->pack(matmul->plan, packed, weight, error);
 }
 
@@ -115,6 +137,8 @@ enum dvit_status dvit_matmul_run(const struct dvit_matmul *matmul, int member, s
     if (rows == 0)
         return DVIT_OK;
     if (!matmul->prepared || member < 0 || member >= matmul->threads)
+        return DVIT_ERROR_ARGUMENT;
+    if (matmul->shape.bf16 && matmul->shape.kind != DVIT_MATMUL_WEIGHT && !packed)
         return DVIT_ERROR_ARGUMENT;
     const struct dvit_matmul_operands operands = {
         .x = x, .y = y, .weight = weight, .packed = packed, .bias = bias, .scratch = scratch};

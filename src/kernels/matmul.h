@@ -35,13 +35,18 @@ struct dvit_matmul_shape {
     size_t y_stride; /* floats from one row of y to the next, ≥ outputs */
     bool bias;       /* FORWARD only */
     bool accumulate; /* DATA only: add to x instead of overwriting; WEIGHT always adds */
+    /* Both factors are rounded to bfloat16 and their products summed in f32; arrays stay f32, but
+     * for the weight of FORWARD and DATA, which is taken from `packed`: [outputs][inputs] as
+     * bfloat16, what dvit_matmul_pack makes. */
+    bool bf16;
 };
 
 struct dvit_matmul;
 
 /* `cpu` = DVIT_CPU_REFERENCE gives the plain C definition (double accumulators); other levels use
  * oneDNN (its own dispatch is the machine's best; a lower `cpu` is honoured as far as oneDNN's
- * per-process setting allows: it is not touched here). threads: 1 … DVIT_MAX_THREADS, how many
+ * per-process setting allows: it is not touched here). bf16 needs dvit_cpu_has_bf16, but for the
+ * definition. threads: 1 … DVIT_MAX_THREADS, how many
  * members may run at once. */
 enum dvit_status dvit_matmul_create(struct dvit_matmul **out, const struct dvit_matmul_shape *shape,
                                     enum dvit_cpu cpu, int threads, struct dvit_error *error);
@@ -51,8 +56,8 @@ void dvit_matmul_free(struct dvit_matmul *matmul);
 enum dvit_status dvit_matmul_prepare(struct dvit_matmul *matmul, size_t rows,
                                      struct dvit_error *error);
 
-/* Bytes of the weight in the backend's own layout, or 0 if it has none (then run takes the plain
- * weight). FORWARD only, after the first prepare. */
+/* Bytes of the weight in the product's own layout, or 0 if it has none (then run takes the plain
+ * weight). FORWARD, and DATA in bf16; after the first prepare. */
 size_t dvit_matmul_packed_bytes(const struct dvit_matmul *matmul);
 /* packed: 64-byte aligned, packed_bytes long. Every prepared row count uses the same layout. */
 enum dvit_status dvit_matmul_pack(struct dvit_matmul *matmul, void *packed, const float *weight,
@@ -62,9 +67,9 @@ enum dvit_status dvit_matmul_pack(struct dvit_matmul *matmul, void *packed, cons
 size_t dvit_matmul_scratch_bytes(const struct dvit_matmul *matmul);
 
 /* Runs the product on `rows` rows, for `member` of the team. `weight` is the plain matrix;
- * `packed`, if not NULL, is used instead of it (FORWARD). Which of x, y and weight is the output is
- * the kind's; the others are only read. A backend's refusal at this point is reported, not ignored.
- * rows = 0 does nothing. */
+ * `packed`, if not NULL, is used instead of it (FORWARD, and DATA in bf16). Which of x, y and
+ * weight is the output is the kind's; the others are only read. A backend's refusal at this point
+ * is reported, not ignored. rows = 0 does nothing. */
 enum dvit_status dvit_matmul_run(const struct dvit_matmul *matmul, int member, size_t rows,
                                  float *x, float *y, float *weight, const void *packed,
                                  const float *bias, void *scratch);

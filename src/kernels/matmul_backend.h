@@ -12,7 +12,7 @@ struct dvit_matmul_operands {
     float *x;
     float *y;
     float *weight;
-    const void *packed; /* NULL: use weight */
+    const void *packed; /* NULL: use weight; in bf16 the weight of FORWARD and DATA */
     const float *bias;  /* NULL unless shape.bias */
     void *scratch;
 };
@@ -20,10 +20,11 @@ struct dvit_matmul_operands {
 struct dvit_matmul_backend {
     /* The shape has been checked. *out is NULL on failure. */
     enum dvit_status (*open)(struct dvit_matmul_plan **out, const struct dvit_matmul_shape *shape,
-                             int threads, struct dvit_error *error);
+                             enum dvit_cpu cpu, int threads, struct dvit_error *error);
     void (*close)(struct dvit_matmul_plan *plan);
     enum dvit_status (*prepare)(struct dvit_matmul_plan *plan, size_t rows,
                                 struct dvit_error *error);
+    /* f32 only: a bf16 weight's layout is the contract's. */
     size_t (*packed_bytes)(const struct dvit_matmul_plan *plan);
     enum dvit_status (*pack)(struct dvit_matmul_plan *plan, void *packed, const float *weight,
                              struct dvit_error *error);

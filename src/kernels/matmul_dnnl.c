@@ -5,14 +5,19 @@
  * once for every member: a run sets data pointers and executes. Our part of a run allocates
  * nothing; oneDNN's execute itself builds a small argument table on the heap.
  *
+ * In bf16 the activations of a run are rounded into scratch, densely, and multiplied from there;
+ * the weight comes rounded already.
+ *
  * oneDNN sizes its blocking for the OpenMP team it would get at creation, so products are made, as
  * they are run, under a team of one. The layout of packed weights is oneDNN's choice for
  * LAYOUT_ROWS rows and is imposed on all other row counts. */
 #define _GNU_SOURCE /* RTLD_DEFAULT */
 #include <dlfcn.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "kernels/kernels.h"
 #include "kernels/matmul_backend.h"
 #include "kernels/matmul_dnnl_api.h"
 
@@ -43,8 +48,10 @@ struct dvit_matmul_plan {
     dnnl_stream_t *streams;   /* [threads] */
     struct product *products; /* by ascending rows */
     size_t count;
-    struct layout packed_layout; /* absent: oneDNN is content with the plain weights */
-    size_t scratch_bytes;
+    struct layout packed_layout; /* absent: oneDNN is content with the plain weights, or bf16 */
+    void (*to_bf16)(uint16_t *y, const float *x, size_t count);
+    size_t scratch_bytes; /* oneDNN's own */
+    size_t largest_rows;  /* of one primitive */
 };
 
 /* --- errors and the OpenMP team -------------------------------------------------------------- */
@@ -117,28 +124,33 @@ static void layouts_free(struct layouts *layouts)
 }
 
 /* [m][k]·[k][n] with the strides of the plain arrays; a transposed array is one whose columns are
- * far apart. */
+ * far apart. Activations that are rounded for the product stand densely. */
 static enum dvit_status layouts_plain(struct layouts *out, const struct dvit_matmul_shape *shape,
                                       size_t rows, struct dvit_error *error)
 {
     enum dvit_status status = DVIT_OK;
     dnnl_dim_t r = (dnnl_dim_t)rows, o = (dnnl_dim_t)shape->outputs, i = (dnnl_dim_t)shape->inputs;
-    dnnl_dim_t xs = (dnnl_dim_t)shape->x_stride, ys = (dnnl_dim_t)shape->y_stride;
+    bool bf16 = shape->bf16;
+    dnnl_dim_t x_in = bf16 ? i : (dnnl_dim_t)shape->x_stride, x_out = (dnnl_dim_t)shape->x_stride;
+    dnnl_dim_t y_in = bf16 ? o : (dnnl_dim_t)shape->y_stride, y_out = (dnnl_dim_t)shape->y_stride;
+    dnnl_data_type_t type = bf16 ? dnnl_bf16 : dnnl_f32;
     const struct {
         dnnl_dims_t dims[3], strides[3]; /* source, weights, target */
     } kinds[] = {
-        [DVIT_MATMUL_FORWARD] = {{{r, i}, {i, o}, {r, o}}, {{xs, 1}, {1, i}, {ys, 1}}},
-        [DVIT_MATMUL_DATA] = {{{r, o}, {o, i}, {r, i}}, {{ys, 1}, {i, 1}, {xs, 1}}},
-        [DVIT_MATMUL_WEIGHT] = {{{o, r}, {r, i}, {o, i}}, {{1, ys}, {xs, 1}, {i, 1}}},
+        [DVIT_MATMUL_FORWARD] = {{{r, i}, {i, o}, {r, o}}, {{x_in, 1}, {1, i}, {y_out, 1}}},
+        [DVIT_MATMUL_DATA] = {{{r, o}, {o, i}, {r, i}}, {{y_in, 1}, {i, 1}, {x_out, 1}}},
+        [DVIT_MATMUL_WEIGHT] = {{{o, r}, {r, i}, {o, i}}, {{1, y_in}, {x_in, 1}, {i, 1}}},
     };
     const dnnl_dims_t *dims = kinds[shape->kind].dims, *strides = kinds[shape->kind].strides;
     memset(out, 0, sizeof *out);
-    TRY_DNNL(layout_strided(&out->source, dims[0], strides[0], 2), "the first operand's layout");
-    TRY_DNNL(layout_strided(&out->weights, dims[1], strides[1], 2), "the second operand's layout");
-    TRY_DNNL(layout_strided(&out->target, dims[2], strides[2], 2), "the result's layout");
+    TRY_DNNL(layout_strided(&out->source, type, dims[0], strides[0]), "the first operand's layout");
+    TRY_DNNL(layout_strided(&out->weights, type, dims[1], strides[1]),
+             "the second operand's layout");
+    TRY_DNNL(layout_strided(&out->target, dnnl_f32, dims[2], strides[2]), "the result's layout");
     if (shape->bias) {
         dnnl_dims_t bias_dims = {1, o}, bias_strides = {o, 1};
-        TRY_DNNL(layout_strided(&out->bias, bias_dims, bias_strides, 2), "the bias's layout");
+        TRY_DNNL(layout_strided(&out->bias, dnnl_f32, bias_dims, bias_strides),
+                 "the bias's layout");
     }
 done:
     return status;
@@ -314,6 +326,7 @@ static enum dvit_status product_insert(struct dvit_matmul_plan *plan, size_t row
     memmove(grown + at + 1, grown + at, (plan->count - at) * sizeof *grown);
     grown[at] = product;
     plan->count++;
+    plan->largest_rows = rows > plan->largest_rows ? rows : plan->largest_rows;
 done:
     return status;
 }
@@ -340,14 +353,17 @@ static void close_plan(struct dvit_matmul_plan *plan)
 }
 
 static enum dvit_status open_plan(struct dvit_matmul_plan **out,
-                                  const struct dvit_matmul_shape *shape, int threads,
-                                  struct dvit_error *error)
+                                  const struct dvit_matmul_shape *shape, enum dvit_cpu cpu,
+                                  int threads, struct dvit_error *error)
 {
     enum dvit_status status = DVIT_OK;
+    struct dvit_kernels kernels;
     *out = NULL;
     struct dvit_matmul_plan *plan = calloc(1, sizeof *plan);
     if (!plan)
         DVIT_FAIL(error, DVIT_ERROR_MEMORY, "matrix product: out of memory");
+    dvit_kernels_select(&kernels, cpu);
+    plan->to_bf16 = kernels.to_bf16;
     plan->shape = *shape;
     plan->threads = threads;
     plan->streams = calloc((size_t)threads, sizeof *plan->streams);
@@ -370,7 +386,8 @@ static enum dvit_status prepare(struct dvit_matmul_plan *plan, size_t rows,
     enum dvit_status status = DVIT_OK;
     int team = team_size(1);
     if (plan->count == 0) {
-        if (plan->shape.kind == DVIT_MATMUL_FORWARD && !plan->packed_layout.present)
+        if (plan->shape.kind == DVIT_MATMUL_FORWARD && !plan->shape.bf16 &&
+            !plan->packed_layout.present)
             DVIT_TRY(choose_layout(plan, error));
         for (size_t n = 0; n < sizeof default_rows / sizeof *default_rows; n++)
             DVIT_TRY(product_insert(plan, default_rows[n], error));
@@ -424,9 +441,39 @@ done:
     return status;
 }
 
+/* Where a run rounds its activations to: after oneDNN's own scratch. */
+static size_t rounded_offset(const struct dvit_matmul_plan *plan)
+{
+    return (plan->scratch_bytes + 63) / 64 * 64;
+}
+
+static size_t rounded_bytes(size_t rows, size_t width)
+{
+    return (rows * width * sizeof(uint16_t) + 63) / 64 * 64;
+}
+
 static size_t scratch_bytes(const struct dvit_matmul_plan *plan)
 {
-    return plan->scratch_bytes;
+    size_t rows = plan->largest_rows, bytes = rounded_offset(plan);
+    if (!plan->shape.bf16)
+        return plan->scratch_bytes;
+    if (plan->shape.kind != DVIT_MATMUL_DATA)
+        bytes += rounded_bytes(rows, plan->shape.inputs);
+    if (plan->shape.kind != DVIT_MATMUL_FORWARD)
+        bytes += rounded_bytes(rows, plan->shape.outputs);
+    return bytes;
+}
+
+/* to[rows][width] = from, whose rows are `stride` floats apart, rounded. */
+static const void *round_rows(const struct dvit_matmul_plan *plan, void *to, const float *from,
+                              size_t rows, size_t width, size_t stride)
+{
+    if (stride == width)
+        plan->to_bf16(to, from, rows * width);
+    else
+        for (size_t r = 0; r < rows; r++)
+            plan->to_bf16((uint16_t *)to + r * width, from + r * stride, width);
+    return to;
 }
 
 /* Points one binding at its data and executes. The three arrays are those of the kind. */
@@ -461,30 +508,63 @@ static dnnl_status_t execute(const struct variant *variant, dnnl_stream_t stream
     return dnnl_primitive_execute(variant->primitive, stream, count, arguments);
 }
 
+/* One prepared row count, in f32. */
+static dnnl_status_t run_f32(const struct dvit_matmul_plan *plan, const struct product *product,
+                             int member, float *x, float *y,
+                             const struct dvit_matmul_operands *operands)
+{
+    bool packed = operands->packed && plan->packed_layout.present;
+    dnnl_stream_t stream = plan->streams[member];
+    switch (plan->shape.kind) {
+    case DVIT_MATMUL_FORWARD:
+        return execute(packed ? &product->packed : &product->plain, stream, member, x,
+                       packed ? operands->packed : operands->weight, y, operands);
+    case DVIT_MATMUL_DATA:
+        return execute(&product->plain, stream, member, y, operands->weight, x, operands);
+    case DVIT_MATMUL_WEIGHT:
+        break;
+    }
+    return execute(&product->plain, stream, member, y, x, operands->weight, operands);
+}
+
+static dnnl_status_t run_bf16(const struct dvit_matmul_plan *plan, const struct product *product,
+                              int member, float *x, float *y,
+                              const struct dvit_matmul_operands *operands)
+{
+    const struct dvit_matmul_shape *shape = &plan->shape;
+    size_t rows = product->rows;
+    char *first = (char *)operands->scratch + rounded_offset(plan), *second = first;
+    const void *rounded_x = NULL, *rounded_y = NULL;
+    if (shape->kind != DVIT_MATMUL_DATA) {
+        rounded_x = round_rows(plan, first, x, rows, shape->inputs, shape->x_stride);
+        second = first + rounded_bytes(rows, shape->inputs);
+    }
+    if (shape->kind != DVIT_MATMUL_FORWARD)
+        rounded_y = round_rows(plan, second, y, rows, shape->outputs, shape->y_stride);
+    dnnl_stream_t stream = plan->streams[member];
+    switch (shape->kind) {
+    case DVIT_MATMUL_FORWARD:
+        return execute(&product->plain, stream, member, rounded_x, operands->packed, y, operands);
+    case DVIT_MATMUL_DATA:
+        return execute(&product->plain, stream, member, rounded_y, operands->packed, x, operands);
+    case DVIT_MATMUL_WEIGHT:
+        break;
+    }
+    return execute(&product->plain, stream, member, rounded_y, rounded_x, operands->weight,
+                   operands);
+}
+
 static enum dvit_status run(const struct dvit_matmul_plan *plan, int member, size_t rows,
                             const struct dvit_matmul_operands *operands)
 {
-    const struct dvit_matmul_shape *shape = &plan->shape;
-    bool packed = operands->packed && plan->packed_layout.present;
     float *x = operands->x, *y = operands->y;
-    dnnl_stream_t stream = plan->streams[member];
     dnnl_status_t s = dnnl_success;
     while (rows > 0 && s == dnnl_success) {
         const struct product *product = &plan->products[find(plan, rows)];
-        switch (shape->kind) {
-        case DVIT_MATMUL_FORWARD:
-            s = execute(packed ? &product->packed : &product->plain, stream, member, x,
-                        packed ? operands->packed : operands->weight, y, operands);
-            break;
-        case DVIT_MATMUL_DATA:
-            s = execute(&product->plain, stream, member, y, operands->weight, x, operands);
-            break;
-        case DVIT_MATMUL_WEIGHT:
-            s = execute(&product->plain, stream, member, y, x, operands->weight, operands);
-            break;
-        }
-        x += product->rows * shape->x_stride;
-        y += product->rows * shape->y_stride;
+        s = plan->shape.bf16 ? run_bf16(plan, product, member, x, y, operands)
+                             : run_f32(plan, product, member, x, y, operands);
+        x += product->rows * plan->shape.x_stride;
+        y += product->rows * plan->shape.y_stride;
         rows -= product->rows;
     }
     return translate(s);

@@ -21,11 +21,10 @@ static desc_view view(const struct layout *layout)
     return layout->desc;
 }
 
-static dnnl_status_t layout_strided(struct layout *layout, const dnnl_dims_t dims,
-                                    const dnnl_dims_t strides, int rank)
+static dnnl_status_t layout_strided(struct layout *layout, dnnl_data_type_t type,
+                                    const dnnl_dims_t dims, const dnnl_dims_t strides)
 {
-    dnnl_status_t s =
-        dnnl_memory_desc_create_with_strides(&layout->desc, rank, dims, dnnl_f32, strides);
+    dnnl_status_t s = dnnl_memory_desc_create_with_strides(&layout->desc, 2, dims, type, strides);
     layout->present = s == dnnl_success;
     return s;
 }
@@ -74,11 +73,11 @@ static desc_view view(const struct layout *layout)
     return &layout->desc;
 }
 
-static dnnl_status_t layout_strided(struct layout *layout, const dnnl_dims_t dims,
-                                    const dnnl_dims_t strides, int rank)
+static dnnl_status_t layout_strided(struct layout *layout, dnnl_data_type_t type,
+                                    const dnnl_dims_t dims, const dnnl_dims_t strides)
 {
     layout->present = true;
-    return dnnl_memory_desc_init_by_strides(&layout->desc, rank, dims, dnnl_f32, strides);
+    return dnnl_memory_desc_init_by_strides(&layout->desc, 2, dims, type, strides);
 }
 
 static dnnl_status_t layout_any(struct layout *layout, const dnnl_dims_t dims)

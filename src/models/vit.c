@@ -178,6 +178,7 @@ enum dvit_status dvit_vit_build(struct dvit_graph **out, struct dvit_vit_values 
         kept[s] = dvit_config_kept(config, options->keep, s);
     struct dvit_graph_options graph_options = {
         .training = options->training,
+        .bf16 = options->bf16,
         .patches = dvit_config_patches(config),
         .prefix = dvit_config_prefix(config),
         .map_width = config->stem_width ? config->image_width / 2 : 0,

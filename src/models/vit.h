@@ -9,6 +9,7 @@
 struct dvit_vit_options {
     bool training;    /* masked forward with losses; else pruned (or dense) inference */
     double keep;      /* inference: 1 builds the dense path; training: the target ratio */
+    bool bf16;        /* linear layers multiply in bfloat16 */
     bool want_tokens; /* inference: a teacher's output, what its student's is compared with */
     /* training */
     const bool *trained; /* [parameters]: which get a gradient */

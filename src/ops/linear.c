@@ -14,6 +14,10 @@
 
 enum { X, RESIDUAL, SCALE };
 
+/* Rows whose rounded copies a weight gradient takes at a time: they stay in the second-level cache.
+ */
+enum { ROUNDED_CHUNK_ROWS = 512 };
+
 static float factor_of(const struct dvit_op *op)
 {
     return op->is.linear.factor == 0.0f ? 1.0f : op->is.linear.factor;
@@ -137,14 +141,15 @@ static void linear_backward(const struct dvit_op *op, struct dvit_run *run)
         run->kernels->gelu_backward(dproduct + offset, dproduct + offset,
                                     dvit_run_value(run, op->outputs[1]) + offset, count * outputs);
     float *weight = (float *)dvit_run_parameter(run, op, 0); /* only read: DATA */
+    const void *packed = run->graph->bf16 ? op->product.packed : NULL;
     int chunks = dx ? dvit_chunk_count(count, op->product.chunk_rows) : 0;
     for (int i = 0; i < chunks; i++) {
         struct dvit_span part = dvit_span_share(count, i, chunks);
         size_t first = rows.first + part.first;
         dvit_run_note(run,
                       dvit_matmul_run(op->product.data, run->product_member, part.last - part.first,
-                                      dx + first * inputs, dproduct + first * outputs, weight, NULL,
-                                      NULL, run->scratch));
+                                      dx + first * inputs, dproduct + first * outputs, weight,
+                                      packed, NULL, run->scratch));
     }
     if (dresidual && dresidual != dy) { /* not passed on in place; after dx: it may be the same */
         if (dvit_op_accumulates(op, RESIDUAL))
@@ -168,10 +173,16 @@ static void linear_backward_parameters(const struct dvit_op *op, struct dvit_run
         return;
     bool smaller = channels.last - channels.first <
                    (outputs + (size_t)run->members - 1) / (size_t)run->members;
-    dvit_run_note(run,
-                  dvit_matmul_run(op->product.weight[smaller], run->product_member, rows,
-                                  dvit_run_value(run, op->inputs[X]), dproduct + channels.first,
-                                  dweight + channels.first * inputs, NULL, NULL, run->scratch));
+    int chunks = dvit_chunk_count(rows, op->product.weight_chunk_rows);
+    for (int i = 0; i < chunks; i++) {
+        struct dvit_span part = dvit_span_share(rows, i, chunks);
+        dvit_run_note(run,
+                      dvit_matmul_run(op->product.weight[smaller], run->product_member,
+                                      part.last - part.first,
+                                      dvit_run_value(run, op->inputs[X]) + part.first * inputs,
+                                      dproduct + part.first * outputs + channels.first,
+                                      dweight + channels.first * inputs, NULL, NULL, run->scratch));
+    }
     if (dbias)
         run->kernels->column_sums(dbias, dproduct, rows, outputs, channels.first, channels.last);
 }
@@ -182,14 +193,18 @@ static void linear_products(const struct dvit_graph *graph, const struct dvit_op
     const struct dvit_value *x = dvit_op_input(graph, op, X);
     size_t outputs = op->is.linear.outputs, count = (size_t)members;
     size_t share[2] = {(outputs + count - 1) / count, outputs / count};
-    struct dvit_matmul_shape shape = {
-        .outputs = outputs, .inputs = x->width, .x_stride = x->width, .y_stride = outputs};
-    *out = (struct dvit_op_products){.forward = shape,
-                                     .data = shape,
-                                     .weight = {shape, shape},
-                                     .has_data = x->gradient,
-                                     .chunk_rows = DVIT_CHUNK_ROWS,
-                                     .weight_chunk_rows = SIZE_MAX};
+    struct dvit_matmul_shape shape = {.outputs = outputs,
+                                      .inputs = x->width,
+                                      .x_stride = x->width,
+                                      .y_stride = outputs,
+                                      .bf16 = graph->bf16};
+    *out =
+        (struct dvit_op_products){.forward = shape,
+                                  .data = shape,
+                                  .weight = {shape, shape},
+                                  .has_data = x->gradient,
+                                  .chunk_rows = DVIT_CHUNK_ROWS,
+                                  .weight_chunk_rows = graph->bf16 ? ROUNDED_CHUNK_ROWS : SIZE_MAX};
     out->forward.kind = DVIT_MATMUL_FORWARD;
     out->forward.bias = op->parameters[1] != DVIT_NONE;
     out->data.kind = DVIT_MATMUL_DATA;

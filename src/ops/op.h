@@ -153,7 +153,8 @@ struct dvit_op {
         const struct dvit_matmul *weight[2];      /* for the larger and the smaller share */
         size_t chunk_rows, weight_chunk_rows;     /* as in dvit_op_products */
         const float *weight_folded, *bias_folded; /* where the class folds; else NULL */
-        const void *packed;                       /* weight in the product's own layout, or NULL */
+        const void *packed; /* weight in the product's own layout, or NULL. In training with bf16
+                               the trainer points it at its rounded copy */
     } product;
 };
 
@@ -163,7 +164,8 @@ struct dvit_graph {
     int op_count, op_capacity;
     int value_count, value_capacity;
     bool training; /* masked forward and losses; else pruned forward */
-    int prefix;    /* tokens before the patches: the class token and, distilled, one more */
+    bool bf16;  /* linear layers multiply in bfloat16; weights then come packed, also in training */
+    int prefix; /* tokens before the patches: the class token and, distilled, one more */
     int map_width, map_height; /* of the stem's feature map; 0 without one */
     int stages;                /* layouts are 0 … stages */
     int patches;               /* N, at stage 0 */

@@ -11,6 +11,7 @@ struct dvit_train_options dvit_train_options_dense(void)
         .batch = 64,
         .accumulate = 1,
         .workers = 1,
+        .precision = "f32",
         .cpu = "auto",
         .learning_rate = 1e-3,
         .backbone_lr_scale = 1,

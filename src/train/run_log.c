@@ -154,7 +154,7 @@ static json_t *options_json(const struct dvit_train_options *o)
     return json_pack(
         "{s:i, s:i, s:i, s:i, s:i, s:f, s:f, s:f, s:f, s:f, s:b, s:b, s:f, s:f, s:f, s:f, s:f, s:f,"
         " s:f, s:f, s:b, s:b, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:b, s:f, s:b,"
-        " s:s?, s:f, s:f, s:f, s:f, s:i}",
+        " s:s, s:s?, s:f, s:f, s:f, s:f, s:i}",
         "epochs", o->epochs, "batch", o->batch, "accumulate", o->accumulate, "threads", o->threads,
         "workers", o->workers, "learning_rate", o->learning_rate, "backbone_lr_scale",
         o->backbone_lr_scale, "min_learning_rate", o->min_learning_rate, "warmup_epochs",
@@ -166,9 +166,10 @@ static json_t *options_json(const struct dvit_train_options *o)
         o->elastic_low, "elastic_high", o->elastic_high, "weight_cls", o->weight_cls,
         "weight_ratio", o->weight_ratio, "weight_kl", o->weight_kl, "weight_token", o->weight_token,
         "weight_aux", o->weight_aux, "ratio_on_batch_mean", o->ratio_on_batch_mean,
-        "decision_gradient_cap", o->decision_gradient_cap, "strict", o->strict, "rand_augment",
-        o->rand_augment, "color_jitter", o->color_jitter, "erasing", o->erasing, "mixup", o->mixup,
-        "cutmix", o->cutmix, "repeats", o->repeats);
+        "decision_gradient_cap", o->decision_gradient_cap, "strict", o->strict, "precision",
+        o->precision ? o->precision : "f32", "rand_augment", o->rand_augment, "color_jitter",
+        o->color_jitter, "erasing", o->erasing, "mixup", o->mixup, "cutmix", o->cutmix, "repeats",
+        o->repeats);
 }
 
 static json_t *model_json(const struct dvit_model *model)

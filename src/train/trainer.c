@@ -68,6 +68,35 @@ static enum dvit_status check_teacher(const struct dvit_trainer *t, struct dvit_
     return DVIT_OK;
 }
 
+/* In bfloat16 linear layers read the rounded weights. */
+static void point_at_rounded(struct dvit_trainer *t)
+{
+    for (int i = 0; t->bf16 && i < t->graph->op_count; i++) {
+        struct dvit_op *op = &t->graph->ops[i];
+        if (op->class == &dvit_op_linear)
+            op->product.packed = t->rounded + t->model->parameters.items[op->parameters[0]].offset;
+    }
+}
+
+/* Whether products are made in bfloat16. */
+static enum dvit_status choose_precision(struct dvit_trainer *t, enum dvit_cpu cpu,
+                                         struct dvit_error *error)
+{
+    const char *name = t->options.precision ? t->options.precision : "f32";
+    bool able = dvit_cpu_has_bf16() && cpu == DVIT_CPU_AVX512;
+    bool wanted = strcmp(name, "bf16") == 0;
+    if (!wanted && strcmp(name, "f32") != 0 && strcmp(name, "auto") != 0)
+        return dvit_error_set(error, DVIT_ERROR_ARGUMENT,
+                              "unknown precision \"%.40s\", expected f32, bf16 or auto", name);
+    if (wanted && !able && cpu != DVIT_CPU_REFERENCE)
+        return dvit_error_set(error, DVIT_ERROR_UNSUPPORTED,
+                              "precision bf16 needs a processor with AVX-512 BF16 and the level "
+                              "avx512; this run has %s",
+                              dvit_cpu_name(cpu));
+    t->bf16 = wanted || (able && strcmp(name, "auto") == 0);
+    return DVIT_OK;
+}
+
 static enum dvit_status build_student(struct dvit_trainer *t, enum dvit_cpu cpu, int members,
                                       struct dvit_error *error)
 {
@@ -75,6 +104,7 @@ static enum dvit_status build_student(struct dvit_trainer *t, enum dvit_cpu cpu,
     const struct dvit_train_options *o = &t->options;
     struct dvit_vit_options build = {
         .training = true,
+        .bf16 = t->bf16,
         .keep = o->keep,
         .trained = t->trained,
         .drop_path = o->drop_path > 0,
@@ -97,6 +127,7 @@ static enum dvit_status build_student(struct dvit_trainer *t, enum dvit_cpu cpu,
     if (o->batch >= members && o->batch % members)
         DVIT_TRY(dvit_products_prepare(&t->products, t->graph, o->batch / members, false, error));
     DVIT_TRY(dvit_products_prepare_batch(t->graph, o->batch, error));
+    point_at_rounded(t);
     DVIT_TRY(dvit_training_create(&t->training, t->graph, &t->kernels, &t->products, o->batch,
                                   members, error));
 done:
@@ -110,7 +141,7 @@ static enum dvit_status build_teacher(struct dvit_trainer *t, enum dvit_cpu cpu,
                                       struct dvit_error *error)
 {
     enum dvit_status status = DVIT_OK;
-    struct dvit_vit_options build = {.keep = 1.0, .want_tokens = true};
+    struct dvit_vit_options build = {.keep = 1.0, .bf16 = t->bf16, .want_tokens = true};
     DVIT_TRY(dvit_vit_build(&t->teacher_graph, &t->teacher_values, &t->teacher->config,
                             &t->teacher->parameters, &build, error));
     DVIT_TRY(dvit_products_create(&t->teacher_products, t->teacher_graph, cpu, members, error));
@@ -161,6 +192,7 @@ static void lay_out(struct dvit_trainer *t)
     t->noise = dvit_arena_take(a, (size_t)c->stages * batch * patches * 2, sizeof(float));
     t->branch_scale = dvit_arena_take(a, 2 * (size_t)c->depth * batch, sizeof(float));
     t->partial = dvit_arena_take(a, DVIT_MAX_THREADS, sizeof *t->partial);
+    t->rounded = dvit_arena_take(a, t->bf16 ? p->floats : 0, sizeof *t->rounded);
     t->moments = dvit_arena_take(a, 2 * (size_t)c->stem_width, sizeof *t->moments);
 }
 
@@ -198,6 +230,7 @@ enum dvit_status dvit_trainer_create(struct dvit_trainer **out, struct dvit_mode
     DVIT_TRY(check_teacher(t, error));
     DVIT_TRY(dvit_cpu_parse(options->cpu ? options->cpu : "auto", &cpu, error));
     dvit_kernels_select(&t->kernels, cpu);
+    DVIT_TRY(choose_precision(t, cpu, error));
     int members = options->threads ? options->threads : dvit_threads_default();
     DVIT_TRY(dvit_threads_create(&t->threads, members, dvit_matmul_thread_start, error));
     DVIT_TRY(mark_trained(t, error));
@@ -342,6 +375,12 @@ static void micro_member(void *context, int member, int members)
     fill_branch_scale(t, images);
     if (distils(t))
         run_teacher(t, member, images);
+    if (t->bf16 && t->micro == 0) {
+        struct dvit_span share = dvit_span_share(t->model->parameters.floats, member, members);
+        t->kernels.to_bf16(t->rounded + share.first, t->model->weights + share.first,
+                           share.last - share.first);
+        dvit_threads_barrier(t->threads);
+    }
     struct dvit_training_job job = job_of(t);
     dvit_training_run(&job, member);
 }

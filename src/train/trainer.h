@@ -35,6 +35,7 @@ struct dvit_trainer {
     long steps_per_epoch, total_steps;
     struct dvit_progress progress;
 
+    bool bf16;
     struct dvit_kernels kernels;
     struct dvit_threads *threads;
     bool *trained; /* [parameters]: gets a gradient */
@@ -57,6 +58,7 @@ struct dvit_trainer {
     float *branch_scale; /* [2·depth][batch] */
     double *partial;     /* [members]: sums of squares */
     float *moments;      /* [2·stem_width]: of one batch norm */
+    uint16_t *rounded;   /* the weights as bfloat16, laid out as they are; where bf16 */
 
     const struct dvit_micro_batch *batch; /* of the micro-batch in progress */
     uint64_t noise_step;                  /* its number in the whole run */

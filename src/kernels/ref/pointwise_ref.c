@@ -1,6 +1,7 @@
 /* Element-wise kernels and column sums, plain C in double: the definition that the vector levels
  * are tested against (docs/MATH.md). */
 #include <math.h>
+#include <string.h>
 
 #include "kernels/kernel_names.h"
 
@@ -31,6 +32,16 @@ void dvit_add_scaled_f32_ref(float *y, const float *a, const float *b, float sca
 {
     for (size_t i = 0; i < count; i++)
         y[i] = (float)(a[i] + (double)scale * b[i]);
+}
+
+void dvit_to_bf16_f32_ref(uint16_t *y, const float *x, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        uint32_t bits;
+        memcpy(&bits, &x[i], sizeof bits);
+        uint32_t rounded = bits + 0x7fff + (bits >> 16 & 1);
+        y[i] = (uint16_t)((isnan(x[i]) ? bits | 0x400000 : rounded) >> 16);
+    }
 }
 
 void dvit_column_sums_f32_ref(float *sums, const float *x, size_t rows, size_t width, size_t first,

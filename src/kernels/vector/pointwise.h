@@ -8,6 +8,8 @@
 #ifndef DVIT_KERNELS_VECTOR_POINTWISE_H
 #define DVIT_KERNELS_VECTOR_POINTWISE_H
 
+#include <string.h>
+
 #include "kernels/kernel_names.h"
 
 #define GELU_LIMIT          5.25f
@@ -76,6 +78,18 @@ void KERNEL(add_scaled)(float *y, const float *a, const float *b, float scale, s
         size_t n = count - i;
         vec sum = vec_fma(factor, vec_load_part(b + i, n), vec_load_part(a + i, n));
         vec_store_part(y + i, sum, n);
+    }
+}
+
+/* Integers only, so that the compiler makes whole vectors of it at this level. */
+void KERNEL(to_bf16)(uint16_t *restrict y, const float *restrict x, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        uint32_t bits;
+        memcpy(&bits, &x[i], sizeof bits);
+        uint32_t rounded = bits + 0x7fff + (bits >> 16 & 1);
+        bool nan = (bits & 0x7fffffff) > 0x7f800000;
+        y[i] = (uint16_t)((nan ? bits | 0x400000 : rounded) >> 16);
     }
 }
 
