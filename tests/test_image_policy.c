@@ -106,9 +106,39 @@ static void bad_texts_are_refused_by_name(void **state)
 
 /* ---- arguments ---- */
 
-static void arguments_are_timms(void **state)
+static enum dvit_policy_scale scale_called(const char *name)
 {
     static const char *const scales[] = {"plain", "increasing", "original"};
+    int scale = 0;
+    while (strcmp(scales[scale], name) != 0)
+        assert_true(++scale < 3);
+    return (enum dvit_policy_scale)scale;
+}
+
+static void tables_are_timms(void **state)
+{
+    char line[256], text[32], name[32], scale[32];
+    double probability, magnitude;
+    int pair, place, lines = 0;
+    FILE *file = open_golden("tables.txt");
+    while (fgets(line, sizeof line, file)) {
+        if (line[0] == '#')
+            continue;
+        assert_int_equal(sscanf(line, "%31s %d %d %31s %31s %lf %lf", text, &pair, &place, name,
+                                scale, &probability, &magnitude),
+                         7);
+        const struct dvit_policy_step *step = &dvit_auto_augment_find(text)[pair][place];
+        if (step->op != op_called(name) || step->scale != scale_called(scale) ||
+            step->probability != probability || step->magnitude != magnitude)
+            fail_msg("differs from timm: %s", line);
+        lines++;
+    }
+    fclose(file);
+    assert_int_equal(lines, 4 * DVIT_AUTO_AUGMENT_PAIRS * 2);
+}
+
+static void arguments_are_timms(void **state)
+{
     char line[256], name[32], scale[32], magnitude[64], argument[64];
     int negative, lines = 0;
     FILE *file = open_golden("arguments.txt");
@@ -117,10 +147,7 @@ static void arguments_are_timms(void **state)
             continue;
         assert_int_equal(
             sscanf(line, "%31s %31s %63s %d %63s", name, scale, magnitude, &negative, argument), 5);
-        int kind = 0;
-        while (strcmp(scales[kind], scale) != 0)
-            assert_true(++kind < 3);
-        double got = dvit_policy_argument(op_called(name), (enum dvit_policy_scale)kind,
+        double got = dvit_policy_argument(op_called(name), scale_called(scale),
                                           strtod(magnitude, NULL), negative);
         if (got != strtod(argument, NULL))
             fail_msg("argument is %a, expected %s", got, line);
@@ -187,7 +214,7 @@ static void assert_rate(double got, double expected, double draws, double other,
         fail_msg("rate is %g, expected %g: %s", got, expected, what);
 }
 
-enum { POLICY_DRAWS = 60000, TIMM_POLICY_DRAWS = 40000 };
+enum { POLICY_DRAWS = 150000, TIMM_POLICY_DRAWS = 150000 };
 
 static void draw_policies(const char *text, struct statistics seen[DVIT_OP_COUNT])
 {
@@ -223,7 +250,7 @@ static void draws_are_distributed_as_timms(void **state)
         lines++;
     }
     fclose(file);
-    assert_int_equal(lines, 9 * DVIT_OP_COUNT);
+    assert_int_equal(lines, 11 * DVIT_OP_COUNT);
 }
 
 /* With weights, no operation comes twice. */
@@ -422,6 +449,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(texts_are_read),
         cmocka_unit_test(bad_texts_are_refused_by_name),
+        cmocka_unit_test(tables_are_timms),
         cmocka_unit_test(arguments_are_timms),
         cmocka_unit_test(draws_are_distributed_as_timms),
         cmocka_unit_test(weighted_draws_do_not_repeat),

@@ -7,7 +7,7 @@ picture(kind, …) below is repeated in tests/test_image_ops.c. The operations a
 timm 1.0.31 calls Pillow (timm/data/auto_augment.py); arguments are those that timm can draw, the
 ends of their ranges, and some far beyond.
 arguments.txt: timm's argument for each operation, variant and magnitude, both signs.
-policies.txt, erasing.txt: statistics of many draws by timm. mixing.txt: batches mixed by timm with
+tables.txt: AutoAugment's pairs. policies.txt, erasing.txt: statistics of many draws by timm. mixing.txt: batches mixed by timm with
 forced shares and boxes, as the CRC-32 of the f32 results.
 
 Of timm only three files are loaded, which need no torchvision.
@@ -163,9 +163,10 @@ def argument_lines():
 
 POLICIES = [
     "rand-m9-mstd0.5-inc1", "rand-m7-n3-p0.7-mstd101", "rand-m9-mstd0.5-tweights-n4",
-    "rand-m15-mmax12-mstd3-inc1", "rand", "original-mstd0.5", "originalr", "v0", "v0r-mstd1",
+    "rand-n1-p1-tweights", "rand-m5-n1-p1-mstd2", "rand-m15-mmax12-mstd3-inc1", "rand",
+    "original-mstd0.5", "originalr", "v0", "v0r-mstd1",
 ]  # fmt: skip
-DRAWS = 40000
+DRAWS = 150000
 
 
 def policy_lines():
@@ -186,6 +187,14 @@ def policy_lines():
         for name, values in seen.items():
             mean, deviation = (np.mean(values), np.std(values)) if values else (0, 0)
             yield f"{text} {name} {len(values) / DRAWS:.9g} {mean:.9g} {deviation:.9g}"
+
+
+def table_lines():
+    for text in ("original", "originalr", "v0", "v0r"):
+        for number, pair in enumerate(AUTO.auto_augment_transform(text).policy):
+            for place, op in enumerate(pair):
+                name, scale = our_name(op.name)
+                yield f"{text} {number} {place} {name} {scale} {op.prob:.9g} {op.magnitude}"
 
 
 def erasing_lines():
@@ -242,6 +251,7 @@ if __name__ == "__main__":
     write("operations.txt", "operation argument kind width height seed crc",
           [line for operation in OPERATIONS for line in cases(*operation)])  # fmt: skip
     write("arguments.txt", "operation scale magnitude negative argument", argument_lines())
+    write("tables.txt", "policy pair place operation scale probability magnitude", table_lines())
     write("policies.txt", f"policy operation per_image mean deviation, {DRAWS} draws", policy_lines())
     write("erasing.txt", "width height probability share, mean and deviation of area, log ratio, top,"
           " left, 4000 draws", erasing_lines())  # fmt: skip
