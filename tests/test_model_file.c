@@ -517,7 +517,7 @@ static void names_open_files_and_shapes(void **state)
         {"nothing/here", "nothing/here", DVIT_ERROR_NOT_FOUND},
         {"model.safetensors", "model.safetensors", DVIT_ERROR_NOT_FOUND},
         {"vit:dim=x", "dim is \"x\"", DVIT_ERROR_ARGUMENT},
-        {folder, "is not a regular file", DVIT_ERROR_FORMAT},
+        {folder, "is a folder without model.safetensors", DVIT_ERROR_NOT_FOUND},
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         is_random = true;

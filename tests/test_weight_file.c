@@ -337,8 +337,8 @@ static void test_strangers(void **state)
     struct dvit_error error;
     assert_fails(dvit_weight_file_open(&file, "no/such/file", &error), &error, DVIT_ERROR_NOT_FOUND,
                  "no/such/file");
-    assert_fails(dvit_weight_file_open(&file, ".", &error), &error, DVIT_ERROR_FORMAT,
-                 "not a regular file");
+    assert_fails(dvit_weight_file_open(&file, ".", &error), &error, DVIT_ERROR_NOT_FOUND,
+                 "\".\": is a folder without model.safetensors or pytorch_model.bin");
 }
 
 int main(void)

@@ -17,7 +17,8 @@ extern "C" {
 
 struct dvit_weight_file;
 
-/* Caller frees. *out is NULL on failure. */
+/* `path` may be a folder that holds model.safetensors, pytorch_model.bin, or the index.json of
+ * either. Caller frees. *out is NULL on failure. */
 DVIT_API enum dvit_status dvit_weight_file_open(struct dvit_weight_file **out, const char *path,
                                                 struct dvit_error *error);
 DVIT_API void dvit_weight_file_free(struct dvit_weight_file *file); /* NULL is legal */
@@ -46,9 +47,9 @@ DVIT_API enum dvit_status dvit_weight_file_read(const struct dvit_weight_file *f
                                                 float *out, struct dvit_error *error);
 
 /* Whatever else the file holds, one line per leaf: numbers, texts, None, objects of foreign
- * classes (inert), tensors of types that dvit does not have; a safetensors file's metadata. Lists of
- * more than 16 leaves are one line, tensors in them apart. What an object holds follows its line,
- * under its name. Of a sharded model there are no values. */
+ * classes (inert), tensors of types that dvit does not have; a safetensors file's metadata. Lists
+ * of more than 16 leaves are one line, tensors in them apart. What an object holds follows its
+ * line, under its name. Of a sharded model there are no values. */
 struct dvit_stored_value {
     const char *name; /* "args/base_rate", "epoch", "optimizer/param_groups/0/lr" */
     const char *kind; /* "float", "int", "bool", "text", "none", "list", "object" */

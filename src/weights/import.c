@@ -212,6 +212,7 @@ enum dvit_status dvit_model_load(struct dvit_model **out, const char *path,
     enum dvit_status status = dvit_weight_file_open(&import.file, path, error);
     if (status != DVIT_OK)
         return status; /* names the file itself */
+    import.path = dvit_weight_file_path(import.file);
     import.own = dvit_import_recorded(&import, "dvit.config") != NULL;
     DVIT_TRY(list_tensors(&import, error));
     DVIT_TRY(import.own ? read_own_config(&import, error) : recognise(&import, error));

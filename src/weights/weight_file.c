@@ -5,6 +5,7 @@
 #include "weights/weight_file.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,6 +17,7 @@
 #include "weights/torch_file.h"
 
 struct dvit_weight_file {
+    char *path; /* of the file itself, where a folder was named; NULL in shards */
     const char *format;
     struct dvit_file_bytes bytes;
     const struct dvit_tensor_view **tensors; /* [tensor_count], in the file's order */
@@ -300,10 +302,54 @@ done:
     return status;
 }
 
+/* The file that a path means: itself, or of a folder the first of the names that Hugging Face gives
+ * its weights. *out is malloc'ed. */
+static enum dvit_status locate(char **out, const char *path, struct dvit_error *error)
+{
+    static const char *const names[] = {"", "/model.safetensors", "/model.safetensors.index.json",
+                                        "/pytorch_model.bin", "/pytorch_model.bin.index.json"};
+    enum { COUNT = sizeof names / sizeof *names };
+    size_t length = strlen(path), room = length + 64;
+    char *found = malloc(room);
+    *out = found;
+    if (!found)
+        return dvit_error_set(error, DVIT_ERROR_MEMORY, "\"%s\": out of memory", path);
+    snprintf(found, room, "%s", path);
+    if (!dvit_folder_exists(path))
+        return DVIT_OK;
+    while (length > 1 && path[length - 1] == '/')
+        length--;
+    for (int i = 1; i < COUNT; i++) {
+        snprintf(found, room, "%.*s%s", (int)length, path, names[i]);
+        if (dvit_file_exists(found))
+            return DVIT_OK;
+    }
+    free(found);
+    *out = NULL;
+    return dvit_error_set(error, DVIT_ERROR_NOT_FOUND,
+                          "\"%s\": is a folder without model.safetensors or pytorch_model.bin "
+                          "(or the .index.json of either)",
+                          path);
+}
+
 enum dvit_status dvit_weight_file_open(struct dvit_weight_file **out, const char *path,
                                        struct dvit_error *error)
 {
-    return open_file(out, path, false, error);
+    char *located;
+    *out = NULL;
+    enum dvit_status status = locate(&located, path, error);
+    if (status == DVIT_OK)
+        status = open_file(out, located, false, error);
+    if (status == DVIT_OK)
+        (*out)->path = located;
+    else
+        free(located);
+    return status;
+}
+
+const char *dvit_weight_file_path(const struct dvit_weight_file *file)
+{
+    return file->path;
 }
 
 void dvit_weight_file_free(struct dvit_weight_file *file)
@@ -317,6 +363,7 @@ void dvit_weight_file_free(struct dvit_weight_file *file)
     dvit_safetensors_free(file->safetensors);
     free(file->metadata);
     dvit_torch_file_free(file->torch);
+    free(file->path);
     free(file->tensors);
     free(file->by_name);
     free(file->values_by_name);

@@ -5,6 +5,9 @@
 #include "dvit/weights.h"
 #include "weights/tensor_view.h"
 
+/* The path of the file itself, also where its folder was named. Borrowed, valid until free. */
+const char *dvit_weight_file_path(const struct dvit_weight_file *file);
+
 /* Tensor `index` in the file's order; index < count. Borrowed, valid until free. Contiguous,
  * whatever strides the file had. */
 const struct dvit_tensor_view *dvit_weight_file_view(const struct dvit_weight_file *file,

@@ -44,6 +44,9 @@ static const struct form forms[] = {
     {.name = "hf_vit", .file = "model.safetensors", .parameters = 12389},
     {.name = "hf_deit", .file = "pytorch_model.bin", .parameters = 12506},
     {.name = "hf_sharded", .file = "model.safetensors.index.json", .parameters = 12389},
+    {.name = "hf_vit", .parameters = 12389}, /* named by the folder */
+    {.name = "hf_deit", .parameters = 12506},
+    {.name = "hf_sharded", .parameters = 12389},
 };
 
 static void path_of(const struct form *form, char *out, size_t size)
