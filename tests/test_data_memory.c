@@ -1,5 +1,6 @@
 /* Every allocation of opening, loading and closing failed once: an error or a skip, never a crash,
  * never a leak (the latter under the address sanitizer). */
+#include "image/augment.h"
 #include "test_data_util.h"
 
 /* Allocations until the one that fails; negative: none fails. */
@@ -49,6 +50,7 @@ char *__wrap_strdup(const char *text)
 /* How data sets are opened. */
 static const char *labels_file;
 static const struct dvit_class_names *classes;
+static bool varied; /* by all that training does to images */
 
 /* One epoch over `spec`, twice; the images it delivered are added to *images. */
 static enum dvit_status use(const char *spec, bool masks, size_t *images, struct dvit_error *error)
@@ -66,6 +68,13 @@ static enum dvit_status use(const char *spec, bool masks, size_t *images, struct
     options.workers = 0;
     options.batch = 4;
     options.want_masks = masks;
+    struct dvit_augment augment = dvit_augment_default(16, 16);
+    struct dvit_mixing mixing = {.mixup = 1};
+    if (status == DVIT_OK && varied) {
+        status = dvit_policy_parse(&augment.policy, "rand-p1", error);
+        options.augment = &augment;
+        options.mixing = &mixing;
+    }
     if (status == DVIT_OK)
         status = dvit_loader_create(&loader, set, &options, error);
     for (uint64_t epoch = 0; status == DVIT_OK && epoch < 2; epoch++) {
@@ -110,6 +119,9 @@ static void sweep(const char *spec, bool masks)
 static void test_scenes(void **state)
 {
     sweep("builtin:scenes,image=16,val=6", true);
+    varied = true;
+    sweep("builtin:scenes,image=16,val=6", false);
+    varied = false;
 }
 
 static void test_folder(void **state)
