@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "dvit/data.h"
 #include "image/augment.h"
 
 static double seconds_per_line = 0.2;
@@ -82,6 +83,47 @@ static double bench_recipe(const struct recipe *recipe, int from, int side)
     return count / elapsed;
 }
 
+/* The whole loader: one worker, everything on, images in memory. */
+static double bench_loader(int side)
+{
+    struct dvit_error error;
+    struct dvit_dataset *set = NULL;
+    struct dvit_loader *loader = NULL;
+    struct dvit_augment augment = dvit_augment_default(side, side);
+    struct dvit_mixing mixing = {.mixup = .8, .cutmix = 1, .label_smoothing = .1};
+    struct dvit_loader_options options = dvit_loader_options_default();
+    const struct dvit_batch *batch;
+    char spec[64];
+    size_t images = 0;
+    double begin = 0;
+    snprintf(spec, sizeof spec, "builtin:scenes,image=%d,train=256", side);
+    augment.crop = DVIT_AUGMENT_CROP_PADDED;
+    augment.erasing = .25;
+    options.augment = &augment;
+    options.mixing = &mixing;
+    options.shuffle = true;
+    if (dvit_policy_parse(&augment.policy, "rand-m9-mstd0.5-inc1", &error) != DVIT_OK ||
+        dvit_preprocess_preset("native", side, side, &options.preprocess, &error) != DVIT_OK ||
+        dvit_dataset_open(&set, spec, "train", NULL, &error) != DVIT_OK ||
+        dvit_loader_create(&loader, set, &options, &error) != DVIT_OK)
+        stop(&error);
+    for (uint64_t epoch = 0; epoch < 2 || dvit_clock_seconds() - begin < seconds_per_line;
+         epoch++) {
+        if (epoch == 1) { /* the first one drew the scenes */
+            begin = dvit_clock_seconds();
+            images = 0;
+        }
+        if (dvit_loader_start(loader, epoch, 0, &error) != DVIT_OK)
+            stop(&error);
+        while (dvit_loader_next(loader, &batch, &error) == DVIT_OK && batch)
+            images += (size_t)batch->count;
+    }
+    double rate = (double)images / (dvit_clock_seconds() - begin);
+    dvit_loader_free(loader);
+    dvit_dataset_free(set);
+    return rate;
+}
+
 int main(int argc, char **argv)
 {
     static const struct recipe recipes[] = {
@@ -97,6 +139,9 @@ int main(int argc, char **argv)
     for (size_t i = 0; i < sizeof recipes / sizeof *recipes; i++)
         printf("%-30s %12.0f %16.0f\n", recipes[i].name, bench_recipe(&recipes[i], 32, 32),
                bench_recipe(&recipes[i], 500, 224));
+    printf("\n%-30s %14s %16s\n", "loader, one worker", "32x32", "224x224");
+    printf("%-30s %12.0f %16.0f\n", "… all of it, mixup and cutmix", bench_loader(32),
+           bench_loader(224));
     printf("\n%-30s %14s %16s\n", "one operation", "32x32", "224x224");
     for (int op = 0; op < DVIT_OP_COUNT; op++)
         printf("%-30s %12.0f %16.0f\n", dvit_image_op_name((enum dvit_image_op)op),

@@ -160,9 +160,19 @@ static int survey_split(struct dvit_dataset *set, const char *split,
     return code;
 }
 
+/* Whether the options say how training varies its images. */
+static bool asks_for_augmentation(const struct cli_options *options)
+{
+    const struct dvit_train_options *o = &options->train, usual = dvit_train_options_dense();
+    return options->augmented || o->augment != usual.augment || o->flip != usual.flip ||
+           o->rand_augment != usual.rand_augment || o->color_jitter != usual.color_jitter ||
+           o->erasing != usual.erasing || o->mixup != usual.mixup || o->cutmix != usual.cutmix ||
+           o->repeats != usual.repeats;
+}
+
 static int write_preview(struct dvit_dataset *train, const struct cli_options *options)
 {
-    if (options->augmented)
+    if (asks_for_augmentation(options))
         return cli_augmented_sheet_write(train, options);
     return cli_sheet_write(options->preview, train, (size_t)options->count);
 }
@@ -170,8 +180,8 @@ static int write_preview(struct dvit_dataset *train, const struct cli_options *o
 int cli_cmd_data(const struct cli_options *options)
 {
     struct dvit_dataset *train = NULL, *validation = NULL;
-    if (options->augmented && !options->preview) {
-        cli_error("--augmented says what --preview shows: name its PNG");
+    if (asks_for_augmentation(options) && !options->preview) {
+        cli_error("the options of augmentation say what --preview shows: name its PNG");
         return CLI_EXIT_USAGE;
     }
     int code = options->preview ? cli_check_file(options->preview) : CLI_EXIT_OK;

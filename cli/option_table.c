@@ -427,8 +427,9 @@ const struct cli_option cli_option_table[] = {
     TOGGLE("check", check, "read every image and name those that cannot be read", ON(DATA)),
     TEXT("preview", "PNG", preview, "write a contact sheet of some training images", ON(DATA)),
     TOGGLE("augmented", augmented,
-           "the contact sheet shows the first batch of --count images as training with the same "
-           "options and --seed sees it, and what its labels become",
+           "the contact sheet shows the first batch, of --count images, as training with the same "
+           "options and --seed sees it, and what its labels become; any option of augmentation "
+           "asks for that too",
            ON(DATA)),
     TEXT("gallery", "PNG", gallery, "also write the gallery as a picture; needs --data",
          ON(REPORT)),

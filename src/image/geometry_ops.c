@@ -22,7 +22,8 @@ static int clamp(int value, int size)
 
 static unsigned char truncate_value(double value)
 {
-    return (unsigned char)(value <= 0.0 ? 0.0 : value >= 255.0 ? 255.0 : value);
+    int whole = (int)value, low = whole < 255 ? whole : 255;
+    return (unsigned char)(low & ~(low >> 31)); /* no branch, as in color_ops.c */
 }
 
 /* Along a row: bytes at four columns. At t = 0 the cubic is its second value. */

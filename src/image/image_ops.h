@@ -17,8 +17,8 @@ enum dvit_image_op {
     DVIT_OP_POSTERIZE,     /* bits kept; ≤ 0 makes black, ≥ 8 changes nothing */
     DVIT_OP_SOLARIZE,      /* threshold: from it on, values are inverted */
     DVIT_OP_SOLARIZE_ADD,  /* what is added to values below 128 */
-    DVIT_OP_COLOR,         /* these four: 0 = grey, the mean, black, blurred; 1 = unchanged; */
-    DVIT_OP_CONTRAST,      /*   above 1: more of it */
+    DVIT_OP_COLOR, /* these four, at most 1e6: 0 = grey, the mean, black, blurred; 1 = unchanged; */
+    DVIT_OP_CONTRAST, /*   above 1: more of it */
     DVIT_OP_BRIGHTNESS,
     DVIT_OP_SHARPNESS,
     DVIT_OP_SHEAR_X,     /* columns per row */

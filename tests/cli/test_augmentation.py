@@ -119,9 +119,15 @@ class Preview(CommandTest):
         self.assertIn(answer.code, (OK, 3))
         self.assertGreater(png_size(path)[0], 128)
 
+    def test_an_option_of_augmentation_asks_for_it(self):
+        path = self.path("sheet.png")
+        self.check(dvit("data", "--data", SCENES, "--preview", path, "--count", 9, "--erasing", 1), OK)
+        self.assertEqual(read_bytes(path), read_bytes(self.sheet("b.png", "--erasing", 1)))
+
     def test_nothing_to_show(self):
-        answer = self.check(dvit("data", "--data", SCENES, "--augmented"), USAGE)
-        self.assertIn("--preview", answer.err)
+        for option in ("--augmented", "--no-flip"):
+            answer = self.check(dvit("data", "--data", SCENES, option), USAGE)
+            self.assertIn("--preview", answer.err)
         answer = self.check(dvit("data", "--data", SCENES, "--augmented", "--preview",
                                  self.path("a.png"), "--rand-augment", "rand-q1"), USAGE)
         self.assertIn('"q1" is not known', answer.err)
