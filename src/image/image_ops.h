@@ -17,10 +17,12 @@ enum dvit_image_op {
     DVIT_OP_POSTERIZE,     /* bits kept; ≤ 0 makes black, ≥ 8 changes nothing */
     DVIT_OP_SOLARIZE,      /* threshold: from it on, values are inverted */
     DVIT_OP_SOLARIZE_ADD,  /* what is added to values below 128 */
-    DVIT_OP_COLOR, /* these four, at most 1e6: 0 = grey, the mean, black, blurred; 1 = unchanged; */
-    DVIT_OP_CONTRAST, /*   above 1: more of it */
-    DVIT_OP_BRIGHTNESS,
-    DVIT_OP_SHARPNESS,
+    /* Factors up to 1e6; 1 changes nothing, above it there is more of what 0 takes away: */
+    DVIT_OP_COLOR,      /* 0 is grey */
+    DVIT_OP_CONTRAST,   /* 0 is the mean */
+    DVIT_OP_BRIGHTNESS, /* 0 is black */
+    DVIT_OP_SHARPNESS,  /* 0 is smoothed */
+    /* Signed: */
     DVIT_OP_SHEAR_X,     /* columns per row */
     DVIT_OP_SHEAR_Y,     /* rows per column */
     DVIT_OP_TRANSLATE_X, /* to the left, in widths of the image */
