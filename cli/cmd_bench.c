@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "json_lines.h"
+#include "step_speed.h"
 #include "throughput.h"
 #include "workbench.h"
 
@@ -116,7 +117,7 @@ static int run_contest(const char *name, const struct dvit_model *model, int bat
     if (code == CLI_EXIT_OK)
         code = cli_lanes_measure(contest.lanes, contest.count, options->rounds, options->seconds);
     if (code == CLI_EXIT_OK &&
-        dvit_matmul_rate(dvit_model_config(model),
+        dvit_matmul_rate(dvit_model_config(model), false,
                          dvit_session_describe(contest.lanes[0].session).threads,
                          options->seconds / 2, &contest.matmul_gflops, &error) != DVIT_OK)
         code = cli_fail(&error);
@@ -164,6 +165,8 @@ static int bench_model(const char *name, const struct cli_options *options,
 
 int cli_cmd_bench(const struct cli_options *options)
 {
+    if (options->bench_train)
+        return cli_bench_training(options);
     static const char *const headers[] = {"model",   "mode",      "batch",    "keep",
                                           "patches", "GMACs",     "images/s", "latency ms",
                                           "GFLOP/s", "of matmul", "speed-up"};

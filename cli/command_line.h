@@ -87,6 +87,7 @@ struct cli_options {
     bool quiet;
     bool strict;
     bool logits;
+    bool bench_train;
     bool exif;
     bool orient;
     bool per_class;

@@ -495,7 +495,12 @@ const struct cli_option cli_option_table[] = {
      .help =
          "matrix products of linear layers: bf16 needs AVX-512 BF16, auto takes it where it is; "
          "weights, norms and losses stay f32",
-     .verbs = TRAINING},
+     .verbs = TRAINING | ON(BENCH)},
+    TOGGLE(
+        "train", bench_train,
+        "measure a training step instead (keep 1: of a dense model; else of a dynamic one with its "
+        "teacher), in --precision",
+        ON(BENCH)),
     TOGGLE("strict", strict, "an image that cannot be read is an error, not skipped and counted",
            TRAINING | ON(EVAL)),
     TOGGLE("json", json, "results as one JSON object per line",

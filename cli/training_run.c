@@ -191,8 +191,7 @@ static void show_evaluation(const struct watch *watch, const struct dvit_train_e
                  100 * event->ema_top1);
     cli_note("epoch %d/%d: top-1 %.2f %%, top-5 %.2f %%, loss %.4f on the validation images%s%s",
              event->epoch + 1, watch->options->train.epochs, 100 * event->val_top1,
-             100 * event->val_top5, event->val_loss, averaged,
-             event->best ? " (best so far)" : "");
+             100 * event->val_top5, event->val_loss, averaged, event->best ? " (best so far)" : "");
 }
 
 static void watch_event(void *context, const struct dvit_train_event *event)

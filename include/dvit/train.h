@@ -152,6 +152,25 @@ DVIT_API enum dvit_status dvit_train_loader_create(struct dvit_loader **out,
                                                    struct dvit_preprocess *preprocess,
                                                    struct dvit_error *error);
 
+/* Speed of a training step on synthetic images, files and data aside. */
+struct dvit_step_speed {
+    int steps;           /* measured, after one to warm up */
+    double step_s;       /* median of a step: its micro-batches and the update */
+    double images_per_s; /* of that step */
+    double gflop;        /* of one step: products of forward and backward, attention, teacher */
+    bool bf16;           /* linear layers multiplied in bfloat16 */
+    int threads;
+    size_t memory_bytes; /* weights, gradients, moments, activations, teacher */
+};
+/* Measures at least 3 steps and about `seconds`. `model` is copied and stays as it is; `teacher` as
+ * for dvit_train; of `options` those that a step depends on are used (batch, accumulate, threads,
+ * precision, cpu, …). */
+DVIT_API enum dvit_status dvit_train_measure(struct dvit_step_speed *out,
+                                             const struct dvit_model *model,
+                                             const struct dvit_model *teacher,
+                                             const struct dvit_train_options *options,
+                                             double seconds, struct dvit_error *error);
+
 /* The base learning rate at iteration `it` (0-based) of `total`, warm-up over `warmup` iterations:
  * base·it/(W−1) for it < W, then min + ½(base−min)(1 + cos(π(it−W)/(total−W))). */
 DVIT_API double dvit_schedule_rate(double base, double min, long it, long warmup, long total);

@@ -85,7 +85,7 @@ static void measure_member(void *context, int member, int members)
     r->done[member] = operations / (now - start);
 }
 
-static enum dvit_status create_products(struct rate *r, const struct dvit_config *config,
+static enum dvit_status create_products(struct rate *r, const struct dvit_config *config, bool bf16,
                                         int threads, struct dvit_error *error)
 {
     enum dvit_status status = DVIT_OK;
@@ -101,6 +101,7 @@ static enum dvit_status create_products(struct rate *r, const struct dvit_config
             .x_stride = r->inputs[i],
             .y_stride = r->outputs[i],
             .bias = true,
+            .bf16 = bf16,
         };
         DVIT_TRY(dvit_matmul_create(&r->matmuls[i], &shape, dvit_cpu_best(), threads, error));
         DVIT_TRY(dvit_matmul_prepare(r->matmuls[i], RATE_ROWS, error));
@@ -115,8 +116,8 @@ done:
     return status;
 }
 
-enum dvit_status dvit_matmul_rate(const struct dvit_config *config, int threads, double seconds,
-                                  double *gflops, struct dvit_error *error)
+enum dvit_status dvit_matmul_rate(const struct dvit_config *config, bool bf16, int threads,
+                                  double seconds, double *gflops, struct dvit_error *error)
 {
     enum dvit_status status = DVIT_OK;
     struct rate *r = calloc(1, sizeof *r);
@@ -126,7 +127,7 @@ enum dvit_status dvit_matmul_rate(const struct dvit_config *config, int threads,
     r->seconds = seconds;
     threads = threads > 0 ? threads : dvit_threads_default();
     DVIT_TRY(dvit_threads_create(&r->threads, threads, dvit_matmul_thread_start, error));
-    DVIT_TRY(create_products(r, config, threads, error));
+    DVIT_TRY(create_products(r, config, bf16, threads, error));
     dvit_threads_run(r->threads, measure_member, r);
     if (atomic_load(&r->failure) != DVIT_OK)
         DVIT_FAIL(error, (enum dvit_status)atomic_load(&r->failure),

@@ -96,6 +96,22 @@ class Bench(CommandTest):
         self.assertIn("threads", out.splitlines()[0])
         self.assertRegex(out, r"speed-up")
 
+    def test_a_training_step(self):
+        model = SHAPE + ",classes=4"
+        for keep in ("1", "0.7"):
+            answer = self.check(dvit("bench", "--train", "--model", model, "--keep", keep,
+                                     "--batch", "4,8", "--seconds", "0.1", "--json"), OK)
+            self.assertEqual([line["batch"] for line in answer.lines], [4, 8])
+            for line in answer.lines:
+                self.assertEqual(line["precision"], "f32")
+                self.assertGreaterEqual(line["steps"], 3)
+                for name in ("images_per_s", "gflops", "share_of_matmul_rate", "memory_bytes"):
+                    self.assertGreater(line[name], 0)
+            self.assertAlmostEqual(answer.lines[1]["gflop"], 2 * answer.lines[0]["gflop"])
+        out = self.check(dvit("bench", "--train", "--model", model, "--batch", 4, "--seconds",
+                              "0.1"), OK).out
+        self.assertIn("images/s", out)
+
 
 class Eval(ModelTest):
     def test_fields_and_statistics(self):

@@ -1,0 +1,143 @@
+/* `dvit bench --train`: a training step of each model and batch size, its rate, and the share of
+ * this machine's matrix products that it reaches. A ratio below 1 measures a dynamic model with its
+ * dense teacher, ratio 1 a dense one. */
+#define _DEFAULT_SOURCE
+#include "step_speed.h"
+
+#include <stdio.h>
+#include <sys/resource.h>
+
+#include "json_lines.h"
+#include "workbench.h"
+
+struct line {
+    const char *name;
+    double keep;
+    int batch;
+    struct dvit_step_speed speed;
+    double matmul_gflops, peak_bytes;
+};
+
+/* The largest resident size of this process so far. */
+static double peak_bytes(void)
+{
+    struct rusage usage;
+    return getrusage(RUSAGE_SELF, &usage) == 0 ? 1024.0 * (double)usage.ru_maxrss : 0;
+}
+
+static void print_json(const struct line *line)
+{
+    struct cli_json json = cli_json_begin(stdout);
+    double gflops = line->speed.gflop / line->speed.step_s;
+    cli_json_string(&json, "model", line->name);
+    cli_json_real(&json, "keep", line->keep);
+    cli_json_integer(&json, "batch", line->batch);
+    cli_json_integer(&json, "threads", line->speed.threads);
+    cli_json_string(&json, "precision", line->speed.bf16 ? "bf16" : "f32");
+    cli_json_integer(&json, "steps", line->speed.steps);
+    cli_json_real(&json, "step_ms", 1e3 * line->speed.step_s);
+    cli_json_real(&json, "images_per_s", line->speed.images_per_s);
+    cli_json_real(&json, "gflop", line->speed.gflop);
+    cli_json_real(&json, "gflops", gflops);
+    cli_json_real(&json, "matmul_gflops", line->matmul_gflops);
+    cli_json_real(&json, "share_of_matmul_rate", gflops / line->matmul_gflops);
+    cli_json_integer(&json, "memory_bytes", (long long)line->speed.memory_bytes);
+    cli_json_integer(&json, "peak_memory_bytes", (long long)line->peak_bytes);
+    cli_json_end(&json);
+}
+
+static void add_row(struct dvit_table *table, const struct line *line)
+{
+    double gflops = line->speed.gflop / line->speed.step_s;
+    dvit_table_cell(table, "%s", line->name);
+    dvit_table_cell(table, "%s", line->speed.bf16 ? "bf16" : "f32");
+    dvit_table_cell(table, "%d", line->batch);
+    dvit_table_cell(table, "%g", line->keep);
+    dvit_table_cell(table, "%.0f", 1e3 * line->speed.step_s);
+    dvit_table_cell(table, "%.2f", line->speed.images_per_s);
+    dvit_table_cell(table, "%.1f", line->speed.gflop);
+    dvit_table_cell(table, "%.1f", gflops);
+    dvit_table_cell(table, "%.0f %%", 100 * gflops / line->matmul_gflops);
+    dvit_table_cell(table, "%.0f", line->peak_bytes / (1 << 20));
+}
+
+/* A dense model, or a dynamic one made of it. */
+static int open_models(struct dvit_model **dense, struct dvit_model **dynamic, const char *name,
+                       double keep, const struct cli_options *options)
+{
+    struct dvit_error error = {0};
+    *dynamic = NULL;
+    int code = cli_model_open(dense, name, options, 0, true);
+    if (code == CLI_EXIT_OK && keep < 1 &&
+        dvit_model_sparsify(dynamic, *dense, options->stages ? options->stages : 3, NULL, keep,
+                            options->seed, &error) != DVIT_OK)
+        code = cli_fail(&error);
+    return code;
+}
+
+static int measure(struct line *line, const struct cli_options *options)
+{
+    struct dvit_error error = {0};
+    struct dvit_model *dense = NULL, *dynamic = NULL;
+    bool dense_only = line->keep == 1;
+    struct dvit_train_options train =
+        dense_only ? dvit_train_options_dense() : dvit_train_options_sparsify();
+    train.batch = line->batch;
+    train.keep = line->keep;
+    train.threads = options->threads;
+    train.cpu = options->cpu;
+    train.precision = options->train.precision;
+    train.ema_decay = 0;
+    train.seed = options->seed;
+    cli_progress("measuring a training step of %s, batch %d", line->name, line->batch);
+    int code = open_models(&dense, &dynamic, line->name, line->keep, options);
+    if (code == CLI_EXIT_OK &&
+        (dvit_train_measure(&line->speed, dense_only ? dense : dynamic, dense_only ? NULL : dense,
+                            &train, options->seconds, &error) != DVIT_OK ||
+         dvit_matmul_rate(dvit_model_config(dense), line->speed.bf16, line->speed.threads,
+                          options->seconds / 2, &line->matmul_gflops, &error) != DVIT_OK))
+        code = cli_fail(&error);
+    line->peak_bytes = peak_bytes();
+    cli_progress_clear();
+    dvit_model_free(dynamic);
+    dvit_model_free(dense);
+    return code;
+}
+
+static int measure_and_print(struct line *line, const struct cli_options *options,
+                             struct dvit_table *table)
+{
+    int code = measure(line, options);
+    if (code != CLI_EXIT_OK)
+        return code;
+    if (options->json)
+        print_json(line);
+    else
+        add_row(table, line);
+    return CLI_EXIT_OK;
+}
+
+int cli_bench_training(const struct cli_options *options)
+{
+    static const char *const headers[] = {"model",     "precision", "batch", "keep",
+                                          "step ms",   "images/s",  "GFLOP", "GFLOP/s",
+                                          "of matmul", "peak MiB"};
+    struct dvit_table *table = cli_table_create(headers, 10, 2);
+    double keep = options->keeps.count ? options->keeps.values[0] : 0.7;
+    int code = table ? CLI_EXIT_OK : CLI_EXIT_FAILURE;
+    for (int i = 0; code == CLI_EXIT_OK && i < options->models.count; i++)
+        for (int b = 0; code == CLI_EXIT_OK && b < options->batches.count; b++) {
+            struct line line = {.name = options->models.values[i],
+                                .keep = keep,
+                                .batch = options->batches.values[b]};
+            code = measure_and_print(&line, options, table);
+        }
+    if (!table || options->json || code != CLI_EXIT_OK) {
+        dvit_table_free(table);
+        return code;
+    }
+    struct dvit_machine machine = dvit_machine_describe();
+    printf("dvit %s on %s: matrix products %s; a step is forward, backward, teacher and update\n\n",
+           dvit_version(), machine.processor, machine.backend);
+    return cli_table_print(table);
+}
