@@ -149,7 +149,7 @@ const struct cli_option cli_option_table[] = {
      .type = OPTION_TEXT,
      .field = FIELD(train.out),
      .help = "the run folder: best.safetensors, last.safetensors, state.safetensors, log.jsonl, "
-             "config.json; created",
+             "log.csv, config.json, TensorBoard's events; created",
      .verbs = TRAINING,
      .required = TRAINING},
     TEXT("out", "FILE", out, "the HTML page; without it report.html in the first run folder",
@@ -350,6 +350,11 @@ const struct cli_option cli_option_table[] = {
     WHOLE("checkpoint-every", "N", 0, 1e9, train.checkpoint_every,
           "steps between saves of the state, beside the end of each epoch; 0 is none", TRAINING),
     WHOLE("log-every", "N", 1, 1e6, train.log_every, "steps between records of the log", TRAINING),
+    {.name = "no-tensorboard",
+     .type = OPTION_FLAG_NO,
+     .field = FIELD(train.tensorboard),
+     .help = "write no event files for TensorBoard",
+     .verbs = TRAINING},
 
     /* ---- answers ---- */
     WHOLE("top", "K", 1, DVIT_MAX_CLASSES, top,

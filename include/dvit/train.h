@@ -5,8 +5,10 @@
  *   last.safetensors   the model as of the last evaluation or stop
  *   state.safetensors  everything needed to go on: weights, moments, EMA, counters
  *   log.jsonl          one JSON object per line: configuration, steps, evaluations, events
+ *   log.csv            the steps and evaluations of the log as a table; a cell without value is empty
+ *   events.out.tfevents.…  the same for TensorBoard, one file for each time that the run is started
  *   config.json        options, model, data fingerprint, command, version
- * All but the log are replaced atomically. Going on from state.safetensors gives the same bits as
+ * All but the logs are replaced atomically. Going on from state.safetensors gives the same bits as
  * never having stopped (same machine, build and thread count). */
 #ifndef DVIT_TRAIN_H
 #define DVIT_TRAIN_H
@@ -90,6 +92,7 @@ struct dvit_train_options {
     bool strict;          /* an unreadable image is an error */
     int max_bad_steps;    /* consecutive skipped steps before giving up; default 20 */
     int log_every;        /* steps between step records; default 10 */
+    bool tensorboard;     /* write an event file; default true */
     int checkpoint_every; /* steps between state saves beside the epochs' ends; 0 = none */
     int max_steps;        /* stop after so many steps in total; 0 = no bound */
 };

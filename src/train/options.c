@@ -34,6 +34,7 @@ struct dvit_train_options dvit_train_options_dense(void)
         .weight_aux = .5,
         .max_bad_steps = 20,
         .log_every = 10,
+        .tensorboard = true,
     };
 }
 

@@ -1,8 +1,8 @@
-/* The run's own record, as JSON through jansson. Times are the wall clock, for people only. */
+/* The run's own record, as JSON through jansson, as rows of a table, and for TensorBoard. Times are
+ * the wall clock, for people only. Every form is made of the same JSON record. */
 #define _GNU_SOURCE
 #include "train/run_log.h"
 
-#include <errno.h>
 #include <jansson.h>
 #include <math.h>
 #include <stdlib.h>
@@ -10,8 +10,7 @@
 #include <time.h>
 
 #include "base/file.h"
-#include "base/threads.h"
-#include "kernels/matmul.h"
+#include "train/log_table.h"
 
 enum { LOG_LIMIT_BYTES = 1 << 30 };
 
@@ -56,11 +55,18 @@ static void add_evaluation(json_t *line, const struct dvit_train_event *e)
     json_object_set_new(line, "best", json_boolean(e->best));
 }
 
-static char *event_text(const struct dvit_train_event *e)
+/* Seconds since 1970. */
+static double wall_clock(void)
 {
-    json_t *line =
-        json_pack("{s:s, s:I, s:i, s:I}", "event", event_names[e->kind], "time",
-                  (json_int_t)time(NULL), "epoch", e->epoch, "step", (json_int_t)e->step);
+    struct timespec now;
+    timespec_get(&now, TIME_UTC);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+static json_t *event_record(const struct dvit_train_event *e, double time_s)
+{
+    json_t *line = json_pack("{s:s, s:I, s:i, s:I}", "event", event_names[e->kind], "time",
+                             (json_int_t)time_s, "epoch", e->epoch, "step", (json_int_t)e->step);
     if (!line)
         return NULL;
     if (e->kind == DVIT_TRAIN_STARTED) {
@@ -73,20 +79,15 @@ static char *event_text(const struct dvit_train_event *e)
         add_evaluation(line, e);
     if (e->text)
         json_object_set_new(line, "text", json_string(e->text));
-    char *text = json_dumps(line, JSON_COMPACT | JSON_REAL_PRECISION(9));
-    json_decref(line);
-    return text;
+    return line;
 }
 
-/* Keeps the lines that belong to steps up to `last`. */
-static enum dvit_status drop_later_lines(const char *path, long last, struct dvit_error *error)
+/* ---- what an interrupted run left ---- */
+
+/* Keeps the lines that belong to steps up to `last`, and writes their rows to `table`. */
+static size_t filter_lines(unsigned char *data, size_t size, long last, FILE *table, int stages)
 {
-    enum dvit_status status = DVIT_OK;
-    unsigned char *data = NULL;
-    size_t size, kept = 0;
-    if (!dvit_file_exists(path))
-        return DVIT_OK;
-    DVIT_TRY(dvit_file_read(path, LOG_LIMIT_BYTES, &data, &size, error));
+    size_t kept = 0;
     for (size_t at = 0; at < size;) {
         unsigned char *end = memchr(data + at, '\n', size - at);
         if (!end)
@@ -97,29 +98,90 @@ static enum dvit_status drop_later_lines(const char *path, long last, struct dvi
         if (json_is_integer(step) && json_integer_value(step) <= last) {
             memmove(data + kept, data + at, length);
             kept += length;
+            if (dvit_log_has_row(line))
+                dvit_log_write_row(table, line, stages);
         }
         json_decref(line);
         at += length;
     }
-    DVIT_TRY(dvit_file_replace(path, data, kept, error));
+    return kept;
+}
+
+/* Drops the records of later steps, and makes the table anew from those that stay. */
+static enum dvit_status drop_later_records(const char *path, long last, FILE *table, int stages,
+                                           struct dvit_error *error)
+{
+    enum dvit_status status = DVIT_OK;
+    unsigned char *data = NULL;
+    size_t size;
+    if (!dvit_file_exists(path))
+        return DVIT_OK;
+    DVIT_TRY(dvit_file_read(path, LOG_LIMIT_BYTES, &data, &size, error));
+    size = filter_lines(data, size, last, table, stages);
+    DVIT_TRY(dvit_file_replace(path, data, size, error));
 done:
     free(data);
     return status;
 }
 
-enum dvit_status dvit_run_log_open(struct dvit_run_log *log, const char *path, bool resume,
-                                   long resumed_step, struct dvit_error *error)
+/* ---- open, add, close ---- */
+
+static enum dvit_status open_table(struct dvit_run_log *log, const char *path, const char *text,
+                                   size_t size, struct dvit_error *error)
 {
     enum dvit_status status = DVIT_OK;
-    *log = (struct dvit_run_log){.path = strdup(path)};
-    if (!log->path)
-        DVIT_FAIL(error, DVIT_ERROR_MEMORY, "\"%s\": out of memory", path);
-    if (resume)
-        DVIT_TRY(drop_later_lines(path, resumed_step, error));
-    log->stream = fopen(path, resume ? "ab" : "wb");
-    if (!log->stream)
-        DVIT_FAIL(error, DVIT_ERROR_IO, "\"%s\": cannot open: %s", path, strerror(errno));
+    DVIT_TRY(dvit_record_file_open(&log->table, path, DVIT_RECORDS_NEW, NULL, error));
+    DVIT_TRY(dvit_record_file_add(&log->table, text, size, error));
 done:
+    return status;
+}
+
+static enum dvit_status open_files(struct dvit_run_log *log, const char *lines_path,
+                                   const char *table_path,
+                                   const struct dvit_run_log_options *options,
+                                   struct dvit_error *error)
+{
+    enum dvit_status status = DVIT_OK;
+    char *text = NULL;
+    size_t size = 0;
+    long first_step = options->resume ? options->resumed_step + 1 : 0;
+    FILE *table = open_memstream(&text, &size);
+    if (!table)
+        DVIT_FAIL(error, DVIT_ERROR_MEMORY, "\"%s\": out of memory", table_path);
+    dvit_log_write_header(table, options->stages);
+    if (options->resume)
+        status =
+            drop_later_records(lines_path, options->resumed_step, table, options->stages, error);
+    bool complete = fclose(table) == 0;
+    DVIT_TRY(status);
+    if (!complete)
+        DVIT_FAIL(error, DVIT_ERROR_MEMORY, "\"%s\": out of memory", table_path);
+    DVIT_TRY(dvit_record_file_open(&log->lines, lines_path,
+                                   options->resume ? DVIT_RECORDS_APPEND : DVIT_RECORDS_NEW, NULL,
+                                   error));
+    DVIT_TRY(open_table(log, table_path, text, size, error));
+    if (options->tensorboard)
+        DVIT_TRY(
+            dvit_event_file_create(&log->events, options->folder, wall_clock(), first_step, error));
+done:
+    free(text);
+    return status;
+}
+
+enum dvit_status dvit_run_log_open(struct dvit_run_log *log,
+                                   const struct dvit_run_log_options *options,
+                                   struct dvit_error *error)
+{
+    enum dvit_status status = DVIT_OK;
+    char *lines_path = dvit_path_join(options->folder, "log.jsonl");
+    char *table_path = dvit_path_join(options->folder, "log.csv");
+    *log = (struct dvit_run_log){.stages = options->stages};
+    if (!lines_path || !table_path)
+        DVIT_FAIL(error, DVIT_ERROR_MEMORY, "\"%s\": out of memory", options->folder);
+    DVIT_TRY(open_files(log, lines_path, table_path, options, error));
+done:
+    free(lines_path);
+    free(table_path);
     if (status != DVIT_OK)
         dvit_run_log_close(log);
     return status;
@@ -127,82 +189,68 @@ done:
 
 void dvit_run_log_close(struct dvit_run_log *log)
 {
-    if (log->stream)
-        fclose(log->stream);
-    free(log->path);
-    *log = (struct dvit_run_log){0};
+    dvit_record_file_close(&log->lines);
+    dvit_record_file_close(&log->table);
+    dvit_event_file_close(&log->events);
+}
+
+static enum dvit_status add_line(struct dvit_run_log *log, const json_t *record,
+                                 struct dvit_error *error)
+{
+    char *text = json_dumps(record, JSON_COMPACT | JSON_REAL_PRECISION(9));
+    size_t length = text ? strlen(text) : 0;
+    if (!text)
+        return dvit_error_set(error, DVIT_ERROR_MEMORY, "\"%s\": out of memory", log->lines.path);
+    text[length] = '\n'; /* instead of the terminating zero */
+    enum dvit_status status = dvit_record_file_add(&log->lines, text, length + 1, error);
+    free(text);
+    return status;
+}
+
+static enum dvit_status add_row(struct dvit_run_log *log, const json_t *record,
+                                struct dvit_error *error)
+{
+    enum dvit_status status = DVIT_OK;
+    char *text = NULL;
+    size_t size = 0;
+    FILE *row = open_memstream(&text, &size);
+    if (row)
+        dvit_log_write_row(row, record, log->stages);
+    if (!row || fclose(row) != 0)
+        DVIT_FAIL(error, DVIT_ERROR_MEMORY, "\"%s\": out of memory", log->table.path);
+    DVIT_TRY(dvit_record_file_add(&log->table, text, size, error));
+done:
+    free(text);
+    return status;
+}
+
+static enum dvit_status add_events(struct dvit_run_log *log, const json_t *record, double time_s,
+                                   long step, struct dvit_error *error)
+{
+    struct dvit_event_scalar scalars[DVIT_LOG_MAX_SCALARS];
+    if (!log->events.records.path)
+        return DVIT_OK;
+    size_t count = dvit_log_scalars(scalars, record);
+    return dvit_event_file_add_scalars(&log->events, time_s, step, scalars, count, error);
 }
 
 enum dvit_status dvit_run_log_event(struct dvit_run_log *log, const struct dvit_train_event *event,
                                     struct dvit_error *error)
 {
-    char *text = event_text(event);
-    if (!text)
-        return dvit_error_set(error, DVIT_ERROR_MEMORY, "\"%s\": out of memory", log->path);
-    bool written = fprintf(log->stream, "%s\n", text) > 0;
-    written = fflush(log->stream) == 0 && written;
-    free(text);
-    if (written)
+    double now = wall_clock();
+    if (!log->lines.path)
         return DVIT_OK;
-    clearerr(log->stream);
-    return dvit_error_set(error, DVIT_ERROR_IO, "\"%s\": cannot write: %s", log->path,
-                          strerror(errno));
-}
-
-static json_t *options_json(const struct dvit_train_options *o)
-{
-    return json_pack(
-        "{s:i, s:i, s:i, s:i, s:i, s:f, s:f, s:f, s:f, s:f, s:b, s:b, s:f, s:f, s:f, s:f, s:f, s:f,"
-        " s:f, s:f, s:b, s:b, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:b, s:f, s:b,"
-        " s:s, s:s?, s:f, s:f, s:f, s:f, s:i}",
-        "epochs", o->epochs, "batch", o->batch, "accumulate", o->accumulate, "threads", o->threads,
-        "workers", o->workers, "learning_rate", o->learning_rate, "backbone_lr_scale",
-        o->backbone_lr_scale, "min_learning_rate", o->min_learning_rate, "warmup_epochs",
-        o->warmup_epochs, "backbone_freeze_epochs", o->backbone_freeze_epochs, "freeze_backbone",
-        o->freeze_backbone, "freeze_embeddings", o->freeze_embeddings, "weight_decay",
-        o->weight_decay, "beta1", o->beta1, "beta2", o->beta2, "adam_eps", o->adam_eps, "clip_norm",
-        o->clip_norm, "ema_decay", o->ema_decay, "drop_path", o->drop_path, "label_smoothing",
-        o->label_smoothing, "augment", o->augment, "flip", o->flip, "keep", o->keep, "elastic_low",
-        o->elastic_low, "elastic_high", o->elastic_high, "weight_cls", o->weight_cls,
-        "weight_ratio", o->weight_ratio, "weight_kl", o->weight_kl, "weight_token", o->weight_token,
-        "weight_aux", o->weight_aux, "ratio_on_batch_mean", o->ratio_on_batch_mean,
-        "decision_gradient_cap", o->decision_gradient_cap, "strict", o->strict, "precision",
-        o->precision ? o->precision : "f32", "rand_augment", o->rand_augment, "color_jitter",
-        o->color_jitter, "erasing", o->erasing, "mixup", o->mixup, "cutmix", o->cutmix, "repeats",
-        o->repeats);
-}
-
-static json_t *model_json(const struct dvit_model *model)
-{
-    const struct dvit_config *c = &model->config;
-    json_t *blocks = json_array();
-    for (int s = 0; s < c->stages; s++)
-        json_array_append_new(blocks, json_integer(c->stage_block[s]));
-    return json_pack("{s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:o, s:I}", "name", c->name,
-                     "image_width", c->image_width, "image_height", c->image_height, "patch",
-                     c->patch, "dim", c->dim, "depth", c->depth, "heads", c->heads, "mlp", c->mlp,
-                     "classes", c->classes, "stage_blocks", blocks, "parameters",
-                     (json_int_t)model->parameters.total);
-}
-
-enum dvit_status dvit_run_config_write(const char *path, const struct dvit_trainer *t,
-                                       const struct dvit_dataset *data, struct dvit_error *error)
-{
-    char processor[128];
-    dvit_cpu_describe(processor, sizeof processor);
-    json_t *root = json_pack(
-        "{s:s, s:s, s:I, s:{s:s, s:I, s:i}, s:o, s:o, s:{s:s, s:s, s:s, s:i}}", "command",
-        t->options.command ? t->options.command : "", "version", dvit_version(), "seed",
-        (json_int_t)t->options.seed, "data", "fingerprint", dvit_dataset_fingerprint(data),
-        "images", (json_int_t)dvit_dataset_size(data), "classes", dvit_dataset_classes(data),
-        "model", model_json(t->model), "options", options_json(&t->options), "machine", "processor",
-        processor, "kernels", dvit_cpu_name(t->kernels.cpu), "matrix_products",
-        dvit_matmul_backend(), "threads", dvit_threads_count(t->threads));
-    char *text = root ? json_dumps(root, JSON_INDENT(2) | JSON_REAL_PRECISION(9)) : NULL;
-    json_decref(root);
-    if (!text)
-        return dvit_error_set(error, DVIT_ERROR_MEMORY, "\"%s\": out of memory or not UTF-8", path);
-    enum dvit_status status = dvit_file_replace(path, text, strlen(text), error);
-    free(text);
-    return status;
+    json_t *record = event_record(event, now);
+    if (!record)
+        return dvit_error_set(error, DVIT_ERROR_MEMORY, "\"%s\": out of memory", log->lines.path);
+    enum dvit_status results[3] = {add_line(log, record, error)};
+    if (dvit_log_has_row(record)) {
+        results[1] = add_row(log, record, error);
+        results[2] = add_events(log, record, now, event->step, error);
+    }
+    json_decref(record);
+    for (int i = 2; i >= 0; i--)
+        if (results[i] != DVIT_OK)
+            return results[i]; /* the latest one: the message is its own */
+    return DVIT_OK;
 }

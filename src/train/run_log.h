@@ -1,25 +1,36 @@
-/* What a run writes about itself: log.jsonl and config.json. */
+/* What a run writes about itself: log.jsonl, log.csv, event files, and config.json. */
 #ifndef DVIT_TRAIN_RUN_LOG_H
 #define DVIT_TRAIN_RUN_LOG_H
 
-#include <stdio.h>
-
 #include "dvit/train.h"
+#include "train/event_file.h"
 #include "train/trainer.h"
 
 struct dvit_run_log {
-    FILE *stream;
-    char *path;
+    struct dvit_record_file lines, table; /* log.jsonl, log.csv */
+    struct dvit_event_file events;        /* for TensorBoard; may be closed */
+    int stages;
 };
 
-/* Opens log.jsonl for appending. On resume, records of steps after `resumed_step` are dropped
- * first: they will be written again. */
-enum dvit_status dvit_run_log_open(struct dvit_run_log *log, const char *path, bool resume,
-                                   long resumed_step, struct dvit_error *error);
+struct dvit_run_log_options {
+    const char *folder;
+    int stages;        /* of the model: columns of the table */
+    bool tensorboard;  /* write an event file */
+    bool resume;       /* go on after what is there */
+    long resumed_step; /* records of later steps are dropped: they will be written again */
+};
+
+/* log.csv is made anew of the lines that stay, so that it never says anything else than they do;
+ * events of a resumed run go to a file of their own. */
+enum dvit_status dvit_run_log_open(struct dvit_run_log *log,
+                                   const struct dvit_run_log_options *options,
+                                   struct dvit_error *error);
+/* Legal on a zeroed struct and twice. */
 void dvit_run_log_close(struct dvit_run_log *log);
 
-/* One line per event, flushed. A full disk must not end a training: the first failure is returned,
- * for the caller to report. */
+/* Adds the event in every form; nothing to a log that is not open. A full disk must not end a
+ * training: a failure is returned for the caller to report, and does not keep the other forms from
+ * being written. */
 enum dvit_status dvit_run_log_event(struct dvit_run_log *log, const struct dvit_train_event *event,
                                     struct dvit_error *error);
 

@@ -58,7 +58,7 @@ static void emit(struct job *job, struct dvit_train_event *event)
     event->learning_rate = t->learning_rate;
     event->backbone_learning_rate = t->backbone_learning_rate;
     struct dvit_error problem;
-    bool written = !job->log.stream || dvit_run_log_event(&job->log, event, &problem) == DVIT_OK;
+    bool written = dvit_run_log_event(&job->log, event, &problem) == DVIT_OK;
     if (job->callback)
         job->callback(job->context, event);
     if (written || job->log_failed)
@@ -447,8 +447,12 @@ static enum dvit_status begin(struct job *job, struct dvit_model *model,
         DVIT_TRY(dvit_checkpoint_load(job->trainer, &job->identity, job->state_path, job->error));
         remove_leftovers(job);
     }
-    DVIT_TRY(dvit_run_log_open(&job->log, job->log_path, o->resume, job->trainer->progress.step,
-                               job->error));
+    struct dvit_run_log_options log = {.folder = o->out,
+                                       .stages = model->config.stages,
+                                       .tensorboard = o->tensorboard,
+                                       .resume = o->resume,
+                                       .resumed_step = job->trainer->progress.step};
+    DVIT_TRY(dvit_run_log_open(&job->log, &log, job->error));
     DVIT_TRY(dvit_run_config_write(job->config_path, job->trainer, job->train, job->error));
 done:
     return status;

@@ -1,0 +1,68 @@
+/* config.json: what a run was asked for, with what data, by which dvit, on which machine. */
+#include "train/run_log.h"
+
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "base/threads.h"
+#include "kernels/matmul.h"
+
+static json_t *options_json(const struct dvit_train_options *o)
+{
+    return json_pack(
+        "{s:i, s:i, s:i, s:i, s:i, s:f, s:f, s:f, s:f, s:f, s:b, s:b, s:f, s:f, s:f, s:f, s:f, s:f,"
+        " s:f, s:f, s:b, s:b, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:b, s:f, s:b,"
+        " s:s, s:s?, s:f, s:f, s:f, s:f, s:i}",
+        "epochs", o->epochs, "batch", o->batch, "accumulate", o->accumulate, "threads", o->threads,
+        "workers", o->workers, "learning_rate", o->learning_rate, "backbone_lr_scale",
+        o->backbone_lr_scale, "min_learning_rate", o->min_learning_rate, "warmup_epochs",
+        o->warmup_epochs, "backbone_freeze_epochs", o->backbone_freeze_epochs, "freeze_backbone",
+        o->freeze_backbone, "freeze_embeddings", o->freeze_embeddings, "weight_decay",
+        o->weight_decay, "beta1", o->beta1, "beta2", o->beta2, "adam_eps", o->adam_eps, "clip_norm",
+        o->clip_norm, "ema_decay", o->ema_decay, "drop_path", o->drop_path, "label_smoothing",
+        o->label_smoothing, "augment", o->augment, "flip", o->flip, "keep", o->keep, "elastic_low",
+        o->elastic_low, "elastic_high", o->elastic_high, "weight_cls", o->weight_cls,
+        "weight_ratio", o->weight_ratio, "weight_kl", o->weight_kl, "weight_token", o->weight_token,
+        "weight_aux", o->weight_aux, "ratio_on_batch_mean", o->ratio_on_batch_mean,
+        "decision_gradient_cap", o->decision_gradient_cap, "strict", o->strict, "precision",
+        o->precision ? o->precision : "f32", "rand_augment", o->rand_augment, "color_jitter",
+        o->color_jitter, "erasing", o->erasing, "mixup", o->mixup, "cutmix", o->cutmix, "repeats",
+        o->repeats);
+}
+
+static json_t *model_json(const struct dvit_model *model)
+{
+    const struct dvit_config *c = &model->config;
+    json_t *blocks = json_array();
+    for (int s = 0; s < c->stages; s++)
+        json_array_append_new(blocks, json_integer(c->stage_block[s]));
+    return json_pack("{s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:o, s:I}", "name", c->name,
+                     "image_width", c->image_width, "image_height", c->image_height, "patch",
+                     c->patch, "dim", c->dim, "depth", c->depth, "heads", c->heads, "mlp", c->mlp,
+                     "classes", c->classes, "stage_blocks", blocks, "parameters",
+                     (json_int_t)model->parameters.total);
+}
+
+enum dvit_status dvit_run_config_write(const char *path, const struct dvit_trainer *t,
+                                       const struct dvit_dataset *data, struct dvit_error *error)
+{
+    char processor[128];
+    dvit_cpu_describe(processor, sizeof processor);
+    json_t *root = json_pack(
+        "{s:s, s:s, s:I, s:{s:s, s:I, s:i}, s:o, s:o, s:{s:s, s:s, s:s, s:i}}", "command",
+        t->options.command ? t->options.command : "", "version", dvit_version(), "seed",
+        (json_int_t)t->options.seed, "data", "fingerprint", dvit_dataset_fingerprint(data),
+        "images", (json_int_t)dvit_dataset_size(data), "classes", dvit_dataset_classes(data),
+        "model", model_json(t->model), "options", options_json(&t->options), "machine", "processor",
+        processor, "kernels", dvit_cpu_name(t->kernels.cpu), "matrix_products",
+        dvit_matmul_backend(), "threads", dvit_threads_count(t->threads));
+    char *text = root ? json_dumps(root, JSON_INDENT(2) | JSON_REAL_PRECISION(9)) : NULL;
+    json_decref(root);
+    if (!text)
+        return dvit_error_set(error, DVIT_ERROR_MEMORY, "\"%s\": out of memory or not UTF-8", path);
+    enum dvit_status status = dvit_file_replace(path, text, strlen(text), error);
+    free(text);
+    return status;
+}
