@@ -349,6 +349,15 @@ const struct cli_option cli_option_table[] = {
     TOGGLE("resume", train.resume, "go on from state.safetensors in --out, bit for bit", TRAINING),
     WHOLE("checkpoint-every", "N", 0, 1e9, train.checkpoint_every,
           "steps between saves of the state, beside the end of each epoch; 0 is none", TRAINING),
+    WHOLE("keep-checkpoints", "N", 0, 1e6, train.keep_checkpoints,
+          "also keep the state and model of the last N epochs, as state-epoch0007.safetensors and "
+          "last-epoch0007.safetensors; 0 is none",
+          TRAINING),
+    WHOLE(
+        "max-rollbacks", "N", 0, DVIT_MAX_ROLLBACKS, train.max_rollbacks,
+        "returns to the last good state, at half the learning rate, before steps without a finite "
+        "loss end the run",
+        TRAINING),
     WHOLE("log-every", "N", 1, 1e6, train.log_every, "steps between records of the log", TRAINING),
     {.name = "no-tensorboard",
      .type = OPTION_FLAG_NO,
@@ -496,11 +505,10 @@ const struct cli_option cli_option_table[] = {
      .type = OPTION_CHOICE,
      .choices = "f32|bf16|auto",
      .default_text = "f32",
-     .field = FIELD(train.precision),
-     .help =
-         "matrix products of linear layers: bf16 needs AVX-512 BF16, auto takes it where it is; "
-         "weights, norms and losses stay f32",
-     .verbs = TRAINING | ON(BENCH)},
+     .field = FIELD(precision),
+     .help = "matrix products of linear layers: bf16 needs AVX-512 BF16, auto takes it where it is; "
+             "all else stays f32",
+     .verbs = TRAINING | RUNNING},
     TOGGLE(
         "train", bench_train,
         "measure a training step instead (keep 1: of a dense model; else of a dynamic one with its "

@@ -71,7 +71,7 @@ int cli_training_start(struct dvit_model **model, bool *new_head, struct cli_tra
 
 /* ---- signals ---- */
 
-static volatile int stop_requested;
+static volatile int stop_requested, save_requests;
 
 static void request_stop(int signal_number)
 {
@@ -82,13 +82,21 @@ static void request_stop(int signal_number)
     (void)signal_number;
 }
 
-static void set_handlers(void (*handler)(int))
+static void request_save(int signal_number)
+{
+    save_requests = save_requests + 1;
+    (void)signal_number;
+}
+
+static void set_handlers(void (*stop)(int), void (*save)(int))
 {
     struct sigaction action = {.sa_flags = SA_RESTART};
-    action.sa_handler = handler;
     sigemptyset(&action.sa_mask);
+    action.sa_handler = stop;
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
+    action.sa_handler = save;
+    sigaction(SIGUSR1, &action, NULL);
 }
 
 /* ---- events ---- */
@@ -117,9 +125,10 @@ static void tell_turns(struct watch *watch)
 }
 
 static const char *const event_names[] = {
-    [DVIT_TRAIN_STARTED] = "started",     [DVIT_TRAIN_STEP] = "step",
-    [DVIT_TRAIN_EVALUATED] = "evaluated", [DVIT_TRAIN_SAVED] = "saved",
-    [DVIT_TRAIN_SKIPPED] = "skipped",     [DVIT_TRAIN_FINISHED] = "finished",
+    [DVIT_TRAIN_STARTED] = "started",         [DVIT_TRAIN_STEP] = "step",
+    [DVIT_TRAIN_EVALUATED] = "evaluated",     [DVIT_TRAIN_SAVED] = "saved",
+    [DVIT_TRAIN_SKIPPED] = "skipped",         [DVIT_TRAIN_FINISHED] = "finished",
+    [DVIT_TRAIN_ROLLED_BACK] = "rolled back",
 };
 
 static void json_losses(struct cli_json *json, const struct dvit_train_event *event)
@@ -221,6 +230,9 @@ static void watch_event(void *context, const struct dvit_train_event *event)
     case DVIT_TRAIN_SKIPPED:
         cli_note("skipped: %s", event->text ? event->text : "");
         break;
+    case DVIT_TRAIN_ROLLED_BACK:
+        cli_note("rolled back %s", event->text);
+        break;
     case DVIT_TRAIN_SAVED: /* each epoch: no news for a reader */
     case DVIT_TRAIN_FINISHED:
         break;
@@ -236,7 +248,9 @@ static struct dvit_train_options training_options(const struct cli_options *opti
     train.seed = options->seed;
     train.threads = options->threads;
     train.cpu = options->cpu;
+    train.precision = options->precision;
     train.strict = options->strict;
+    train.save_requests = &save_requests;
     return train;
 }
 
@@ -274,10 +288,10 @@ int cli_training_run(struct dvit_model *model, const struct dvit_model *teacher,
         cli_error("out of memory");
         return CLI_EXIT_FAILURE;
     }
-    set_handlers(request_stop);
+    set_handlers(request_stop, request_save);
     enum dvit_status status = dvit_train(model, teacher, data->train, data->validation, &train,
                                          watch_event, &watch, &stop_requested, &error);
-    set_handlers(SIG_DFL);
+    set_handlers(SIG_DFL, SIG_IGN); /* a late request to save must not end the process */
     cli_progress_clear();
     int code = cli_exit_of(status);
     if (status == DVIT_OK)

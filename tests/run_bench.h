@@ -20,8 +20,14 @@ struct train_run {
     bool dynamic;  /* three stages and a teacher */
     bool validate; /* with a validation set */
     int dim, classes;
-    float poison; /* added to a weight of the model */
-    long stop_at; /* raise the stop flag when this step is told; 0 = never */
+    float poison;        /* added to a weight of the model */
+    long stop_at;        /* raise the stop flag when this step is told; 0 = never */
+    long stop_at_skip;   /* raise it at this skipped image or step; 0 = never */
+    long save_at;        /* ask for a save when this step is told; 0 = never */
+    long break_at;       /* when this step is told, a weight becomes NaN; 0 = never */
+    int breaks;          /* how often that still happens */
+    const char *copy_to; /* a folder for a copy of the first state saved after step copy_at */
+    long copy_at;
     /* what came */
     enum dvit_status status;
     struct dvit_error error;
@@ -31,7 +37,10 @@ struct train_run {
     char skipped[1500], finished[100]; /* texts of the last such events */
     float *weights;                    /* of the model afterwards; free with run_free */
     size_t floats;
-    volatile int stop;
+    struct dvit_model *model; /* while it runs */
+    char rolled_back[300];    /* text of the last such event */
+    double rate;              /* of the last step told */
+    volatile int stop, save;
 };
 
 static inline struct train_run run_create(const char *folder)
@@ -59,6 +68,18 @@ static inline void run_free(struct train_run *run)
     run->weights = NULL;
 }
 
+/* The first state saved after the step becomes that of the folder `copy_to`. */
+static inline void run_copy_state(struct train_run *run, const struct dvit_train_event *event)
+{
+    struct dvit_error error;
+    if (!run->copy_to || event->step != run->copy_at || !strstr(event->text, "/state.safetensors"))
+        return;
+    char *path = dvit_path_join(run->copy_to, "state.safetensors");
+    assert_ok(dvit_file_duplicate(event->text, path, &error), &error);
+    free(path);
+    run->copy_to = NULL;
+}
+
 static inline void run_event(void *context, const struct dvit_train_event *event)
 {
     struct train_run *run = context;
@@ -67,9 +88,22 @@ static inline void run_event(void *context, const struct dvit_train_event *event
         if (run->told[DVIT_TRAIN_STEP] == 1)
             run->first_step = event->step;
         run->last_step = event->step;
+        run->rate = event->learning_rate;
         if (event->step == run->stop_at)
             run->stop = 1;
+        if (event->step == run->save_at)
+            run->save++;
+        if (event->step >= run->break_at && run->breaks > 0) {
+            run->model->weights[0] = NAN;
+            run->breaks--;
+        }
     }
+    if (event->kind == DVIT_TRAIN_ROLLED_BACK)
+        snprintf(run->rolled_back, sizeof run->rolled_back, "%s", event->text);
+    if (event->kind == DVIT_TRAIN_SAVED)
+        run_copy_state(run, event);
+    if (event->kind == DVIT_TRAIN_SKIPPED && run->told[event->kind] == run->stop_at_skip)
+        run->stop = 1;
     if (event->kind == DVIT_TRAIN_SKIPPED)
         snprintf(run->skipped, sizeof run->skipped, "%s", event->text);
     if (event->kind == DVIT_TRAIN_FINISHED)
@@ -120,6 +154,8 @@ static inline enum dvit_status run_train(struct train_run *run)
     memset(run->told, 0, sizeof run->told);
     run->stop = 0;
     run->best_top1 = -1;
+    run->model = model;
+    run->options.save_requests = &run->save;
     assert_ok(dvit_dataset_open(&train, run->data, "train", NULL, &run->error), &run->error);
     if (run->validate)
         assert_ok(dvit_dataset_open(&validation, run->data, "val", NULL, &run->error), &run->error);

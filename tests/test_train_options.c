@@ -48,6 +48,8 @@ static const struct row {
     {REAL(weight_kl), 0, 1e6, "distillation weight is ", "expected 0 to 1000000", 0, 0},
     {REAL(weight_token), 0, 1e6, "token weight is ", "expected 0 to 1000000", 0, 0},
     {WHOLE(max_bad_steps), 1, 1000000, "bad steps allowed is ", "expected 1 to 1000000", 0, 0},
+    {WHOLE(max_rollbacks), 0, 32, "rollbacks allowed is ", "expected 0 to 32", 0, 0},
+    {WHOLE(keep_checkpoints), 0, 1e6, "checkpoints kept is ", "expected 0 to 1000000", 0, 0},
     {WHOLE(log_every), 1, 1000000, "steps between records is ", "expected 1 to 1000000", 0, 0},
     {WHOLE(checkpoint_every), 0, 1e9, "steps between checkpoints is ", "expected 0 to 1000000000",
      0, 0},

@@ -4,12 +4,15 @@
  *   best.safetensors   the model with the best validation accuracy, trained or averaged (EMA)
  *   last.safetensors   the model as of the last evaluation or stop
  *   state.safetensors  everything needed to go on: weights, moments, EMA, counters
+ *   good.safetensors   the state that a rollback returns to: the last one saved by schedule outside
+ *                      a bad stretch; mostly another name of state.safetensors
+ *   run.lock           while a training holds the folder
  *   log.jsonl          one JSON object per line: configuration, steps, evaluations, events
- *   log.csv            the steps and evaluations of the log as a table; a cell without value is empty
- *   events.out.tfevents.…  the same for TensorBoard, one file for each time that the run is started
- *   config.json        options, model, data fingerprint, command, version
- * All but the logs are replaced atomically. Going on from state.safetensors gives the same bits as
- * never having stopped (same machine, build and thread count). */
+ *   log.csv            the steps and evaluations of the log as a table; a cell without value is
+ * empty events.out.tfevents.…  the same for TensorBoard, one file for each time that the run is
+ * started config.json        options, model, data fingerprint, command, version All but the logs
+ * are replaced atomically. Going on from state.safetensors gives the same bits as never having
+ * stopped (same machine, build and thread count). */
 #ifndef DVIT_TRAIN_H
 #define DVIT_TRAIN_H
 
@@ -24,6 +27,8 @@ extern "C" {
 
 /* Upper end of dvit_train_options.decision_gradient_cap: ln(1/eps) of the masked softmax. */
 #define DVIT_DECISION_GRADIENT_EXACT 13.815510557964274
+
+#define DVIT_MAX_ROLLBACKS           32
 
 /* Every field's range is checked by dvit_train; errors name the field and its bound. */
 struct dvit_train_options {
@@ -90,9 +95,16 @@ struct dvit_train_options {
 
     bool resume;          /* go on from state.safetensors in `out` */
     bool strict;          /* an unreadable image is an error */
-    int max_bad_steps;    /* consecutive skipped steps before giving up; default 20 */
-    int log_every;        /* steps between step records; default 10 */
-    bool tensorboard;     /* write an event file; default true */
+    int max_bad_steps;    /* consecutive skipped steps before a rollback; default 20 */
+    int max_rollbacks;    /* returns to the last good state, each halving the learning rate for the
+                             rest, before giving up; 0 … DVIT_MAX_ROLLBACKS; default 3 */
+    int keep_checkpoints; /* also keep state and model of the last so many epochs, as
+                             state-epoch0007.safetensors and last-epoch0007.safetensors; default 0
+                           */
+    const volatile int *save_requests; /* counted up, as by a signal handler, it has the state saved
+                                          within a micro-batch, and the run goes on; may be NULL */
+    int log_every;                     /* steps between step records; default 10 */
+    bool tensorboard;                  /* write an event file; default true */
     int checkpoint_every; /* steps between state saves beside the epochs' ends; 0 = none */
     int max_steps;        /* stop after so many steps in total; 0 = no bound */
 };
@@ -101,12 +113,13 @@ DVIT_API struct dvit_train_options dvit_train_options_dense(void);
 DVIT_API struct dvit_train_options dvit_train_options_sparsify(void);
 
 enum dvit_train_event_kind {
-    DVIT_TRAIN_STARTED,   /* steps_per_epoch, total_steps, first step known */
-    DVIT_TRAIN_STEP,      /* every log_every steps: means since the last event */
-    DVIT_TRAIN_EVALUATED, /* end of an epoch */
-    DVIT_TRAIN_SAVED,     /* `text` is the path */
-    DVIT_TRAIN_SKIPPED,   /* an image (`text`: name and reason) or a non-finite step */
-    DVIT_TRAIN_FINISHED,  /* `text`: why ("done", "stopped on request", "max steps") */
+    DVIT_TRAIN_STARTED,     /* steps_per_epoch, total_steps, first step known */
+    DVIT_TRAIN_STEP,        /* every log_every steps: means since the last event */
+    DVIT_TRAIN_EVALUATED,   /* end of an epoch */
+    DVIT_TRAIN_SAVED,       /* `text` is the path */
+    DVIT_TRAIN_SKIPPED,     /* an image (`text`: name and reason) or a non-finite step */
+    DVIT_TRAIN_ROLLED_BACK, /* `text`: to which state and why */
+    DVIT_TRAIN_FINISHED,    /* `text`: why ("done", "stopped on request", "max steps") */
 };
 
 struct dvit_train_event {
@@ -131,7 +144,7 @@ struct dvit_train_event {
 };
 
 /* Called from the training thread. Setting *stop from a signal handler or another thread ends the
- * run after the current step with DVIT_ERROR_INTERRUPTED, everything saved. */
+ * run after the current micro-batch with DVIT_ERROR_INTERRUPTED, everything saved. */
 typedef void dvit_train_callback(void *context, const struct dvit_train_event *event);
 
 /* Images that already have the network's size are never resized: their crops are padded by 4

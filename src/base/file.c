@@ -197,6 +197,55 @@ done:
     return status;
 }
 
+static enum dvit_status copy_file(const char *from, const char *to, struct dvit_error *error)
+{
+    enum { PIECE = 1 << 16 };
+    enum dvit_status status = DVIT_OK;
+    struct dvit_file_writer writer = {0};
+    unsigned char *piece = malloc(PIECE);
+    FILE *source = fopen(from, "rbe");
+    if (!piece)
+        DVIT_FAIL(error, DVIT_ERROR_MEMORY, "\"%s\": out of memory", to);
+    if (!source)
+        DVIT_FAIL(error, errno_status(errno), "\"%s\": cannot open: %s", from, strerror(errno));
+    DVIT_TRY(dvit_file_begin(&writer, to, error));
+    for (size_t got; (got = fread(piece, 1, PIECE, source)) > 0;)
+        DVIT_TRY(dvit_file_write(&writer, piece, got, error));
+    if (ferror(source))
+        DVIT_FAIL(error, DVIT_ERROR_IO, "\"%s\": cannot read: %s", from, strerror(errno));
+    DVIT_TRY(dvit_file_commit(&writer, error));
+done:
+    if (source)
+        fclose(source);
+    free(piece);
+    dvit_file_abandon(&writer);
+    return status;
+}
+
+enum dvit_status dvit_file_duplicate(const char *from, const char *to, struct dvit_error *error)
+{
+    enum dvit_status status = DVIT_OK;
+    char *pending = NULL;
+    if (asprintf(&pending, "%s.%ld-link.tmp", to, (long)getpid()) < 0) {
+        pending = NULL;
+        DVIT_FAIL(error, DVIT_ERROR_MEMORY, "\"%s\": out of memory", to);
+    }
+    unlink(pending);
+    if (link(from, pending) != 0) {
+        DVIT_TRY(copy_file(from, to, error));
+        goto done;
+    }
+    if (rename(pending, to) != 0)
+        DVIT_FAIL(error, DVIT_ERROR_IO, "\"%s\": cannot rename into place: %s", to,
+                  strerror(errno));
+    sync_folder_of(to);
+done:
+    if (pending)
+        unlink(pending); /* renaming one name of a file to another of the same leaves both */
+    free(pending);
+    return status;
+}
+
 enum dvit_status dvit_folder_create(const char *path, struct dvit_error *error)
 {
     enum dvit_status status = DVIT_OK;

@@ -34,6 +34,10 @@ void dvit_file_abandon(struct dvit_file_writer *writer);
 enum dvit_status dvit_file_replace(const char *path, const void *data, size_t size_bytes,
                                    struct dvit_error *error);
 
+/* `to` becomes another name of the file `from`, or a copy where the file system has no such names;
+ * whole or not at all. Files are replaced, never changed, so the two may part later. */
+enum dvit_status dvit_file_duplicate(const char *from, const char *to, struct dvit_error *error);
+
 /* Creates the folder and its parents; an existing folder is fine. */
 enum dvit_status dvit_folder_create(const char *path, struct dvit_error *error);
 bool dvit_file_exists(const char *path);

@@ -29,12 +29,14 @@ static void parts_of(const struct dvit_trainer *t, struct part parts[PARTS])
 static char *progress_text(const struct dvit_trainer *t, const struct dvit_run_identity *identity)
 {
     const struct dvit_progress *p = &t->progress;
-    json_t *root = json_pack(
-        "{s:I, s:I, s:I, s:I, s:f, s:I, s:i, s:i, s:I, s:s}", "step", (json_int_t)p->step,
-        "adam_step", (json_int_t)p->adam_step, "bad_steps", (json_int_t)p->bad_steps, "bad_in_row",
-        (json_int_t)p->bad_in_row, "best_top1", p->best_top1, "seed", (json_int_t)t->options.seed,
-        "batch", t->options.batch, "accumulate", t->options.accumulate, "steps_per_epoch",
-        (json_int_t)identity->steps_per_epoch, "data", identity->data);
+    json_t *root =
+        json_pack("{s:I, s:I, s:I, s:I, s:f, s:I, s:i, s:i, s:I, s:s, s:I, s:b, s:b}", "step",
+                  (json_int_t)p->step, "adam_step", (json_int_t)p->adam_step, "bad_steps",
+                  (json_int_t)p->bad_steps, "bad_in_row", (json_int_t)p->bad_in_row, "best_top1",
+                  p->best_top1, "seed", (json_int_t)t->options.seed, "batch", t->options.batch,
+                  "accumulate", t->options.accumulate, "steps_per_epoch",
+                  (json_int_t)identity->steps_per_epoch, "data", identity->data, "rollbacks",
+                  (json_int_t)p->rollbacks, "unevaluated", p->unevaluated, "good", p->good);
     char *text = root ? json_dumps(root, JSON_COMPACT | JSON_REAL_PRECISION(17)) : NULL;
     json_decref(root);
     return text;
@@ -89,17 +91,18 @@ static enum dvit_status read_progress(const struct dvit_trainer *t,
 {
     enum dvit_status status = DVIT_OK;
     json_error_t problem;
-    json_int_t step, adam_step, bad_steps, bad_in_row, seed, steps_per_epoch;
-    int batch, accumulate;
+    json_int_t step, adam_step, bad_steps, bad_in_row, seed, steps_per_epoch, rollbacks = 0;
+    int batch, accumulate, unevaluated = 0, good = 0; /* older states have none of the last three */
     double best;
     const char *data;
     json_t *root = json_loads(text, JSON_REJECT_DUPLICATES, &problem);
-    if (!root ||
-        json_unpack_ex(root, &problem, JSON_STRICT,
-                       "{s:I, s:I, s:I, s:I, s:F, s:I, s:i, s:i, s:I, s:s}", "step", &step,
-                       "adam_step", &adam_step, "bad_steps", &bad_steps, "bad_in_row", &bad_in_row,
-                       "best_top1", &best, "seed", &seed, "batch", &batch, "accumulate",
-                       &accumulate, "steps_per_epoch", &steps_per_epoch, "data", &data) != 0)
+    if (!root || json_unpack_ex(root, &problem, JSON_STRICT,
+                                "{s:I, s:I, s:I, s:I, s:F, s:I, s:i, s:i, s:I, s:s, s?I, s?b, s?b}",
+                                "step", &step, "adam_step", &adam_step, "bad_steps", &bad_steps,
+                                "bad_in_row", &bad_in_row, "best_top1", &best, "seed", &seed,
+                                "batch", &batch, "accumulate", &accumulate, "steps_per_epoch",
+                                &steps_per_epoch, "data", &data, "rollbacks", &rollbacks,
+                                "unevaluated", &unevaluated, "good", &good) != 0)
         DVIT_FAIL(error, DVIT_ERROR_FORMAT, "training state: %s", problem.text);
     DVIT_TRY(expect_same("seed", seed, (long long)t->options.seed, error));
     DVIT_TRY(expect_same("batch", batch, t->options.batch, error));
@@ -110,10 +113,19 @@ static enum dvit_status read_progress(const struct dvit_trainer *t,
                   "the saved run used other data (fingerprint %.20s, now %.20s): it cannot be "
                   "resumed",
                   data, identity->data);
-    if (step < 0 || adam_step < 0 || adam_step > step || bad_steps < 0 || bad_in_row < 0)
+    if (step < 0 || adam_step < 0 || adam_step > step || bad_steps < 0 || bad_in_row < 0 ||
+        rollbacks < 0 || rollbacks > DVIT_MAX_ROLLBACKS)
         DVIT_FAIL(error, DVIT_ERROR_FORMAT, "training state: impossible counters");
-    *out = (struct dvit_progress){(long)step, (long)adam_step, (long)bad_steps, (long)bad_in_row,
-                                  best};
+    *out = (struct dvit_progress){
+        .step = (long)step,
+        .adam_step = (long)adam_step,
+        .bad_steps = (long)bad_steps,
+        .bad_in_row = (long)bad_in_row,
+        .best_top1 = best,
+        .rollbacks = (long)rollbacks,
+        .unevaluated = unevaluated,
+        .good = good,
+    };
 done:
     json_decref(root);
     return status;

@@ -20,9 +20,10 @@ static void set_real(json_t *object, const char *key, double value)
 }
 
 static const char *const event_names[] = {
-    [DVIT_TRAIN_STARTED] = "started",     [DVIT_TRAIN_STEP] = "step",
-    [DVIT_TRAIN_EVALUATED] = "evaluated", [DVIT_TRAIN_SAVED] = "saved",
-    [DVIT_TRAIN_SKIPPED] = "skipped",     [DVIT_TRAIN_FINISHED] = "finished",
+    [DVIT_TRAIN_STARTED] = "started",         [DVIT_TRAIN_STEP] = "step",
+    [DVIT_TRAIN_EVALUATED] = "evaluated",     [DVIT_TRAIN_SAVED] = "saved",
+    [DVIT_TRAIN_SKIPPED] = "skipped",         [DVIT_TRAIN_FINISHED] = "finished",
+    [DVIT_TRAIN_ROLLED_BACK] = "rolled back",
 };
 
 static void add_step(json_t *line, const struct dvit_train_event *e)

@@ -9,6 +9,7 @@
 #include "base/file.h"
 #include "dvit/eval.h"
 #include "train/checkpoint.h"
+#include "train/run_folder.h"
 #include "train/run_log.h"
 #include "train/trainer.h"
 
@@ -36,7 +37,8 @@ struct job {
     struct dvit_run_log log;
     bool log_failed; /* said once */
     struct dvit_run_identity identity;
-    char *last_path, *best_path, *state_path, *log_path, *config_path;
+    struct dvit_run_folder folder;
+    int saves_done;                               /* of *options->save_requests */
     long steps_per_epoch, total_steps, last_step; /* last_step: where this run ends */
     long next_batch; /* of the loader's epoch, after the last one taken */
     size_t skips_told;
@@ -140,8 +142,26 @@ static void tell_skipped_images(struct job *job)
 static enum dvit_status save_state(struct job *job)
 {
     enum dvit_status status = DVIT_OK;
-    DVIT_TRY(dvit_checkpoint_save(job->trainer, &job->identity, job->state_path, job->error));
-    emit_text(job, DVIT_TRAIN_SAVED, job->state_path);
+    DVIT_TRY(dvit_checkpoint_save(job->trainer, &job->identity, job->folder.state, job->error));
+    emit_text(job, DVIT_TRAIN_SAVED, job->folder.state);
+done:
+    return status;
+}
+
+/* A save that every run with these options makes at this step. Only such a state, and only outside
+ * a bad stretch, is what a rollback returns to: whoever stops and goes on rolls back to the same.
+ */
+static enum dvit_status save_scheduled(struct job *job)
+{
+    enum dvit_status status = DVIT_OK;
+    struct dvit_progress *progress = &job->trainer->progress;
+    progress->good = progress->bad_in_row == 0 && dvit_trainer_is_finite(job->trainer);
+    status = save_state(job);
+    bool becomes_good = progress->good && job->options->max_rollbacks > 0;
+    progress->good = false;
+    DVIT_TRY(status);
+    if (becomes_good)
+        DVIT_TRY(dvit_file_duplicate(job->folder.state, job->folder.good, job->error));
 done:
     return status;
 }
@@ -199,29 +219,113 @@ static enum dvit_status evaluate(struct job *job)
     event.best = top1 > t->progress.best_top1;
     if (event.best) {
         t->progress.best_top1 = top1;
-        DVIT_TRY(save_model(job, better, job->best_path));
+        DVIT_TRY(save_model(job, better, job->folder.best));
     }
     emit(job, &event);
 done:
     return status;
 }
 
+static enum dvit_status keep_epoch(struct job *job)
+{
+    long step = job->trainer->progress.step;
+    if (job->options->keep_checkpoints == 0 || step == 0 || step % job->steps_per_epoch != 0)
+        return DVIT_OK;
+    return dvit_run_folder_keep(&job->folder, step / job->steps_per_epoch,
+                                job->options->keep_checkpoints, job->error);
+}
+
+/* An evaluation may take longer than whoever ends the process waits: what it evaluates is saved
+ * before, marked so that a resumed run begins with the evaluation. */
 static enum dvit_status end_epoch(struct job *job)
 {
     enum dvit_status status = DVIT_OK;
+    struct dvit_progress *progress = &job->trainer->progress;
     emit_step(job);
-    if (job->validation)
+    if (job->validation) {
+        progress->unevaluated = true;
+        DVIT_TRY(save_scheduled(job));
         DVIT_TRY(evaluate(job));
-    else
-        DVIT_TRY(save_model(job, job->trainer->model, job->best_path));
-    DVIT_TRY(save_model(job, job->trainer->model, job->last_path));
-    DVIT_TRY(save_state(job));
+        progress->unevaluated = false;
+    } else {
+        DVIT_TRY(save_model(job, job->trainer->model, job->folder.best));
+    }
+    DVIT_TRY(save_model(job, job->trainer->model, job->folder.last));
+    DVIT_TRY(save_scheduled(job));
+    DVIT_TRY(keep_epoch(job));
     reset_window(&job->window); /* the evaluation's time is not the training's */
 done:
     return status;
 }
 
 /* -------------------------------------------------------------------------------- steps --- */
+
+static bool stop_requested(const struct job *job)
+{
+    return job->stop && *job->stop;
+}
+
+static enum dvit_status stop_early(struct job *job)
+{
+    enum dvit_status status = DVIT_OK;
+    emit_step(job);
+    DVIT_TRY(save_model(job, job->trainer->model, job->folder.last));
+    DVIT_TRY(save_state(job));
+    emit_text(job, DVIT_TRAIN_FINISHED, "stopped on request");
+    DVIT_FAIL(job->error, DVIT_ERROR_INTERRUPTED,
+              "stopped on request at step %ld of %ld; go on with --resume",
+              job->trainer->progress.step, job->total_steps);
+done:
+    return status;
+}
+
+/* Saves or stops if that was asked for. Between the micro-batches of a step nothing but gradients
+ * has changed, so what is saved is the state before the step; a stop gives those up. */
+static enum dvit_status answer_requests(struct job *job)
+{
+    enum dvit_status status = DVIT_OK;
+    const volatile int *requests = job->options->save_requests;
+    int asked = requests ? *requests : 0;
+    if (stop_requested(job))
+        DVIT_TRY(stop_early(job));
+    if (asked != job->saves_done) {
+        job->saves_done = asked;
+        DVIT_TRY(save_state(job));
+    }
+done:
+    return status;
+}
+
+/* After a stretch of bad steps: the weights, moments, average and statistics of the last good
+ * state, at the present position in data and schedule, half the rate from here on. The same data at
+ * the same rate would end in the same place. */
+static enum dvit_status roll_back(struct job *job)
+{
+    enum dvit_status status = DVIT_OK;
+    struct dvit_progress *progress = &job->trainer->progress, now = *progress;
+    if (now.rollbacks >= job->options->max_rollbacks)
+        DVIT_FAIL(job->error, DVIT_ERROR_NUMERIC,
+                  "%ld steps in a row had a loss or gradient that is not finite, after %ld "
+                  "rollbacks; %s \"%s\"",
+                  now.bad_in_row, now.rollbacks,
+                  dvit_file_exists(job->folder.state) ? "the last saved state is in"
+                                                      : "there is no earlier state in",
+                  job->folder.state);
+    DVIT_TRY(dvit_checkpoint_load(job->trainer, &job->identity, job->folder.good, job->error));
+    long good_step = progress->step;
+    now.adam_step = progress->adam_step; /* belongs to the moments */
+    now.rollbacks++;
+    now.bad_in_row = 0;
+    *progress = now;
+    char text[200];
+    snprintf(text, sizeof text,
+             "to the state after step %ld, after %d bad steps in a row; the learning rate is "
+             "halved (rollback %ld of at most %d)",
+             good_step, job->options->max_bad_steps, now.rollbacks, job->options->max_rollbacks);
+    emit_text(job, DVIT_TRAIN_ROLLED_BACK, text);
+done:
+    return status;
+}
 
 /* One step: its micro-batches and the update. *ended is set where the epoch has no full step left;
  * then nothing was updated. */
@@ -234,6 +338,8 @@ static enum dvit_status take_step(struct job *job, bool *ended)
     bool skipped;
     *ended = false;
     for (int i = 0; i < job->options->accumulate; i++) {
+        if (i > 0 && !dvit_trainer_has_statistics(t)) /* those move with each micro-batch */
+            DVIT_TRY(answer_requests(job));
         DVIT_TRY(dvit_loader_next(job->loader, &batch, job->error));
         tell_skipped_images(job);
         if (!batch) {
@@ -258,31 +364,7 @@ static enum dvit_status take_step(struct job *job, bool *ended)
     }
     emit_text(job, DVIT_TRAIN_SKIPPED, "a step: its loss or gradient is not finite");
     if (t->progress.bad_in_row >= job->options->max_bad_steps)
-        DVIT_FAIL(job->error, DVIT_ERROR_NUMERIC,
-                  "%ld steps in a row had a loss or gradient that is not finite; %s \"%s\"",
-                  t->progress.bad_in_row,
-                  dvit_file_exists(job->state_path) ? "the last good state is in"
-                                                    : "there is no earlier state in",
-                  job->state_path);
-done:
-    return status;
-}
-
-static bool stop_requested(const struct job *job)
-{
-    return job->stop && *job->stop;
-}
-
-static enum dvit_status stop_early(struct job *job)
-{
-    enum dvit_status status = DVIT_OK;
-    emit_step(job);
-    DVIT_TRY(save_model(job, job->trainer->model, job->last_path));
-    DVIT_TRY(save_state(job));
-    emit_text(job, DVIT_TRAIN_FINISHED, "stopped on request");
-    DVIT_FAIL(job->error, DVIT_ERROR_INTERRUPTED,
-              "stopped on request at step %ld of %ld; go on with --resume",
-              job->trainer->progress.step, job->total_steps);
+        DVIT_TRY(roll_back(job));
 done:
     return status;
 }
@@ -303,8 +385,7 @@ static enum dvit_status follow_loader(struct job *job, long epoch)
                              job->error);
 }
 
-/* From wherever the progress stands to the end of that epoch, or of the run. Nothing is saved
- * between an epoch's last step and its evaluation: a resumed run would leave that out. */
+/* From wherever the progress stands to the end of that epoch, or of the run. */
 static enum dvit_status run_epoch(struct job *job)
 {
     enum dvit_status status = DVIT_OK;
@@ -328,10 +409,9 @@ static enum dvit_status run_epoch(struct job *job)
         DVIT_TRY(follow_loader(job, epoch));
         if (progress->step >= end)
             break;
-        if (stop_requested(job))
-            DVIT_TRY(stop_early(job));
+        DVIT_TRY(answer_requests(job));
         if (job->options->checkpoint_every && progress->step % job->options->checkpoint_every == 0)
-            DVIT_TRY(save_state(job));
+            DVIT_TRY(save_scheduled(job));
     }
     DVIT_TRY(end_epoch(job));
     if (stop_requested(job) && progress->step < job->last_step)
@@ -351,22 +431,6 @@ static enum dvit_status check_data(const struct job *job, const struct dvit_mode
                                   "the %s data has %d classes, the model %d",
                                   i ? "validation" : "training", dvit_dataset_classes(sets[i]),
                                   model->config.classes);
-    return DVIT_OK;
-}
-
-static enum dvit_status name_paths(struct job *job)
-{
-    const char *out = job->options->out;
-    if (!out || !*out)
-        return dvit_error_set(job->error, DVIT_ERROR_ARGUMENT, "no run folder was given");
-    job->last_path = dvit_path_join(out, "last.safetensors");
-    job->best_path = dvit_path_join(out, "best.safetensors");
-    job->state_path = dvit_path_join(out, "state.safetensors");
-    job->log_path = dvit_path_join(out, "log.jsonl");
-    job->config_path = dvit_path_join(out, "config.json");
-    if (!job->last_path || !job->best_path || !job->state_path || !job->log_path ||
-        !job->config_path)
-        return dvit_error_set(job->error, DVIT_ERROR_MEMORY, "run folder: out of memory");
     return DVIT_OK;
 }
 
@@ -402,25 +466,20 @@ static enum dvit_status take_labels(struct job *job, struct dvit_model *model)
     return status;
 }
 
-/* A run that was killed while writing leaves a temporary file, as large as what it wrote. */
-static void remove_leftovers(const struct job *job)
+/* A fresh run begins with a good state, its weights as they were given; a resumed one has the state
+ * that it resumes from, or an older one beside it. */
+static enum dvit_status begin_good_state(struct job *job)
 {
-    struct dvit_names names;
-    if (dvit_folder_list(job->options->out, &names, NULL) != DVIT_OK)
-        return;
-    for (size_t i = 0; i < names.count; i++) {
-        const char *name = names.items[i], *last_dot = strrchr(name, '.');
-        char *path = dvit_path_join(job->options->out, name);
-        const char *ours[] = {job->last_path, job->best_path, job->state_path, job->log_path,
-                              job->config_path};
-        bool is_temporary = path && last_dot && strcmp(last_dot, ".tmp") == 0, is_ours = false;
-        for (size_t k = 0; is_temporary && k < sizeof ours / sizeof *ours; k++)
-            is_ours = is_ours || strncmp(path, ours[k], strlen(ours[k])) == 0;
-        if (is_ours)
-            remove(path);
-        free(path);
-    }
-    dvit_names_free(&names);
+    struct dvit_progress *progress = &job->trainer->progress;
+    bool resumed_is_good = progress->good;
+    progress->good = false;
+    if (job->options->max_rollbacks == 0)
+        return DVIT_OK;
+    if (!job->options->resume)
+        return dvit_checkpoint_save(job->trainer, &job->identity, job->folder.good, job->error);
+    if (resumed_is_good || !dvit_file_exists(job->folder.good))
+        return dvit_file_duplicate(job->folder.state, job->folder.good, job->error);
+    return DVIT_OK;
 }
 
 static enum dvit_status begin(struct job *job, struct dvit_model *model,
@@ -430,7 +489,7 @@ static enum dvit_status begin(struct job *job, struct dvit_model *model,
     const struct dvit_train_options *o = job->options;
     DVIT_TRY(dvit_train_options_check(o, job->error));
     DVIT_TRY(check_data(job, model));
-    DVIT_TRY(name_paths(job));
+    DVIT_TRY(dvit_run_folder_name(&job->folder, o->out, job->error));
     DVIT_TRY(take_labels(job, model));
     if (model->config.stages)
         model->config.keep = o->keep;
@@ -438,22 +497,22 @@ static enum dvit_status begin(struct job *job, struct dvit_model *model,
     DVIT_TRY(count_steps(job));
     DVIT_TRY(dvit_trainer_create(&job->trainer, model, teacher, o, job->steps_per_epoch,
                                  job->total_steps, job->error));
-    if (!o->resume && dvit_file_exists(job->state_path))
+    DVIT_TRY(dvit_run_folder_claim(&job->folder, job->error));
+    if (!o->resume && dvit_file_exists(job->folder.state))
         DVIT_FAIL(job->error, DVIT_ERROR_ARGUMENT,
                   "\"%s\" holds a run already: go on with --resume, or name another folder",
                   o->out);
-    DVIT_TRY(dvit_folder_create(o->out, job->error));
-    if (o->resume) {
-        DVIT_TRY(dvit_checkpoint_load(job->trainer, &job->identity, job->state_path, job->error));
-        remove_leftovers(job);
-    }
+    if (o->resume)
+        DVIT_TRY(dvit_checkpoint_load(job->trainer, &job->identity, job->folder.state, job->error));
+    dvit_run_folder_sweep(&job->folder);
+    DVIT_TRY(begin_good_state(job));
     struct dvit_run_log_options log = {.folder = o->out,
                                        .stages = model->config.stages,
                                        .tensorboard = o->tensorboard,
                                        .resume = o->resume,
                                        .resumed_step = job->trainer->progress.step};
     DVIT_TRY(dvit_run_log_open(&job->log, &log, job->error));
-    DVIT_TRY(dvit_run_config_write(job->config_path, job->trainer, job->train, job->error));
+    DVIT_TRY(dvit_run_config_write(job->folder.config, job->trainer, job->train, job->error));
 done:
     return status;
 }
@@ -463,11 +522,7 @@ static void release(struct job *job)
     dvit_run_log_close(&job->log);
     dvit_loader_free(job->loader);
     dvit_trainer_free(job->trainer);
-    free(job->last_path);
-    free(job->best_path);
-    free(job->state_path);
-    free(job->log_path);
-    free(job->config_path);
+    dvit_run_folder_close(&job->folder);
 }
 
 enum dvit_status dvit_train(struct dvit_model *model, const struct dvit_model *teacher,
@@ -488,6 +543,13 @@ enum dvit_status dvit_train(struct dvit_model *model, const struct dvit_model *t
     DVIT_TRY(begin(&job, model, teacher));
     struct dvit_train_event started = {.kind = DVIT_TRAIN_STARTED};
     emit(&job, &started);
+    job.saves_done = options->save_requests ? *options->save_requests : 0;
+    if (job.trainer->progress.unevaluated) {
+        reset_window(&job.window);
+        DVIT_TRY(end_epoch(&job));
+    } else if (options->resume) {
+        DVIT_TRY(keep_epoch(&job)); /* the run may have ended before it had kept all */
+    }
     while (job.trainer->progress.step < job.last_step)
         DVIT_TRY(run_epoch(&job));
     emit_text(&job, DVIT_TRAIN_FINISHED,

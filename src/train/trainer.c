@@ -78,25 +78,6 @@ static void point_at_rounded(struct dvit_trainer *t)
     }
 }
 
-/* Whether products are made in bfloat16. */
-static enum dvit_status choose_precision(struct dvit_trainer *t, enum dvit_cpu cpu,
-                                         struct dvit_error *error)
-{
-    const char *name = t->options.precision ? t->options.precision : "f32";
-    bool able = dvit_cpu_has_bf16() && cpu == DVIT_CPU_AVX512;
-    bool wanted = strcmp(name, "bf16") == 0;
-    if (!wanted && strcmp(name, "f32") != 0 && strcmp(name, "auto") != 0)
-        return dvit_error_set(error, DVIT_ERROR_ARGUMENT,
-                              "unknown precision \"%.40s\", expected f32, bf16 or auto", name);
-    if (wanted && !able && cpu != DVIT_CPU_REFERENCE)
-        return dvit_error_set(error, DVIT_ERROR_UNSUPPORTED,
-                              "precision bf16 needs a processor with AVX-512 BF16 and the level "
-                              "avx512; this run has %s",
-                              dvit_cpu_name(cpu));
-    t->bf16 = wanted || (able && strcmp(name, "auto") == 0);
-    return DVIT_OK;
-}
-
 static enum dvit_status build_student(struct dvit_trainer *t, enum dvit_cpu cpu, int members,
                                       struct dvit_error *error)
 {
@@ -230,7 +211,7 @@ enum dvit_status dvit_trainer_create(struct dvit_trainer **out, struct dvit_mode
     DVIT_TRY(check_teacher(t, error));
     DVIT_TRY(dvit_cpu_parse(options->cpu ? options->cpu : "auto", &cpu, error));
     dvit_kernels_select(&t->kernels, cpu);
-    DVIT_TRY(choose_precision(t, cpu, error));
+    DVIT_TRY(dvit_cpu_parse_precision(options->precision, cpu, &t->bf16, error));
     int members = options->threads ? options->threads : dvit_threads_default();
     DVIT_TRY(dvit_threads_create(&t->threads, members, dvit_matmul_thread_start, error));
     DVIT_TRY(mark_trained(t, error));
@@ -462,6 +443,26 @@ static void draw_keep(struct dvit_trainer *t)
         t->graph->ops[t->values.select[s]].is.select.kept = kept;
         t->graph->ops[t->values.loss_ratio[s]].is.loss.target = (double)kept / t->graph->patches;
     }
+}
+
+bool dvit_trainer_is_finite(const struct dvit_trainer *t)
+{
+    const struct dvit_parameters *p = &t->model->parameters;
+    const float *arrays[] = {t->model->weights, t->moment1, t->moment2,
+                             t->average ? t->average->weights : NULL};
+    double squares = 0;
+    for (size_t a = 0; a < sizeof arrays / sizeof *arrays; a++)
+        for (size_t i = 0; arrays[a] && i < p->count; i++)
+            squares += t->kernels.sum_squares(arrays[a] + p->items[i].offset, p->items[i].count);
+    return isfinite(squares);
+}
+
+bool dvit_trainer_has_statistics(const struct dvit_trainer *t)
+{
+    for (int i = 0; i < t->graph->op_count; i++)
+        if (t->graph->ops[i].class == &dvit_op_batch_norm)
+            return true;
+    return false;
 }
 
 enum dvit_status dvit_trainer_micro(struct dvit_trainer *t, const struct dvit_micro_batch *batch,

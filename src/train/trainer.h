@@ -18,6 +18,9 @@ struct dvit_progress {
     long bad_steps; /* skipped in total */
     long bad_in_row;
     double best_top1; /* −1 before the first evaluation */
+    long rollbacks;   /* to an earlier state; each halves the learning rate for the rest */
+    bool unevaluated; /* the epoch's steps are done, its evaluation is not */
+    bool good;        /* of a saved state: it is what a rollback returns to */
 };
 
 struct dvit_losses {
@@ -89,6 +92,12 @@ enum dvit_status dvit_trainer_micro(struct dvit_trainer *trainer,
 /* Ends the step: clips, updates weights and EMA, moves on. Where the loss or the gradient is not
  * finite nothing is changed but the counters, and *skipped is true. */
 void dvit_trainer_update(struct dvit_trainer *trainer, bool *skipped);
+
+/* Whether micro-batches change more than gradients: running statistics of batch norms. */
+bool dvit_trainer_has_statistics(const struct dvit_trainer *trainer);
+
+/* Whether all that a step moves is finite: weights, moments, average. */
+bool dvit_trainer_is_finite(const struct dvit_trainer *trainer);
 
 /* Ranges of the options; an error names the field and its bound. */
 enum dvit_status dvit_train_options_check(const struct dvit_train_options *options,

@@ -22,8 +22,9 @@ static void set_rates(struct dvit_trainer *t)
 {
     const struct dvit_train_options *o = &t->options;
     long warmup = (long)(o->warmup_epochs * (double)t->steps_per_epoch);
-    t->learning_rate = dvit_schedule_rate(o->learning_rate, o->min_learning_rate, t->progress.step,
+    double scheduled = dvit_schedule_rate(o->learning_rate, o->min_learning_rate, t->progress.step,
                                           warmup, t->total_steps);
+    t->learning_rate = ldexp(scheduled, -(int)t->progress.rollbacks);
     t->backbone_learning_rate = backbone_stands(t) ? 0 : t->learning_rate * o->backbone_lr_scale;
 }
 

@@ -190,6 +190,33 @@ class Stopping(TrainingTest):
                          read_bytes(self.path("parts", "last.safetensors")))
 
 
+    def test_a_signal_saves_and_a_second_trainer_is_refused(self):
+        run = ("--epochs", "3", "--checkpoint-every", "0")
+        whole = self.check(self.train("whole", "--json", *run), OK).lines
+        usual = sum(event["event"] == "saved" for event in whole)
+        command = [DVIT, "train", *QUICK, "--model", SHAPE, "--out", self.path("run"), "--json",
+                   "--log-every", "1", *run]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                              env=environment()) as process:
+            asked, saved = False, 0
+            for line in process.stdout:
+                event = json.loads(line)
+                if event["event"] == "step" and not asked:
+                    asked = True
+                    process.send_signal(signal.SIGUSR1)
+                saved += event["event"] == "saved"
+                if event["event"] == "saved" and saved == 1:
+                    process.send_signal(signal.SIGSTOP)
+                    self.refused(self.train("run", "--quiet", "--resume", *run), FAILURE,
+                                 "held by process %d" % process.pid)
+                    process.send_signal(signal.SIGCONT)
+            self.assertEqual(process.wait(timeout=240), OK)
+        self.assertEqual(saved, usual + 1)
+        for name in ("last.safetensors", "best.safetensors", "state.safetensors"):
+            self.assertEqual(read_bytes(self.path("whole", name)),
+                             read_bytes(self.path("run", name)), name)
+
+
 class FullDisk(TrainingTest):
     def test_previous_checkpoint_stays(self):
         self.check(self.train("run", "--epochs", 1), OK)
