@@ -199,6 +199,20 @@ static void run_adamw(void *context)
     b->kernels.adamw(b->a, b->c, b->moment2, b->b, PARAMETERS, &step);
 }
 
+static void run_lamb_direction(void *context)
+{
+    struct bench *b = context;
+    const struct dvit_adamw_step step = {1e-6f, 0.9f, 0.999f, 1e-8f, 0.05f, 1, 1, 1};
+    b->kernels.lamb_direction(b->b, b->c, b->moment2, b->a, PARAMETERS, &step);
+}
+
+static void run_sgd(void *context)
+{
+    struct bench *b = context;
+    const struct dvit_sgd_step step = {1e-6f, 0.9f, 1e-4f, 1, true};
+    b->kernels.sgd(b->a, b->c, b->b, PARAMETERS, &step);
+}
+
 static void run_ema(void *context)
 {
     struct bench *b = context;
@@ -250,6 +264,8 @@ static void bench_level(enum dvit_cpu cpu, double peak)
         {"add_scaled 197x384", run_add_scaled, 0, 3 * rows},
         {"column_sums 197x1536", run_column_sums, 0, wide},
         {"adamw 1 Mi", run_adamw, 0, 7 * parameters},
+        {"lamb_direction 1 Mi", run_lamb_direction, 0, 7 * parameters},
+        {"sgd 1 Mi", run_sgd, 0, 5 * parameters},
         {"ema 1 Mi", run_ema, 0, 3 * parameters},
         {"sum_squares 1 Mi", run_sum_squares, 0, parameters},
     };

@@ -413,6 +413,55 @@ static void check_optimizer(const struct dvit_kernels *kernels, size_t rows, siz
         guard_free(&want[k]);
 }
 
+/* The other rules of descent, on the same terms. */
+static void check_lamb_and_sgd(const struct dvit_kernels *kernels, size_t rows, size_t width,
+                               enum guard_side side)
+{
+    size_t count = rows * width;
+    const struct dvit_adamw_step adam = {1e-3f, 0.9f, 0.999f, 1e-6f, 0.05f, 0.19f, 0.001999f, 0.5f};
+    struct guarded g = random_array(count, 0, 1, side), w = random_array(count, 0, 2, side);
+    struct guarded m = random_array(count, 0, 3, side), v = random_array(count, 4, 4, side);
+    struct guarded want[3] = {guard_new(count, side), guard_new(count, side),
+                              guard_new(count, side)};
+    for (size_t n = 0; n < count; n++)
+        v.data[n] = fabsf(v.data[n]);
+    for (int way = 0; way < 3; way++) { /* plain, ahead, standing */
+        const struct dvit_sgd_step step = {way == 2 ? 0 : 1e-2f, 0.9f, 0.05f, 0.5f, way == 1};
+        memcpy(want[0].data, w.data, count * sizeof(float));
+        memcpy(want[1].data, m.data, count * sizeof(float));
+        reference.sgd(want[0].data, want[1].data, g.data, count, &step);
+        kernels->sgd(w.data, m.data, g.data, count, &step);
+        assert_close(w.data, want[0].data, count, 3 * HALF_ULP * largest(want[0].data, count),
+                     "sgd weight", kernels->cpu);
+        assert_close(m.data, want[1].data, count, 4 * HALF_ULP * (1 + largest(want[1].data, count)),
+                     "sgd moment", kernels->cpu);
+    }
+    memcpy(want[0].data, g.data, count * sizeof(float));
+    memcpy(want[1].data, m.data, count * sizeof(float));
+    memcpy(want[2].data, v.data, count * sizeof(float));
+    reference.lamb_direction(want[0].data, want[1].data, want[2].data, w.data, count, &adam);
+    kernels->lamb_direction(g.data, m.data, v.data, w.data, count, &adam);
+    double scale = 4 * HALF_ULP * (1 + largest(want[2].data, count));
+    assert_close(g.data, want[0].data, count, 16 * HALF_ULP * (1 + largest(want[0].data, count)),
+                 "lamb direction", kernels->cpu);
+    assert_close(m.data, want[1].data, count, scale, "lamb moment 1", kernels->cpu);
+    assert_close(v.data, want[2].data, count, scale, "lamb moment 2", kernels->cpu);
+    guard_free(&g), guard_free(&w), guard_free(&m), guard_free(&v);
+    for (int k = 0; k < 3; k++)
+        guard_free(&want[k]);
+}
+
+static void test_sgd_by_hand(void **state)
+{
+    /* g = 2 + .5·4 = 4, m = .5·6 + 4 = 7; ahead: g + .5·7 = 7.5. */
+    for (int nesterov = 0; nesterov < 2; nesterov++) {
+        const struct dvit_sgd_step step = {0.1f, 0.5f, 0.5f, 1, nesterov};
+        float w = 4, m = 6, g = 2;
+        reference.sgd(&w, &m, &g, 1, &step);
+        assert_true(fabs(w - (nesterov ? 3.25 : 3.3)) < 1e-6 && m == 7);
+    }
+}
+
 static void test_adamw_by_hand(void **state)
 {
     /* m = .1·2, v = .001·4; with bias corrections both are the gradient's own: step −lr·(wd·w + 1).
@@ -436,6 +485,7 @@ static void test_elementwise_levels(void **state)
     for_every_level(check_elementwise);
     for_every_level(check_column_sums);
     for_every_level(check_optimizer);
+    for_every_level(check_lamb_and_sgd);
 }
 
 int main(void)
@@ -448,6 +498,7 @@ int main(void)
         cmocka_unit_test(test_gelu_at_the_edges_of_float),
         cmocka_unit_test(test_elementwise_levels),
         cmocka_unit_test(test_adamw_by_hand),
+        cmocka_unit_test(test_sgd_by_hand),
     };
     dvit_kernels_select(&reference, DVIT_CPU_REFERENCE);
     return cmocka_run_group_tests(tests, NULL, NULL);

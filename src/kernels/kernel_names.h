@@ -32,6 +32,10 @@
         const struct dvit_attention_shape *shape, float *scratch);                                 \
     void dvit_adamw_f32_##isa(float *weight, float *moment1, float *moment2,                       \
         const float *gradient, size_t count, const struct dvit_adamw_step *step);                  \
+    void dvit_lamb_direction_f32_##isa(float *gradient, float *moment1, float *moment2,            \
+        const float *weight, size_t count, const struct dvit_adamw_step *step);                    \
+    void dvit_sgd_f32_##isa(float *weight, float *moment, const float *gradient, size_t count,     \
+        const struct dvit_sgd_step *step);                                                         \
     void dvit_ema_f32_##isa(float *average, const float *value, float decay, size_t count);        \
     double dvit_sum_squares_f32_##isa(const float *x, size_t count)
 

@@ -43,6 +43,14 @@ struct dvit_adamw_step {
     float gradient_scale; /* every gradient is multiplied by this first (clipping, accumulation) */
 };
 
+struct dvit_sgd_step {
+    float learning_rate;
+    float momentum;
+    float weight_decay;   /* coupled: part of the gradient */
+    float gradient_scale; /* as above */
+    bool nesterov;
+};
+
 struct dvit_kernels {
     enum dvit_cpu cpu;
 
@@ -105,6 +113,17 @@ struct dvit_kernels {
      * A learning rate of 0 leaves w as it is and still moves m and v. */
     void (*adamw)(float *weight, float *moment1, float *moment2, const float *gradient,
                   size_t count, const struct dvit_adamw_step *step);
+    /* LAMB up to its trust ratio (You et al. 2020): the same moments, and the direction
+     *   u = (m/bias1)/(√(v/bias2) + eps) + wd·w
+     * in place of the gradient. The weight is only read, the learning rate is not used. */
+    void (*lamb_direction)(float *gradient, float *moment1, float *moment2, const float *weight,
+                           size_t count, const struct dvit_adamw_step *step);
+    /* One step of gradient descent with momentum, as in PyTorch:
+     *   g = gradient·gradient_scale + wd·w; m = momentum·m + g;
+     *   w = w − lr·m, with nesterov w − lr·(g + momentum·m).
+     * A learning rate of 0 leaves w as it is and still moves m. */
+    void (*sgd)(float *weight, float *moment, const float *gradient, size_t count,
+                const struct dvit_sgd_step *step);
     /* average = decay·average + (1 − decay)·value */
     void (*ema)(float *average, const float *value, float decay, size_t count);
     /* Σ x², accumulated in double; inf or NaN if any element is not finite. */

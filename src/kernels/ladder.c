@@ -20,6 +20,8 @@
         .attention_masked = dvit_attention_masked_f32_##isa,                                       \
         .attention_masked_backward = dvit_attention_masked_backward_f32_##isa,                     \
         .adamw = dvit_adamw_f32_##isa,                                                             \
+        .lamb_direction = dvit_lamb_direction_f32_##isa,                                           \
+        .sgd = dvit_sgd_f32_##isa,                                                                 \
         .ema = dvit_ema_f32_##isa,                                                                 \
         .sum_squares = dvit_sum_squares_f32_##isa,                                                 \
     }
