@@ -35,7 +35,7 @@ static void print_json(const struct contest *contest)
         cli_json_string(&json, "mode", dvit_session_stages(lane->session) ? "pruned" : "dense");
         cli_json_integer(&json, "batch", lane->batch);
         cli_json_integer(&json, "threads", info.threads);
-        cli_json_string(&json, "precision", "f32");
+        cli_json_string(&json, "precision", info.precision);
         cli_json_real(&json, "keep", info.keep);
         cli_json_open(&json, "tokens", '[');
         for (int s = 0; s < dvit_session_stages(lane->session); s++)
@@ -76,13 +76,13 @@ static void add_rows(struct dvit_table *table, const struct contest *contest)
     }
 }
 
-static void print_machine(const struct cli_options *options, int threads, const char *cpu)
+static void print_machine(const struct cli_options *options, struct dvit_session_info info)
 {
     struct dvit_machine machine = dvit_machine_describe();
-    printf("dvit %s on %s: %d threads, kernels %s, matrix products %s, f32\n"
+    printf("dvit %s on %s: %d threads, kernels %s, matrix products %s, %s\n"
            "medians of %d rounds, %g s per line\n\n",
-           dvit_version(), machine.processor, threads, cpu, machine.backend, options->rounds,
-           options->seconds);
+           dvit_version(), machine.processor, info.threads, info.cpu, machine.backend,
+           info.precision, options->rounds, options->seconds);
 }
 
 static int open_lanes(struct contest *contest, const struct cli_options *options,
@@ -116,18 +116,20 @@ static int run_contest(const char *name, const struct dvit_model *model, int bat
     int code = open_lanes(&contest, options, keeps);
     if (code == CLI_EXIT_OK)
         code = cli_lanes_measure(contest.lanes, contest.count, options->rounds, options->seconds);
-    if (code == CLI_EXIT_OK &&
-        dvit_matmul_rate(dvit_model_config(model), false,
-                         dvit_session_describe(contest.lanes[0].session).threads,
-                         options->seconds / 2, &contest.matmul_gflops, &error) != DVIT_OK)
-        code = cli_fail(&error);
+    struct dvit_session_info info = {0};
+    if (code == CLI_EXIT_OK) {
+        info = dvit_session_describe(contest.lanes[0].session);
+        if (dvit_matmul_rate(dvit_model_config(model), strcmp(info.precision, "bf16") == 0,
+                             info.threads, options->seconds / 2, &contest.matmul_gflops,
+                             &error) != DVIT_OK)
+            code = cli_fail(&error);
+    }
     cli_progress_clear();
     if (code == CLI_EXIT_OK && options->json) {
         print_json(&contest);
     } else if (code == CLI_EXIT_OK) {
-        struct dvit_session_info info = dvit_session_describe(contest.lanes[0].session);
         if (dvit_table_rows(table) == 0)
-            print_machine(options, info.threads, info.cpu);
+            print_machine(options, info);
         add_rows(table, &contest);
     }
     for (int i = 0; i < contest.count; i++)

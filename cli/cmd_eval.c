@@ -170,7 +170,7 @@ static int print_json(const struct job *job, const struct entry *entry)
         json_shares(&json, "object_kept_share", result->object_kept_share, stages);
     cli_json_integer(&json, "batch", job->options->batch);
     cli_json_integer(&json, "threads", info.threads);
-    cli_json_string(&json, "precision", "f32");
+    cli_json_string(&json, "precision", info.precision);
     int code = job->options->per_class ? cli_json_details(&json, &entry->result) : CLI_EXIT_OK;
     cli_json_end(&json);
     return code;

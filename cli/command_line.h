@@ -57,6 +57,7 @@ struct cli_options {
     const char *predictions;
     const char *confusion;
     const char *cpu;
+    const char *precision;
     const char *dtype;
     const char *format;
     const char *preprocess;     /* NULL: the model's own */

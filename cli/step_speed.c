@@ -86,7 +86,7 @@ static int measure(struct line *line, const struct cli_options *options)
     train.keep = line->keep;
     train.threads = options->threads;
     train.cpu = options->cpu;
-    train.precision = options->train.precision;
+    train.precision = options->precision;
     train.ema_decay = 0;
     train.seed = options->seed;
     cli_progress("measuring a training step of %s, batch %d", line->name, line->batch);

@@ -161,6 +161,7 @@ int cli_session_create(struct dvit_session **out, const struct dvit_model *model
     session.max_batch = max_batch;
     session.threads = options->threads;
     session.cpu = options->cpu;
+    session.precision = options->precision;
     return dvit_session_create(out, model, &session, &error) == DVIT_OK ? CLI_EXIT_OK
                                                                         : cli_fail(&error);
 }

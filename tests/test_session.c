@@ -294,19 +294,28 @@ static void options_out_of_range_are_errors(void **state)
         const char *part;
     } bad[] = {
         {false,
-         {-0.1, 1, 1, "auto"},
+         {-0.1, 1, 1, "auto", NULL},
          DVIT_ERROR_ARGUMENT,
          "keep is -0.1, expected above 0 up to 1"},
-        {false, {1.1, 1, 1, "auto"}, DVIT_ERROR_ARGUMENT, "keep is 1.1, expected above 0 up to 1"},
-        {false, {NAN, 1, 1, "auto"}, DVIT_ERROR_ARGUMENT, "keep is"},
-        {false, {0, 0, 1, "auto"}, DVIT_ERROR_ARGUMENT, "batch is 0, expected 1 to 4096"},
-        {false, {0, -7, 1, "auto"}, DVIT_ERROR_ARGUMENT, "batch is -7"},
-        {false, {0, 4097, 1, "auto"}, DVIT_ERROR_ARGUMENT, "batch is 4097, expected 1 to 4096"},
-        {false, {0, 1, -1, "auto"}, DVIT_ERROR_ARGUMENT, "threads is -1, expected 0 to 256"},
-        {false, {0, 1, 257, "auto"}, DVIT_ERROR_ARGUMENT, "threads is 257, expected 0 to 256"},
-        {false, {0, 1, 1, "sse9"}, DVIT_ERROR_ARGUMENT, "sse9"},
+        {false,
+         {1.1, 1, 1, "auto", NULL},
+         DVIT_ERROR_ARGUMENT,
+         "keep is 1.1, expected above 0 up to 1"},
+        {false, {NAN, 1, 1, "auto", NULL}, DVIT_ERROR_ARGUMENT, "keep is"},
+        {false, {0, 0, 1, "auto", NULL}, DVIT_ERROR_ARGUMENT, "batch is 0, expected 1 to 4096"},
+        {false, {0, -7, 1, "auto", NULL}, DVIT_ERROR_ARGUMENT, "batch is -7"},
+        {false,
+         {0, 4097, 1, "auto", NULL},
+         DVIT_ERROR_ARGUMENT,
+         "batch is 4097, expected 1 to 4096"},
+        {false, {0, 1, -1, "auto", NULL}, DVIT_ERROR_ARGUMENT, "threads is -1, expected 0 to 256"},
+        {false,
+         {0, 1, 257, "auto", NULL},
+         DVIT_ERROR_ARGUMENT,
+         "threads is 257, expected 0 to 256"},
+        {false, {0, 1, 1, "sse9", NULL}, DVIT_ERROR_ARGUMENT, "sse9"},
         {true,
-         {0.7, 1, 1, "auto"},
+         {0.7, 1, 1, "auto", NULL},
          DVIT_ERROR_MISMATCH,
          "keep is 0.7, but the model \"vit\" is dense"},
     };
@@ -426,6 +435,58 @@ static void top_k_is_the_order(void **state)
     }
 }
 
+/* Rounded factors change a dense model's logits a little, and not by nothing; every batch, team and
+ * level that has bfloat16 gives nearly the same ones. */
+static void bf16_answers_are_near_those_of_f32(void **state)
+{
+    (void)state;
+    enum { IMAGES = 5 };
+    struct dvit_model *model = random_model(text, 0, 1, 3, 1);
+    float *pixels = random_pixels(model, IMAGES, 3);
+    float exact[IMAGES * CLASSES], rounded[IMAGES * CLASSES];
+    struct dvit_session *session = session_open(model, 1, IMAGES, 1, "reference");
+    struct dvit_error error;
+    assert_ok(dvit_session_run(session, pixels, IMAGES, exact, &error), &error);
+    assert_string_equal(dvit_session_describe(session).precision, "f32");
+    dvit_session_free(session);
+    for (int level = 0; level < (dvit_cpu_has_bf16() ? 2 : 1); level++)
+        for (int threads = 1; threads <= 3; threads++) {
+            struct dvit_session_options options = {.keep = 1,
+                                                   .max_batch = IMAGES,
+                                                   .threads = threads,
+                                                   .cpu = level ? "avx512" : "reference",
+                                                   .precision = "bf16"};
+            assert_ok(dvit_session_create(&session, model, &options, &error), &error);
+            assert_ok(dvit_session_run(session, pixels, IMAGES, rounded, &error), &error);
+            assert_string_equal(dvit_session_describe(session).precision, "bf16");
+            for (int image = 0; image < IMAGES; image++) {
+                double gap = logit_gap(exact + image * CLASSES, rounded + image * CLASSES, CLASSES);
+                assert_true(gap > 1e-5 && gap < 5e-2);
+            }
+            dvit_session_free(session);
+        }
+    free(pixels);
+    dvit_model_free(model);
+}
+
+static void precisions_that_cannot_be_are_refused(void **state)
+{
+    (void)state;
+    struct dvit_model *model = random_model(text, 0, 1, 3, 1);
+    struct dvit_session *session;
+    struct dvit_error error;
+    struct dvit_session_options options = dvit_session_options_default();
+    options.precision = "f8";
+    assert_fails(dvit_session_create(&session, model, &options, &error), &error,
+                 DVIT_ERROR_ARGUMENT, "unknown precision \"f8\"");
+    options.precision = "bf16";
+    options.cpu = "avx2";
+    if (dvit_cpu_best() >= DVIT_CPU_AVX2)
+        assert_fails(dvit_session_create(&session, model, &options, &error), &error,
+                     DVIT_ERROR_UNSUPPORTED, "AVX-512 BF16");
+    dvit_model_free(model);
+}
+
 int main(void)
 {
     int failed = 0;
@@ -443,6 +504,8 @@ int main(void)
     }
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(options_out_of_range_are_errors),
+        cmocka_unit_test(bf16_answers_are_near_those_of_f32),
+        cmocka_unit_test(precisions_that_cannot_be_are_refused),
         cmocka_unit_test(sessions_say_what_runs),
         cmocka_unit_test(softmax_is_a_distribution),
         cmocka_unit_test(top_k_is_the_order),

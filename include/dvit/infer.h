@@ -20,6 +20,9 @@ struct dvit_session_options {
     int max_batch;   /* images per run, 1 … 4096; default 32 */
     int threads;     /* 1 … 256; 0 = affinity and container quota; default 0 */
     const char *cpu; /* "auto", "reference", "avx2", "avx512"; default "auto" */
+    /* "f32" (also NULL, the default); "bf16": linear layers multiply in bfloat16, everything else
+     * is f32, an error where the processor has no such products; "auto": bf16 where it has them. */
+    const char *precision;
 };
 DVIT_API struct dvit_session_options dvit_session_options_default(void);
 
@@ -48,6 +51,7 @@ struct dvit_session_info {
     int threads;
     int max_batch;
     const char *cpu;         /* kernel level chosen */
+    const char *precision;   /* "f32" or "bf16" */
     const char *backend;     /* of the matrix products */
     size_t weight_bytes;     /* packed copies */
     size_t activation_bytes; /* arenas of all threads */

@@ -60,6 +60,23 @@ enum dvit_status dvit_cpu_parse(const char *name, enum dvit_cpu *out, struct dvi
                           name);
 }
 
+enum dvit_status dvit_cpu_parse_precision(const char *name, enum dvit_cpu cpu, bool *bf16,
+                                          struct dvit_error *error)
+{
+    bool able = dvit_cpu_has_bf16() && cpu == DVIT_CPU_AVX512;
+    bool wanted = name && strcmp(name, "bf16") == 0, either = name && strcmp(name, "auto") == 0;
+    *bf16 = wanted || (either && able);
+    if (name && !wanted && !either && strcmp(name, "f32") != 0)
+        return dvit_error_set(error, DVIT_ERROR_ARGUMENT,
+                              "unknown precision \"%.40s\", expected f32, bf16 or auto", name);
+    if (wanted && !able && cpu != DVIT_CPU_REFERENCE)
+        return dvit_error_set(error, DVIT_ERROR_UNSUPPORTED,
+                              "precision bf16 needs a processor with AVX-512 BF16 and the level "
+                              "avx512; this run has %s",
+                              dvit_cpu_name(cpu));
+    return DVIT_OK;
+}
+
 void dvit_cpu_describe(char *text, size_t capacity)
 {
     snprintf(text, capacity, "unknown");

@@ -21,6 +21,10 @@ bool dvit_cpu_has_bf16(void);
 const char *dvit_cpu_name(enum dvit_cpu cpu); /* "reference", "avx2", "avx512" */
 /* Parses a name, or "auto" for the best; an error if unknown or above what the machine has. */
 enum dvit_status dvit_cpu_parse(const char *name, enum dvit_cpu *out, struct dvit_error *error);
+/* Parses a precision at this level: "f32" (also NULL), "bf16", an error where dvit_cpu_has_bf16 is
+ * false (the plain C definition has it everywhere), or "auto", bf16 where it is true. */
+enum dvit_status dvit_cpu_parse_precision(const char *name, enum dvit_cpu cpu, bool *bf16,
+                                          struct dvit_error *error);
 /* The processor's own description ("AMD EPYC …"), or "unknown"; writes at most capacity bytes. */
 void dvit_cpu_describe(char *text, size_t capacity);
 

@@ -22,6 +22,7 @@ struct dvit_session {
     const struct dvit_model *model;
     double keep;
     int max_batch;
+    bool bf16;
     struct dvit_cost cost;
     struct dvit_kernels kernels;
     struct dvit_threads *threads;
@@ -140,11 +141,12 @@ enum dvit_status dvit_session_create(struct dvit_session **out, const struct dvi
     s->model = model;
     DVIT_TRY(check_options(s, &o, error));
     DVIT_TRY(dvit_cpu_parse(o.cpu ? o.cpu : "auto", &cpu, error));
+    DVIT_TRY(dvit_cpu_parse_precision(o.precision, cpu, &s->bf16, error));
     dvit_kernels_select(&s->kernels, cpu);
     DVIT_TRY(dvit_model_cost(&model->config, s->keep, &s->cost, error));
     DVIT_TRY(dvit_threads_create(&s->threads, o.threads, dvit_matmul_thread_start, error));
 
-    struct dvit_vit_options build = {.keep = s->keep};
+    struct dvit_vit_options build = {.keep = s->keep, .bf16 = s->bf16};
     DVIT_TRY(
         dvit_vit_build(&s->graph, &s->values, &model->config, &model->parameters, &build, error));
     DVIT_TRY(dvit_products_create(&s->products, s->graph, cpu, o.threads, error));
@@ -275,6 +277,7 @@ struct dvit_session_info dvit_session_describe(const struct dvit_session *s)
         .threads = dvit_threads_count(s->threads),
         .max_batch = s->max_batch,
         .cpu = dvit_cpu_name(s->kernels.cpu),
+        .precision = s->bf16 ? "bf16" : "f32",
         .backend = dvit_matmul_backend(),
         .weight_bytes = s->products.packed.size_bytes,
         .activation_bytes = s->shared.arena.size_bytes,
