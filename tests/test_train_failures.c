@@ -51,6 +51,9 @@ static void another_run_is_not_resumed(void **state)
     run.options.batch = 5;
     resume_refused(&run, DVIT_ERROR_MISMATCH, "has batch 4, this one 5", "cannot be resumed");
     run = begun;
+    run.options.optimizer = "sgd";
+    resume_refused(&run, DVIT_ERROR_MISMATCH, "has optimizer adamw, this one sgd", "");
+    run = begun;
     run.options.accumulate = 2;
     resume_refused(&run, DVIT_ERROR_MISMATCH, "has accumulation 1, this one 2", "");
     run = begun;

@@ -29,6 +29,9 @@ static const struct row {
     {REAL(warmup_epochs), 0, 100000, "warm-up epochs is ", "expected 0 to 100000", 0, 0},
     {REAL(backbone_freeze_epochs), 0, 100000, "backbone freeze epochs is ", "expected 0 to 100000",
      0, 0},
+    {REAL(layer_decay), 0, 1, "layer decay is ", "expected above 0 to 1", 1, 0},
+    {REAL(weight_decay_end), -1, 10, "weight decay at the end is ", "expected -1 to 10", 0, 0},
+    {REAL(momentum), 0, 1, "momentum is ", "expected 0 to below 1", 0, 1},
     {REAL(weight_decay), 0, 10, "weight decay is ", "expected 0 to 10", 0, 0},
     {REAL(beta1), 0, 1, "beta1 is ", "expected 0 to below 1", 0, 1},
     {REAL(beta2), 0, 1, "beta2 is ", "expected 0 to below 1", 0, 1},
@@ -121,6 +124,21 @@ static void messages_show_the_number(void **state)
                  "minimum learning rate is 0.002, expected 0 to 0.001");
 }
 
+static void optimizers_have_names(void **state)
+{
+    (void)state;
+    struct dvit_error error;
+    struct dvit_train_options options = dvit_train_options_dense();
+    const char *const names[] = {NULL, "adamw", "lamb", "sgd"};
+    for (size_t i = 0; i < 4; i++) {
+        options.optimizer = names[i];
+        assert_ok(dvit_train_options_check(&options, &error), &error);
+    }
+    options.optimizer = "adam";
+    assert_fails(dvit_train_options_check(&options, &error), &error, DVIT_ERROR_ARGUMENT,
+                 "unknown optimizer \"adam\", expected adamw, lamb or sgd");
+}
+
 static void defaults_are_within_their_bounds(void **state)
 {
     (void)state;
@@ -141,6 +159,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_bound_is_exact),
         cmocka_unit_test(messages_show_the_number),
+        cmocka_unit_test(optimizers_have_names),
         cmocka_unit_test(defaults_are_within_their_bounds),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -71,6 +71,9 @@ static void a_request_saves_and_goes_on(void **state)
         struct train_run run = run_create(test_folder_create(whole_folder));
         run.options.batch = 4 / accumulate;
         run.options.accumulate = accumulate;
+        run.options.optimizer = accumulate == 1 ? "lamb" : "sgd";
+        run.options.weight_decay_end = .2;
+        run.options.layer_decay = .8;
         assert_ok(run_train(&run), &run.error);
         long saves = run.told[DVIT_TRAIN_SAVED];
         struct run_result whole = run_keep(whole_folder);

@@ -51,9 +51,16 @@ struct dvit_train_options {
     double warmup_epochs;          /* ≥ 0; default 5 */
     double backbone_freeze_epochs; /* backbone's rate is 0 so long; 0 dense, 5 sparsify */
     bool freeze_backbone;          /* only predictors are trained, for the whole run */
-    bool freeze_embeddings; /* cls_token and pos_embed never move; false dense, true sparsify */
-    double weight_decay;    /* ≥ 0; default .05; none for 1-D parameters and biases */
-    double beta1, beta2, adam_eps; /* .9, .999, 1e-8 */
+    bool freeze_embeddings;  /* cls_token and pos_embed never move; false dense, true sparsify */
+    const char *optimizer;   /* "adamw" (also NULL), "lamb" or "sgd" */
+    double layer_decay;      /* in (0, 1]: a backbone layer's rate has this factor for each layer
+                                above it; predictors' rate has none; default 1 */
+    double weight_decay;     /* ≥ 0; default .05; none for 1-D parameters and biases */
+    double weight_decay_end; /* ≥ 0: weight_decay goes there along half a cosine; −1, the
+                                default: it stays */
+    double beta1, beta2, adam_eps; /* of adamw and lamb: .9, .999, 1e-8 */
+    double momentum;               /* of sgd, in [0, 1); default .9 */
+    bool nesterov;                 /* of sgd: look ahead; default false */
     double clip_norm;       /* gradient norm bound over the updated tensors; 0 = off (default) */
     double ema_decay;       /* in [0, 1); 0 = off; default 0.9999 */
     double drop_path;       /* in [0, 1); rate of the last block; default 0 */

@@ -154,6 +154,7 @@ struct filling {
     const struct dvit_config *config;
     struct dvit_parameters *table;
     bool counting;
+    int layer; /* of the rows being appended */
 };
 
 static void append(struct filling *f, const struct row *row, const char *prefix, int index)
@@ -164,7 +165,12 @@ static void append(struct filling *f, const struct row *row, const char *prefix,
         return;
     struct dvit_parameter *item = &table->items[position];
     *item = (struct dvit_parameter){
-        .initial = row->initial, .group = row->group, .count = 1, .offset = table->floats};
+        .initial = row->initial,
+        .group = row->group,
+        .layer = f->layer,
+        .count = 1,
+        .offset = table->floats,
+    };
     for (; item->rank < 4 && row->shape[item->rank] != END; item->rank++) {
         item->shape[item->rank] = size_of(f->config, row->shape[item->rank]);
         item->count *= item->shape[item->rank];
@@ -191,11 +197,15 @@ static void append_rows(struct filling *f, const struct row *rows, size_t count,
 static void fill(struct filling *f)
 {
     f->table->count = 0;
+    f->layer = 0;
     append_rows(f, first_rows, COUNT(first_rows), NULL, -1);
     for (int i = 1; i <= 3; i++)
         append_rows(f, batch_norm_rows, COUNT(batch_norm_rows), "patch_embed.bn", i);
-    for (int i = 0; i < f->config->depth; i++)
+    for (int i = 0; i < f->config->depth; i++) {
+        f->layer = i + 1;
         append_rows(f, block_rows, COUNT(block_rows), "blocks.", i);
+    }
+    f->layer = f->config->depth + 1;
     append_rows(f, last_rows, COUNT(last_rows), NULL, -1);
     for (int s = 0; s < f->config->stages; s++)
         append_rows(f, predictor_rows, COUNT(predictor_rows), "score_predictor.", s);

@@ -29,14 +29,14 @@ static void parts_of(const struct dvit_trainer *t, struct part parts[PARTS])
 static char *progress_text(const struct dvit_trainer *t, const struct dvit_run_identity *identity)
 {
     const struct dvit_progress *p = &t->progress;
-    json_t *root =
-        json_pack("{s:I, s:I, s:I, s:I, s:f, s:I, s:i, s:i, s:I, s:s, s:I, s:b, s:b}", "step",
-                  (json_int_t)p->step, "adam_step", (json_int_t)p->adam_step, "bad_steps",
-                  (json_int_t)p->bad_steps, "bad_in_row", (json_int_t)p->bad_in_row, "best_top1",
-                  p->best_top1, "seed", (json_int_t)t->options.seed, "batch", t->options.batch,
-                  "accumulate", t->options.accumulate, "steps_per_epoch",
-                  (json_int_t)identity->steps_per_epoch, "data", identity->data, "rollbacks",
-                  (json_int_t)p->rollbacks, "unevaluated", p->unevaluated, "good", p->good);
+    json_t *root = json_pack(
+        "{s:I, s:I, s:I, s:I, s:f, s:I, s:i, s:i, s:I, s:s, s:I, s:b, s:b, s:s}", "step",
+        (json_int_t)p->step, "adam_step", (json_int_t)p->adam_step, "bad_steps",
+        (json_int_t)p->bad_steps, "bad_in_row", (json_int_t)p->bad_in_row, "best_top1",
+        p->best_top1, "seed", (json_int_t)t->options.seed, "batch", t->options.batch, "accumulate",
+        t->options.accumulate, "steps_per_epoch", (json_int_t)identity->steps_per_epoch, "data",
+        identity->data, "rollbacks", (json_int_t)p->rollbacks, "unevaluated", p->unevaluated,
+        "good", p->good, "optimizer", dvit_optimizer_name(t->optimizer));
     char *text = root ? json_dumps(root, JSON_COMPACT | JSON_REAL_PRECISION(17)) : NULL;
     json_decref(root);
     return text;
@@ -92,22 +92,28 @@ static enum dvit_status read_progress(const struct dvit_trainer *t,
     enum dvit_status status = DVIT_OK;
     json_error_t problem;
     json_int_t step, adam_step, bad_steps, bad_in_row, seed, steps_per_epoch, rollbacks = 0;
-    int batch, accumulate, unevaluated = 0, good = 0; /* older states have none of the last three */
+    int batch, accumulate, unevaluated = 0, good = 0; /* older states lack what has a value here */
+    const char *optimizer = dvit_optimizer_name(DVIT_OPTIMIZER_ADAMW);
     double best;
     const char *data;
     json_t *root = json_loads(text, JSON_REJECT_DUPLICATES, &problem);
-    if (!root || json_unpack_ex(root, &problem, JSON_STRICT,
-                                "{s:I, s:I, s:I, s:I, s:F, s:I, s:i, s:i, s:I, s:s, s?I, s?b, s?b}",
-                                "step", &step, "adam_step", &adam_step, "bad_steps", &bad_steps,
-                                "bad_in_row", &bad_in_row, "best_top1", &best, "seed", &seed,
-                                "batch", &batch, "accumulate", &accumulate, "steps_per_epoch",
-                                &steps_per_epoch, "data", &data, "rollbacks", &rollbacks,
-                                "unevaluated", &unevaluated, "good", &good) != 0)
+    if (!root ||
+        json_unpack_ex(root, &problem, JSON_STRICT,
+                       "{s:I, s:I, s:I, s:I, s:F, s:I, s:i, s:i, s:I, s:s, s?I, s?b, s?b, s?s}",
+                       "step", &step, "adam_step", &adam_step, "bad_steps", &bad_steps,
+                       "bad_in_row", &bad_in_row, "best_top1", &best, "seed", &seed, "batch",
+                       &batch, "accumulate", &accumulate, "steps_per_epoch", &steps_per_epoch,
+                       "data", &data, "rollbacks", &rollbacks, "unevaluated", &unevaluated, "good",
+                       &good, "optimizer", &optimizer) != 0)
         DVIT_FAIL(error, DVIT_ERROR_FORMAT, "training state: %s", problem.text);
     DVIT_TRY(expect_same("seed", seed, (long long)t->options.seed, error));
     DVIT_TRY(expect_same("batch", batch, t->options.batch, error));
     DVIT_TRY(expect_same("accumulation", accumulate, t->options.accumulate, error));
     DVIT_TRY(expect_same("steps per epoch", steps_per_epoch, identity->steps_per_epoch, error));
+    if (strcmp(optimizer, dvit_optimizer_name(t->optimizer)) != 0)
+        DVIT_FAIL(error, DVIT_ERROR_MISMATCH,
+                  "the saved run has optimizer %.20s, this one %s: it cannot be resumed", optimizer,
+                  dvit_optimizer_name(t->optimizer));
     if (strcmp(data, identity->data) != 0)
         DVIT_FAIL(error, DVIT_ERROR_MISMATCH,
                   "the saved run used other data (fingerprint %.20s, now %.20s): it cannot be "

@@ -1,5 +1,6 @@
 /* Training options: defaults and bounds, one row per field. */
 #include <math.h>
+#include <string.h>
 
 #include "image/policy.h"
 #include "train/trainer.h"
@@ -17,10 +18,13 @@ struct dvit_train_options dvit_train_options_dense(void)
         .backbone_lr_scale = 1,
         .min_learning_rate = 1e-6,
         .warmup_epochs = 5,
+        .layer_decay = 1,
         .weight_decay = .05,
+        .weight_decay_end = -1,
         .beta1 = .9,
         .beta2 = .999,
         .adam_eps = 1e-8,
+        .momentum = .9,
         .ema_decay = .9999,
         .label_smoothing = .1,
         .augment = true,
@@ -47,6 +51,32 @@ struct dvit_train_options dvit_train_options_sparsify(void)
     options.freeze_embeddings = true;
     options.keep = .7;
     return options;
+}
+
+static const char *const optimizer_names[] = {
+    [DVIT_OPTIMIZER_ADAMW] = "adamw",
+    [DVIT_OPTIMIZER_LAMB] = "lamb",
+    [DVIT_OPTIMIZER_SGD] = "sgd",
+};
+
+const char *dvit_optimizer_name(enum dvit_optimizer optimizer)
+{
+    return optimizer_names[optimizer];
+}
+
+enum dvit_status dvit_optimizer_parse(const char *name, enum dvit_optimizer *out,
+                                      struct dvit_error *error)
+{
+    *out = DVIT_OPTIMIZER_ADAMW;
+    if (!name)
+        return DVIT_OK;
+    for (size_t i = 0; i < sizeof optimizer_names / sizeof *optimizer_names; i++)
+        if (strcmp(name, optimizer_names[i]) == 0) {
+            *out = (enum dvit_optimizer)i;
+            return DVIT_OK;
+        }
+    return dvit_error_set(error, DVIT_ERROR_ARGUMENT,
+                          "unknown optimizer \"%.40s\", expected adamw, lamb or sgd", name);
 }
 
 enum bound { CLOSED, HALF_OPEN, OPEN_BELOW }; /* [low, high], [low, high), (low, high] */
@@ -84,10 +114,13 @@ enum dvit_status dvit_train_options_check(const struct dvit_train_options *o,
         {"minimum learning rate", o->min_learning_rate, 0, o->learning_rate, CLOSED},
         {"warm-up epochs", o->warmup_epochs, 0, 100000, CLOSED},
         {"backbone freeze epochs", o->backbone_freeze_epochs, 0, 100000, CLOSED},
+        {"layer decay", o->layer_decay, 0, 1, OPEN_BELOW},
         {"weight decay", o->weight_decay, 0, 10, CLOSED},
+        {"weight decay at the end", o->weight_decay_end, -1, 10, CLOSED},
         {"beta1", o->beta1, 0, 1, HALF_OPEN},
         {"beta2", o->beta2, 0, 1, HALF_OPEN},
         {"Adam epsilon", o->adam_eps, 0, 1, OPEN_BELOW},
+        {"momentum", o->momentum, 0, 1, HALF_OPEN},
         {"gradient clipping norm", o->clip_norm, 0, 1e9, CLOSED},
         {"EMA decay", o->ema_decay, 0, 1, HALF_OPEN},
         {"drop path", o->drop_path, 0, 1, HALF_OPEN},
@@ -121,5 +154,9 @@ enum dvit_status dvit_train_options_check(const struct dvit_train_options *o,
             return status;
     }
     struct dvit_policy policy;
+    enum dvit_optimizer optimizer;
+    enum dvit_status status = dvit_optimizer_parse(o->optimizer, &optimizer, error);
+    if (status != DVIT_OK)
+        return status;
     return dvit_policy_parse(&policy, o->rand_augment, error);
 }

@@ -14,7 +14,7 @@ static json_t *options_json(const struct dvit_train_options *o)
     return json_pack(
         "{s:i, s:i, s:i, s:i, s:i, s:f, s:f, s:f, s:f, s:f, s:b, s:b, s:f, s:f, s:f, s:f, s:f, s:f,"
         " s:f, s:f, s:b, s:b, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:b, s:f, s:b,"
-        " s:s, s:s?, s:f, s:f, s:f, s:f, s:i}",
+        " s:s, s:s?, s:f, s:f, s:f, s:f, s:i, s:s, s:f, s:b, s:f, s:f, s:i, s:i, s:i}",
         "epochs", o->epochs, "batch", o->batch, "accumulate", o->accumulate, "threads", o->threads,
         "workers", o->workers, "learning_rate", o->learning_rate, "backbone_lr_scale",
         o->backbone_lr_scale, "min_learning_rate", o->min_learning_rate, "warmup_epochs",
@@ -29,7 +29,10 @@ static json_t *options_json(const struct dvit_train_options *o)
         "decision_gradient_cap", o->decision_gradient_cap, "strict", o->strict, "precision",
         o->precision ? o->precision : "f32", "rand_augment", o->rand_augment, "color_jitter",
         o->color_jitter, "erasing", o->erasing, "mixup", o->mixup, "cutmix", o->cutmix, "repeats",
-        o->repeats);
+        o->repeats, "optimizer", o->optimizer ? o->optimizer : "adamw", "momentum", o->momentum,
+        "nesterov", o->nesterov, "layer_decay", o->layer_decay, "weight_decay_end",
+        o->weight_decay_end, "max_bad_steps", o->max_bad_steps, "max_rollbacks", o->max_rollbacks,
+        "keep_checkpoints", o->keep_checkpoints);
 }
 
 static json_t *model_json(const struct dvit_model *model)

@@ -162,7 +162,11 @@ static void lay_out(struct dvit_trainer *t)
     struct dvit_arena *a = &t->arena;
     t->gradients = dvit_arena_take(a, p->floats, sizeof(float));
     t->moment1 = dvit_arena_take(a, p->floats, sizeof(float));
-    t->moment2 = dvit_arena_take(a, p->floats, sizeof(float));
+    t->moment2 =
+        t->optimizer == DVIT_OPTIMIZER_SGD ? NULL : dvit_arena_take(a, p->floats, sizeof(float));
+    t->rate_scale = dvit_arena_take(a, p->count, sizeof *t->rate_scale);
+    size_t norms = t->optimizer == DVIT_OPTIMIZER_LAMB ? 2 * DVIT_MAX_THREADS * p->count : 0;
+    t->norms = dvit_arena_take(a, norms, sizeof *t->norms);
     t->parameters = dvit_arena_take(a, p->count, sizeof(float *));
     t->parameter_gradients = dvit_arena_take(a, p->count, sizeof(float *));
     t->teacher_parameters = dvit_arena_take(a, teacher_count, sizeof(float *));
@@ -208,6 +212,7 @@ enum dvit_status dvit_trainer_create(struct dvit_trainer **out, struct dvit_mode
     t->total_steps = total_steps;
     t->progress.best_top1 = -1;
     DVIT_TRY(dvit_train_options_check(options, error));
+    DVIT_TRY(dvit_optimizer_parse(options->optimizer, &t->optimizer, error));
     DVIT_TRY(check_teacher(t, error));
     DVIT_TRY(dvit_cpu_parse(options->cpu ? options->cpu : "auto", &cpu, error));
     dvit_kernels_select(&t->kernels, cpu);
@@ -220,9 +225,12 @@ enum dvit_status dvit_trainer_create(struct dvit_trainer **out, struct dvit_mode
     lay_out(t);
     dvit_parameters_pointers(&model->parameters, model->weights, t->parameters);
     dvit_parameters_pointers(&model->parameters, t->gradients, t->parameter_gradients);
-    for (size_t i = 0; i < model->parameters.count; i++)
+    for (size_t i = 0; i < model->parameters.count; i++) {
         if (!t->trained[i])
             t->parameter_gradients[i] = NULL;
+        int above = model->config.depth + 1 - model->parameters.items[i].layer;
+        t->rate_scale[i] = pow(options->layer_decay, above); /* predictors: the last layer's, 1 */
+    }
     DVIT_TRY(build_student(t, cpu, members, error));
     if (distils(t))
         DVIT_TRY(build_teacher(t, cpu, members, error));

@@ -23,6 +23,8 @@ struct dvit_progress {
     bool good;        /* of a saved state: it is what a rollback returns to */
 };
 
+enum dvit_optimizer { DVIT_OPTIMIZER_ADAMW, DVIT_OPTIMIZER_LAMB, DVIT_OPTIMIZER_SGD };
+
 struct dvit_losses {
     double total;                 /* weighted */
     double cls, ratio, kl, token; /* ratio: mean over stages */
@@ -38,6 +40,7 @@ struct dvit_trainer {
     long steps_per_epoch, total_steps;
     struct dvit_progress progress;
 
+    enum dvit_optimizer optimizer;
     bool bf16;
     struct dvit_kernels kernels;
     struct dvit_threads *threads;
@@ -53,7 +56,9 @@ struct dvit_trainer {
     struct dvit_forward *teacher_lanes; /* [members] */
 
     struct dvit_arena arena;
-    float *gradients, *moment1, *moment2; /* laid out as the weights */
+    float *gradients, *moment1, *moment2; /* laid out as the weights; sgd has no second moment */
+    double *rate_scale;                   /* [parameters]: layer decay */
+    double *norms; /* [members][parameters][2]: squares of weight and direction; lamb only */
     float **parameters, **parameter_gradients, **teacher_parameters;
     float *targets; /* [batch][K] */
     float *teacher_logits, *teacher_tokens;
@@ -67,7 +72,8 @@ struct dvit_trainer {
     uint64_t noise_step;                  /* its number in the whole run */
     int micro;                            /* its number in its step */
     struct dvit_losses losses;            /* means over the step's micro-batches so far */
-    double learning_rate, backbone_learning_rate, gradient_norm;
+    double learning_rate, backbone_learning_rate, weight_decay; /* of the last step */
+    double gradient_norm;
     atomic_int failure;
 };
 
@@ -95,6 +101,11 @@ void dvit_trainer_update(struct dvit_trainer *trainer, bool *skipped);
 
 /* Whether micro-batches change more than gradients: running statistics of batch norms. */
 bool dvit_trainer_has_statistics(const struct dvit_trainer *trainer);
+
+const char *dvit_optimizer_name(enum dvit_optimizer optimizer);
+/* NULL is adamw. */
+enum dvit_status dvit_optimizer_parse(const char *name, enum dvit_optimizer *out,
+                                      struct dvit_error *error);
 
 /* Whether all that a step moves is finite: weights, moments, average. */
 bool dvit_trainer_is_finite(const struct dvit_trainer *trainer);
