@@ -1,152 +1,71 @@
 /* `dvit report`: an HTML page of run folders – their curves, and what their models keep. */
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
-#include "picture.h"
+#include "exhibit.h"
 #include "workbench.h"
 
-/* What one run's best model keeps of some images. */
-struct exhibit {
+/* One run, and what its best model keeps of some images. */
+struct shown_run {
     const char *folder;
-    const char *label; /* the folder's last part */
     struct dvit_model *model;
-    struct dvit_session *session; /* its last run is what the views show */
-    int count;
-    struct dvit_image *images; /* [count] what the network saw */
-    struct cli_view *views;    /* [count] */
+    struct cli_exhibit exhibit;
 };
 
 struct job {
     const struct cli_options *options;
-    struct exhibit *exhibits; /* [operand_count] */
+    struct shown_run *runs; /* [operand_count] */
     struct dvit_overlay *overlays;
     struct dvit_image *pictures;
     struct dvit_report_picture *report_pictures;
     int overlay_count;
 };
 
-static const char *last_part(const char *folder)
-{
-    const char *part = folder;
-    for (const char *at = folder; *at; at++)
-        if (*at == '/' && at[1] && at[1] != '/')
-            part = at + 1;
-    return part;
-}
-
 /* ---- one run ---- */
 
-static bool open_model(struct exhibit *exhibit)
+static bool open_model(struct shown_run *run)
 {
     struct dvit_error error = {0};
-    char *path = cli_path(exhibit->folder, "best.safetensors");
-    bool opened = path && dvit_model_load(&exhibit->model, path, NULL, &error) == DVIT_OK;
+    char *path = cli_path(run->folder, "best.safetensors");
+    bool opened = path && dvit_model_load(&run->model, path, NULL, &error) == DVIT_OK;
     if (!opened)
-        cli_note("\"%s\": curves only, its model cannot be shown: %s", exhibit->folder,
+        cli_note("\"%s\": curves only, its model cannot be shown: %s", run->folder,
                  path ? error.message : "out of memory");
     free(path);
-    if (opened && dvit_model_config(exhibit->model)->stages == 0) {
-        cli_note("\"%s\": a dense model keeps everything, curves only", exhibit->folder);
+    if (opened && dvit_model_config(run->model)->stages == 0) {
+        cli_note("\"%s\": a dense model keeps everything, curves only", run->folder);
         opened = false;
     }
     return opened;
 }
 
-/* Reads up to `count` images spread over the data set; unreadable ones are left out. `picks`
- * [count] becomes their indices. */
-static int read_images(struct exhibit *exhibit, struct dvit_dataset *set, int count, float *pixels,
-                       size_t *picks)
-{
-    const struct dvit_preprocess *preprocess = dvit_model_preprocess(exhibit->model);
-    size_t size = dvit_dataset_size(set);
-    size_t image_size = 3 * (size_t)preprocess->crop_width * (size_t)preprocess->crop_height;
-    count = (size_t)count < size ? count : (int)size;
-    for (int i = 0; i < count; i++) {
-        struct dvit_error error = {0};
-        struct dvit_sample sample = {0};
-        size_t index = (size_t)i * size / (size_t)count;
-        struct dvit_image *image = &exhibit->images[exhibit->count];
-        if (dvit_dataset_read(set, index, &sample, &error) == DVIT_OK &&
-            dvit_preprocess_geometry(preprocess, &sample.image, image, &error) == DVIT_OK) {
-            dvit_preprocess_normalise(preprocess, image,
-                                      pixels + (size_t)exhibit->count * image_size);
-            picks[exhibit->count++] = index;
-        } else {
-            cli_note("left out: %s", error.message);
-        }
-        dvit_sample_free(&sample);
-    }
-    if (exhibit->count == 0) {
-        cli_error("\"%s\": no image of the data set could be read", exhibit->folder);
-        return CLI_EXIT_FAILURE;
-    }
-    return CLI_EXIT_OK;
-}
-
-static void write_captions(struct exhibit *exhibit, const struct dvit_dataset *set,
-                           const float *logits, float *probabilities, const size_t *picks)
-{
-    int classes = dvit_model_config(exhibit->model)->classes;
-    for (int i = 0; i < exhibit->count; i++) {
-        struct cli_view *view = &exhibit->views[i];
-        int best = 0;
-        cli_view_fill(view, exhibit->session, exhibit->model, i, &exhibit->images[i]);
-        dvit_softmax(logits + (size_t)i * (size_t)classes, classes, probabilities);
-        dvit_top_k(probabilities, classes, 1, &best);
-        const char *truth = dvit_dataset_class_name(set, dvit_dataset_label(set, picks[i]));
-        const char *answer = dvit_model_label(exhibit->model, best);
-        bool right = truth && strcmp(truth, answer) == 0;
-        snprintf(view->caption, sizeof view->caption, "%.80s: %.80s %.1f %%%s%.80s%s",
-                 exhibit->label, answer, 100 * (double)probabilities[best], right ? "" : " (is ",
-                 right || !truth ? "" : truth, right ? "" : ")");
-        snprintf(view->note, sizeof view->note, "%.250s",
-                 last_part(dvit_dataset_item_name(set, picks[i])));
-    }
-}
-
-static int run_model(struct exhibit *exhibit, struct dvit_dataset *set,
+static int run_model(struct shown_run *run, struct dvit_dataset *set,
                      const struct cli_options *options)
 {
     struct dvit_error error = {0};
-    const struct dvit_config *config = dvit_model_config(exhibit->model);
-    size_t count = (size_t)options->count, classes = (size_t)config->classes;
-    size_t image_size = 3 * (size_t)config->image_width * (size_t)config->image_height;
-    float *pixels = calloc(count * image_size, sizeof *pixels);
-    float *logits = calloc((count + 1) * classes, sizeof *logits); /* + one row of probabilities */
-    size_t *picks = calloc(count, sizeof *picks);
-    exhibit->images = calloc(count, sizeof *exhibit->images);
-    exhibit->views = calloc(count, sizeof *exhibit->views);
-    int code = CLI_EXIT_FAILURE;
-    if (!pixels || !logits || !picks || !exhibit->images || !exhibit->views)
-        cli_error("out of memory for %zu images", count);
-    else
-        code = read_images(exhibit, set, options->count, pixels, picks);
-    if (code == CLI_EXIT_OK)
-        code = cli_session_create(&exhibit->session, exhibit->model, options, options->keep,
-                                  exhibit->count);
-    if (code == CLI_EXIT_OK &&
-        dvit_session_run(exhibit->session, pixels, exhibit->count, logits, &error) != DVIT_OK)
-        code = cli_fail(&error);
-    if (code == CLI_EXIT_OK)
-        write_captions(exhibit, set, logits, logits + count * classes, picks);
-    free(pixels);
-    free(logits);
-    free(picks);
-    return code;
+    const struct cli_exhibit_options how = {.label = cli_last_part(run->folder),
+                                            .count = options->count,
+                                            .keep = options->keep,
+                                            .threads = options->threads,
+                                            .cpu = options->cpu,
+                                            .tell = true};
+    if (cli_exhibit_create(&run->exhibit, run->model, set, &how, &error) == DVIT_OK)
+        return CLI_EXIT_OK;
+    cli_detail("\"%s\" cannot be shown", run->folder);
+    return cli_fail(&error);
 }
 
-static int show_run(struct job *job, struct exhibit *exhibit)
+static int show_run(struct job *job, struct shown_run *run)
 {
     const struct cli_options *options = job->options;
     struct dvit_dataset *set = NULL;
-    if (!open_model(exhibit))
+    if (!open_model(run))
         return CLI_EXIT_OK;
-    cli_progress("running %s", exhibit->folder);
+    cli_progress("running %s", run->folder);
     int code = cli_dataset_open(&set, options->data, options->split,
-                                dvit_model_config(exhibit->model)->image_width, false);
+                                dvit_model_config(run->model)->image_width, false);
     if (code == CLI_EXIT_OK)
-        code = run_model(exhibit, set, options);
+        code = run_model(run, set, options);
     cli_progress_clear();
     dvit_dataset_free(set);
     return code;
@@ -159,7 +78,7 @@ static int draw_pictures(struct job *job)
     struct dvit_error error = {0};
     int count = 0;
     for (int r = 0; r < job->options->operand_count; r++)
-        count += job->exhibits[r].count;
+        count += job->runs[r].exhibit.count;
     if (count == 0)
         return CLI_EXIT_OK;
     job->overlays = calloc((size_t)count, sizeof *job->overlays);
@@ -170,8 +89,8 @@ static int draw_pictures(struct job *job)
         return CLI_EXIT_FAILURE;
     }
     for (int r = 0; r < job->options->operand_count; r++)
-        for (int i = 0; i < job->exhibits[r].count; i++) {
-            struct cli_view *view = &job->exhibits[r].views[i];
+        for (int i = 0; i < job->runs[r].exhibit.count; i++) {
+            struct cli_view *view = &job->runs[r].exhibit.views[i];
             int at = job->overlay_count++;
             job->overlays[at] = view->overlay;
             if (dvit_report_overlay(&job->pictures[at], &view->overlay, NULL, &error) != DVIT_OK)
@@ -210,7 +129,7 @@ static int write_page(const struct job *job, const char *path)
     struct dvit_error error = {0};
     struct dvit_report_run runs[CLI_MAX_TEXTS];
     for (int i = 0; i < job->options->operand_count; i++)
-        runs[i] = (struct dvit_report_run){.folder = job->exhibits[i].folder};
+        runs[i] = (struct dvit_report_run){.folder = job->runs[i].folder};
     struct dvit_report report = {.subtitle = job->options->data,
                                  .runs = runs,
                                  .run_count = job->options->operand_count,
@@ -227,7 +146,7 @@ static int run_job(struct job *job, const char *path)
     int code = CLI_EXIT_OK;
     for (int i = 0; code == CLI_EXIT_OK && job->options->data && i < job->options->operand_count;
          i++)
-        code = show_run(job, &job->exhibits[i]);
+        code = show_run(job, &job->runs[i]);
     if (code == CLI_EXIT_OK)
         code = draw_pictures(job);
     if (code == CLI_EXIT_OK)
@@ -237,14 +156,10 @@ static int run_job(struct job *job, const char *path)
     return code;
 }
 
-static void free_exhibit(struct exhibit *exhibit)
+static void free_run(struct shown_run *run)
 {
-    for (int i = 0; i < exhibit->count; i++)
-        dvit_image_free(&exhibit->images[i]);
-    free(exhibit->images);
-    free(exhibit->views);
-    dvit_session_free(exhibit->session);
-    dvit_model_free(exhibit->model);
+    cli_exhibit_free(&run->exhibit);
+    dvit_model_free(run->model);
 }
 
 /* What can be known to fail before any work is done. */
@@ -275,14 +190,12 @@ int cli_cmd_report(const struct cli_options *options)
 {
     struct job job = {.options = options};
     char *own_path = cli_path(options->operands[0], "report.html");
-    job.exhibits = calloc((size_t)options->operand_count, sizeof *job.exhibits);
+    job.runs = calloc((size_t)options->operand_count, sizeof *job.runs);
     int code = CLI_EXIT_FAILURE;
-    if (own_path && job.exhibits) {
+    if (own_path && job.runs) {
         const char *path = options->out ? options->out : own_path;
-        for (int i = 0; i < options->operand_count; i++) {
-            job.exhibits[i].folder = options->operands[i];
-            job.exhibits[i].label = last_part(options->operands[i]);
-        }
+        for (int i = 0; i < options->operand_count; i++)
+            job.runs[i].folder = options->operands[i];
         code = check_request(options, path);
         if (code == CLI_EXIT_OK)
             code = run_job(&job, path);
@@ -291,9 +204,9 @@ int cli_cmd_report(const struct cli_options *options)
     }
     for (int i = 0; i < job.overlay_count; i++)
         dvit_image_free(&job.pictures[i]);
-    for (int i = 0; job.exhibits && i < options->operand_count; i++)
-        free_exhibit(&job.exhibits[i]);
-    free(job.exhibits);
+    for (int i = 0; job.runs && i < options->operand_count; i++)
+        free_run(&job.runs[i]);
+    free(job.runs);
     free(job.overlays);
     free(job.pictures);
     free(job.report_pictures);

@@ -149,7 +149,7 @@ const struct cli_option cli_option_table[] = {
      .type = OPTION_TEXT,
      .field = FIELD(train.out),
      .help = "the run folder: best.safetensors, last.safetensors, state.safetensors, log.jsonl, "
-             "log.csv, config.json, TensorBoard's events; created",
+             "log.csv, report.html, config.json, kept/, TensorBoard's events; created",
      .verbs = TRAINING,
      .required = TRAINING},
     TEXT("out", "FILE", out, "the HTML page; without it report.html in the first run folder",

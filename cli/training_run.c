@@ -1,5 +1,6 @@
 /* Runs a training from the command line: signals ask it to stop, events become progress lines or
- * JSON. The work itself, and everything written to the run folder, is dvit_train's. */
+ * JSON, what a dynamic model keeps is drawn now and then, and the run ends with its report. The
+ * work itself, and everything else in the run folder, is dvit_train's. */
 #define _POSIX_C_SOURCE 200809L
 #include "training_run.h"
 
@@ -8,8 +9,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "exhibit.h"
 #include "json_lines.h"
 #include "workbench.h"
+
+enum {
+    SHOWN_IMAGES = 4,     /* in a picture of what is kept */
+    SMALL_IMAGE_PX = 128, /* smaller ones are enlarged towards this side, … */
+    TILE_PX = 100,        /* … larger ones than twice this are reduced to it */
+};
 
 /* Seconds between progress lines where they cannot be rewritten in place. */
 #define PLAIN_INTERVAL_S 5.0
@@ -108,6 +116,7 @@ struct watch {
     double started_s, shown_s;
     int best_epoch; /* −1: none */
     long step;
+    bool started;
 };
 
 /* Data sets take images as they are stored, as published figures do; a user should know once. */
@@ -212,6 +221,7 @@ static void watch_event(void *context, const struct dvit_train_event *event)
         print_event_json(event);
     switch (event->kind) {
     case DVIT_TRAIN_STARTED:
+        watch->started = true;
         cli_note("%ld steps, %d per epoch, from step %ld", event->total_steps,
                  event->steps_per_epoch, event->step);
         break;
@@ -237,6 +247,47 @@ static void watch_event(void *context, const struct dvit_train_event *event)
     case DVIT_TRAIN_FINISHED:
         break;
     }
+}
+
+/* ---- pictures ---- */
+
+/* What the model keeps of a few validation images, one below the other: a dvit_train_draw. */
+static enum dvit_status draw_kept(void *context, const struct dvit_model *model, int epoch,
+                                  struct dvit_image *out, struct dvit_error *error)
+{
+    const struct watch *watch = context;
+    const struct cli_exhibit_options how = {
+        .count = SHOWN_IMAGES, .threads = watch->options->threads, .cpu = watch->options->cpu};
+    struct dvit_overlay_options looks = dvit_overlay_options_default();
+    struct dvit_overlay overlays[SHOWN_IMAGES];
+    struct cli_exhibit exhibit;
+    (void)epoch; /* whoever shows the picture says it */
+    enum dvit_status status =
+        cli_exhibit_create(&exhibit, model, watch->data->validation, &how, error);
+    if (status != DVIT_OK)
+        return status;
+    for (int i = 0; i < exhibit.count; i++)
+        overlays[i] = exhibit.views[i].overlay;
+    bool small = exhibit.images[0].width <= SMALL_IMAGE_PX;
+    looks.tile_px = small ? SMALL_IMAGE_PX : TILE_PX;
+    status = dvit_report_gallery(out, overlays, exhibit.count, &looks, error);
+    cli_exhibit_free(&exhibit);
+    return status;
+}
+
+/* The page of the run so far. A training is not a failure for want of it. */
+static void write_report(const struct watch *watch, const char *folder)
+{
+    struct dvit_error error = {0};
+    const struct dvit_report_run run = {.folder = folder};
+    const struct dvit_report report = {
+        .subtitle = watch->options->data, .runs = &run, .run_count = 1};
+    char *path = cli_path(folder, "report.html");
+    if (path && dvit_report_html(path, &report, &error) == DVIT_OK)
+        cli_note("report: %s", path);
+    else
+        cli_note("no report: %s", path ? error.message : "out of memory");
+    free(path);
 }
 
 /* ---- the run ---- */
@@ -288,12 +339,18 @@ int cli_training_run(struct dvit_model *model, const struct dvit_model *teacher,
         cli_error("out of memory");
         return CLI_EXIT_FAILURE;
     }
+    if (dvit_model_config(model)->stages > 0) {
+        train.draw = draw_kept;
+        train.draw_context = &watch;
+    }
     set_handlers(request_stop, request_save);
     enum dvit_status status = dvit_train(model, teacher, data->train, data->validation, &train,
                                          watch_event, &watch, &stop_requested, &error);
     set_handlers(SIG_DFL, SIG_IGN); /* a late request to save must not end the process */
     cli_progress_clear();
     int code = cli_exit_of(status);
+    if (watch.started)
+        write_report(&watch, train.out);
     if (status == DVIT_OK)
         tell_result(&watch, options, path);
     else if (status == DVIT_ERROR_INTERRUPTED)

@@ -95,8 +95,9 @@ const struct cli_verb cli_verbs[] = {
          "dvit data --data photos --check --preview sheet.png", cli_cmd_data},
     [VERB_REPORT] =
         {"report", "RUN…", 1, CLI_MAX_TEXTS, "an HTML page of training curves and kept patches",
-         "Makes one HTML file from run folders: their curves, and with --data a gallery of what "
-         "each run's best model keeps of some images.\n",
+         "Makes one HTML file from run folders: their curves, what dynamic models kept while they "
+         "trained, and with --data a gallery of what each run's best model keeps of some images. "
+         "Several runs share the charts.\n",
          "dvit report runs/dense runs/keep07 --data builtin:scenes --out report.html",
          cli_cmd_report},
     [VERB_HELP] = {"help", "[COMMAND]", 0, 1, "help on a command",

@@ -1,225 +1,13 @@
-/* Report pages: charts of awkward numbers, logs damaged in every way, and HTML that is well-formed
- * whatever goes in. */
-#include "test_util.h"
+/* Report pages: logs damaged in every way, and HTML that is well-formed whatever goes in. */
+#include "html_check.h"
 
-#include <ctype.h>
 #include <math.h>
 
 #include "dvit/report.h"
-#include "report/curves.h"
 #include "report/markup.h"
 #include "report/logged_run.h"
 
 static struct dvit_error error;
-
-/* ---- a checker for the HTML we write: XML, in effect ---- */
-
-struct checker {
-    const char *at;
-    char open[64][16];
-    int depth;
-};
-
-static void skip_entity(struct checker *checker)
-{
-    static const char *const known[] = {"&amp;", "&lt;", "&gt;", "&quot;", "&#39;"};
-    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
-        if (strncmp(checker->at, known[i], strlen(known[i])) == 0) {
-            checker->at += strlen(known[i]);
-            return;
-        }
-    fail_msg("a bare & at: %.60s", checker->at);
-}
-
-static void read_name(struct checker *checker, char *name)
-{
-    size_t length = 0;
-    while (isalnum((unsigned char)*checker->at) || *checker->at == '-') {
-        assert_true(length < 15);
-        name[length++] = *checker->at++;
-    }
-    name[length] = 0;
-    if (!length)
-        fail_msg("no tag or attribute name at: %.60s", checker->at);
-}
-
-static void check_attributes(struct checker *checker)
-{
-    char name[16];
-    while (*checker->at == ' ') {
-        checker->at++;
-        read_name(checker, name);
-        if (strncmp(checker->at, "=\"", 2) != 0)
-            fail_msg("attribute without a quoted value at: %.60s", checker->at);
-        for (checker->at += 2; *checker->at != '"';) {
-            if (*checker->at == '<' || !*checker->at)
-                fail_msg("< or the end in attribute %s: %.60s", name, checker->at);
-            if (*checker->at == '&')
-                skip_entity(checker);
-            else
-                checker->at++;
-        }
-        checker->at++;
-    }
-}
-
-static void check_tag(struct checker *checker)
-{
-    char name[16];
-    bool closing = checker->at[1] == '/';
-    checker->at += closing ? 2 : 1;
-    read_name(checker, name);
-    if (closing) {
-        if (!checker->depth || strcmp(checker->open[checker->depth - 1], name) != 0)
-            fail_msg("</%s> does not close what is open", name);
-        checker->depth--;
-    } else {
-        check_attributes(checker);
-        bool empty = *checker->at == '/';
-        checker->at += empty;
-        if (!empty) {
-            assert_true(checker->depth < 64);
-            strcpy(checker->open[checker->depth++], name);
-        }
-    }
-    if (*checker->at != '>')
-        fail_msg("tag %s is not closed: %.60s", name, checker->at);
-    checker->at++;
-}
-
-/* Balanced tags, quoted attributes, no bare < or &, valid UTF-8 without control characters. */
-static void assert_well_formed(const char *html)
-{
-    struct checker checker = {.at = html};
-    unsigned long code;
-    if (strncmp(html, "<!DOCTYPE html>", 15) == 0)
-        checker.at += 15;
-    while (*checker.at) {
-        if (*checker.at == '<') {
-            check_tag(&checker);
-        } else if (*checker.at == '&') {
-            skip_entity(&checker);
-        } else {
-            size_t bytes = dvit_utf8_decode(checker.at, &code);
-            if (*checker.at == '>' && strcmp(checker.open[checker.depth - 1], "style") != 0)
-                fail_msg("a bare > before: %.60s", checker.at);
-            if ((code < 0x20 && code != '\n') || (code == 0xfffd && bytes == 1))
-                fail_msg("control character or bad UTF-8 before: %.60s", checker.at);
-            checker.at += bytes;
-        }
-    }
-    assert_int_equal(checker.depth, 0);
-}
-
-static size_t count_of(const char *text, const char *part)
-{
-    size_t count = 0;
-    for (const char *at = strstr(text, part); at; at = strstr(at + 1, part))
-        count++;
-    return count;
-}
-
-#define assert_has(text, part)                                                                     \
-    do {                                                                                           \
-        if (!strstr((text), (part)))                                                               \
-            fail_msg("\"%s\" is missing in: %.3000s", (part), (text));                             \
-    } while (0)
-
-/* ---- charts ---- */
-
-static char *chart_of(const double *x, const double *y, size_t count)
-{
-    struct dvit_series series = {.name = "<run> & co", .x = x, .y = y, .count = count, .stride = 1};
-    struct dvit_chart chart = {
-        .title = "Loss", .x_label = "step", .unit = "", .series = &series, .count = 1};
-    struct dvit_markup markup = {0};
-    char *text;
-    dvit_chart_add_svg(&chart, &markup);
-    assert_ok(dvit_markup_take(&markup, "chart", &text, NULL, &error), &error);
-    assert_well_formed(text);
-    assert_null(strstr(text, "nan"));
-    assert_null(strstr(text, "inf"));
-    return text;
-}
-
-static void ticks_are_round(void **state)
-{
-    assert_float_equal(dvit_tick_step(0, 1, 4), 0.25, 1e-12);
-    assert_float_equal(dvit_tick_step(0, 3000, 5), 1000, 1e-9);
-    assert_float_equal(dvit_tick_step(0.62, 0.71, 4), 0.025, 1e-12);
-    assert_float_equal(dvit_tick_step(-7, 9, 4), 5, 1e-12);
-    assert_float_equal(dvit_tick_step(0, 2e-6, 4), 5e-7, 1e-15);
-}
-
-/* The plot's corners in SVG units are (46, 20) and (384, 192). */
-static void chart_puts_points_where_axes_say(void **state)
-{
-    char *text = chart_of((double[]){0, 50, 100}, (double[]){0, 4, 1}, 3);
-    assert_has(text, "<path d=\"M46.0 192.0L215.0 20.0L384.0 149.0\"/>");
-    assert_has(text, "<text class=\"end\" x=\"39.0\" y=\"24.0\">4</text>");
-    assert_has(text, "<text class=\"end\" x=\"39.0\" y=\"196.0\">0</text>");
-    assert_has(text, "<text class=\"middle\" x=\"384.0\" y=\"209.0\">100</text>");
-    assert_has(text, "&lt;run&gt; &amp; co <b>1</b>");
-    assert_int_equal(count_of(text, "<circle"), 3);
-    free(text);
-}
-
-static void chart_survives_few_points(void **state)
-{
-    char *text = chart_of(NULL, NULL, 0);
-    assert_has(text, "no values");
-    free(text);
-    text = chart_of((double[]){7}, (double[]){0.5}, 1); /* y axis .45 … .55, x axis 0 … 7 */
-    assert_has(text, "<path d=\"M384.0 106.0\"/>");
-    assert_int_equal(count_of(text, "<circle"), 1);
-    free(text);
-    text = chart_of((double[]){0}, (double[]){0}, 1);
-    assert_has(text, "<path d=\"M46.0 192.0\"/>");
-    free(text);
-    text = chart_of((double[]){10, 20}, (double[]){3, 3}, 2); /* constant: 2.7 … 3.3 */
-    assert_has(text, "L384.0 ");
-    assert_has(text, ">2.6</text>");
-    free(text);
-    text = chart_of((double[]){5, 5}, (double[]){1, 2}, 2); /* one abscissa */
-    assert_int_equal(count_of(text, "<circle"), 2);
-    free(text);
-}
-
-static void chart_leaves_gaps(void **state)
-{
-    double x[] = {0, 1, 2, 3, 4, 5}, y[] = {1, 2, NAN, 3, INFINITY, 1e200};
-    char *text = chart_of(x, y, 6);
-    assert_int_equal(count_of(text, "M"), 3); /* two pieces, and the legend's swatch */
-    free(text);
-    double only_nan[] = {NAN, NAN};
-    text = chart_of(x, only_nan, 2);
-    assert_has(text, "no values");
-    free(text);
-    enum { MANY = 5000 };
-    static double long_x[MANY], long_y[MANY];
-    for (int i = 0; i < MANY; i++) {
-        long_x[i] = i;
-        long_y[i] = i == 1234 ? 9 : i % 2;
-    }
-    long_y[4000] = NAN;
-    text = chart_of(long_x, long_y, MANY);
-    assert_true(count_of(text, "L") < 700);
-    assert_has(text, " 37.2L"); /* the spike of 9 on an axis to 10 */
-    free(text);
-}
-
-static void chart_notation_suits_magnitudes(void **state)
-{
-    char *text = chart_of((double[]){0, 20000}, (double[]){1e-5, 4e-4}, 2);
-    assert_has(text, ">×10⁻⁴ </text>");
-    assert_has(text, ">20k</text>");
-    free(text);
-    text = chart_of((double[]){0, 1}, (double[]){-1e100, 1e100}, 2);
-    assert_has(text, "×10¹⁰⁰");
-    free(text);
-    text = chart_of((double[]){0, 1}, (double[]){1e-300, 1e-290}, 2);
-    free(text);
-}
 
 /* ---- logs ---- */
 
@@ -235,7 +23,8 @@ static void write_file(const char *name, const char *text, size_t size)
 static const char good_log[] =
     "{\"event\":\"started\",\"time\":1.0,\"steps_per_epoch\":20,\"total_steps\":40}\n"
     "{\"event\":\"step\",\"epoch\":0,\"step\":10,\"lr\":0.001,\"backbone_lr\":1e-5,\"loss\":2.5,"
-    "\"loss_cls\":2,\"loss_ratio\":0.1,\"loss_kl\":0.4,\"loss_token\":0.2,\"gradient_norm\":1.5,"
+    "\"loss_cls\":2,\"loss_ratio\":0.1,\"loss_kl\":0.4,\"loss_token\":0.2,\"loss_aux\":0.3,"
+    "\"gradient_norm\":1.5,"
     "\"keep\":[0.8,0.6],\"images_per_s\":410,\"bad_steps\":0}\n"
     "{\"event\":\"step\",\"epoch\":0,\"step\":20,\"lr\":0.001,\"loss\":1.25,\"keep\":[0.71,0.5],"
     "\"images_per_s\":400,\"bad_steps\":1}\n"
@@ -262,7 +51,7 @@ static double step_value(const struct dvit_logged_run *log, size_t row, int colu
 static void log_columns_are_read(void **state)
 {
     struct dvit_logged_run log = read_log(good_log, sizeof good_log - 1);
-    static const double first[] = {10, 0, .001, 1e-5, 2.5, 2, .1, .4, .2, 1.5, 410, 0, .8, .6};
+    static const double first[] = {10, 0, .001, 1e-5, 2.5, 2, .1, .4, .2, .3, 1.5, 410, 0, .8, .6};
     for (size_t i = 0; i < sizeof first / sizeof *first; i++)
         assert_float_equal(step_value(&log, 0, (int)i), first[i], 1e-12);
     assert_true(isnan(step_value(&log, 0, DVIT_STEP_KEEP + 2)));
@@ -382,7 +171,7 @@ static void page_shows_everything_and_escapes_it(void **state)
                      "<td class=\"right\">1</td><td class=\"right\">1</td><td>done</td>");
     assert_has(html, "<caption>A &amp; B</caption>");
     assert_has(html, "<td class=\"right\">&lt;td&gt;</td>");
-    assert_int_equal(count_of(html, "<figure class=\"chart\">"), 12);
+    assert_int_equal(count_of(html, "<figure class=\"chart\">"), 14);
     assert_has(html, "top 1, averaged weights <b>87.5 %</b>");
     assert_has(html, "target <b>50 %</b>"); /* options.keep, not model.keep */
     assert_has(html, "target <b>25 %</b>");
@@ -395,6 +184,82 @@ static void page_shows_everything_and_escapes_it(void **state)
     dvit_table_free(table);
 }
 
+/* ---- what was kept, epoch by epoch ---- */
+
+static void write_picture(const char *name, int width)
+{
+    char path[160];
+    struct dvit_image image;
+    snprintf(path, sizeof path, "%s/kept/%s", folder, name);
+    assert_ok(dvit_image_create(&image, width, 3, &error), &error);
+    assert_ok(dvit_image_write_png(path, &image, &error), &error);
+    dvit_image_free(&image);
+}
+
+static void expect_in_order(const char *html, const char *const *parts)
+{
+    for (const char *at = html; *parts; parts++) {
+        const char *found = strstr(at, *parts);
+        if (!found)
+            fail_msg("\"%s\" is missing, or comes too early", *parts);
+        at = found + 1;
+    }
+}
+
+static void page_shows_what_was_kept_over_the_epochs(void **state)
+{
+    char kept[96];
+    snprintf(kept, sizeof kept, "%s/kept", folder);
+    assert_ok(dvit_folder_create(kept, &error), &error);
+    write_file("log.jsonl", good_log, sizeof good_log - 1);
+    struct dvit_report report = {.runs = (const struct dvit_report_run[]){{folder, "<run>"}},
+                                 .run_count = 1};
+    char *html = page_of(&report);
+    assert_null(strstr(html, "epoch by epoch")); /* nothing is there yet */
+    free(html);
+    for (int epoch = 1; epoch <= 11; epoch++) {
+        char name[32];
+        snprintf(name, sizeof name, "epoch-%04d.png", epoch);
+        write_picture(name, epoch);
+    }
+    write_picture("epoch-10000.png", 12); /* the last, though not in byte order */
+    write_picture("other.png", 13);
+    write_file("kept/epoch-.png", "", 0);
+    write_file("kept/epoch-0012.txt", "", 0);
+    html = page_of(&report);
+    assert_int_equal(count_of(html, "data:image/png;base64,iVBORw0KGgo"), 6);
+    expect_in_order(html,
+                    (const char *const[]){
+                        "<h2>Patches kept, epoch by epoch</h2>", "width=\"1\" height=\"3\"",
+                        "<figcaption>epoch 1</figcaption>", "<figcaption>epoch 3</figcaption>",
+                        "<figcaption>epoch 5</figcaption>", "<figcaption>epoch 7</figcaption>",
+                        "<figcaption>epoch 9</figcaption>", "width=\"12\" height=\"3\"",
+                        "<figcaption>epoch 10000</figcaption>", NULL});
+    assert_has(html, "alt=\"&lt;run&gt;: patches kept after epoch 7\"");
+    free(html);
+    test_folder_remove(kept);
+}
+
+static void pictures_that_are_none_are_left_out(void **state)
+{
+    char kept[96];
+    snprintf(kept, sizeof kept, "%s/kept", folder);
+    assert_ok(dvit_folder_create(kept, &error), &error);
+    write_file("log.jsonl", good_log, sizeof good_log - 1);
+    write_picture("epoch-0001.png", 5);
+    write_file("kept/epoch-0002.png", "\x89PNG\r\n\x1a\n<script>", 16);
+    struct dvit_report report = {
+        .runs = (const struct dvit_report_run[]){{folder, NULL}, {folder, "again"}},
+        .run_count = 2};
+    char *html = page_of(&report);
+    assert_int_equal(count_of(html, "data:image/png;base64,"), 2); /* one of each run */
+    assert_int_equal(count_of(html, "Left out: "), 2);
+    assert_has(html, "<h3>again</h3>");
+    assert_null(strstr(html, "<script"));
+    free(html);
+    test_folder_remove(kept);
+}
+
 static void page_of_several_runs_has_a_chart_per_quantity(void **state)
 {
     write_file("log.jsonl", good_log, sizeof good_log - 1);
@@ -405,7 +270,7 @@ static void page_of_several_runs_has_a_chart_per_quantity(void **state)
         .runs = (const struct dvit_report_run[]){{slashed, NULL}, {folder, "second"}},
         .run_count = 2};
     char *html = page_of(&report), part[128];
-    assert_int_equal(count_of(html, "<figure class=\"chart\">"), 15);
+    assert_int_equal(count_of(html, "<figure class=\"chart\">"), 16);
     assert_has(html, "Patches kept after stage 2</figcaption>");
     snprintf(part, sizeof part, "<td>%s</td>", folder); /* only the last part of ./folder/// */
     assert_has(html, part);
@@ -482,15 +347,12 @@ static int remove_folder(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(ticks_are_round),
-        cmocka_unit_test(chart_puts_points_where_axes_say),
-        cmocka_unit_test(chart_survives_few_points),
-        cmocka_unit_test(chart_leaves_gaps),
-        cmocka_unit_test(chart_notation_suits_magnitudes),
         in_folder(log_columns_are_read),
         in_folder(log_damage_is_counted_and_passed_over),
         in_folder(log_of_a_resumed_run_replaces_repeated_steps),
         in_folder(page_shows_everything_and_escapes_it),
+        in_folder(page_shows_what_was_kept_over_the_epochs),
+        in_folder(pictures_that_are_none_are_left_out),
         in_folder(page_of_several_runs_has_a_chart_per_quantity),
         in_folder(page_survives_every_truncation),
         in_folder(page_of_deep_settings_is_bounded),

@@ -5,6 +5,7 @@
 #include <jansson.h>
 
 #include "event_reader.h"
+#include "train/run_pictures.h"
 
 static const char header[] =
     "event,time,epoch,step,lr,backbone_lr,loss,loss_cls,loss_ratio,loss_kl,loss_token,loss_aux,"
@@ -209,6 +210,103 @@ static void events_can_be_left_out(void **state)
     test_folder_remove(folder);
 }
 
+/* ---- pictures ---- */
+
+struct drawings {
+    int count, epochs[8];
+    bool failing;
+};
+
+static enum dvit_status draw(void *context, const struct dvit_model *model, int epoch,
+                             struct dvit_image *out, struct dvit_error *error)
+{
+    struct drawings *drawings = context;
+    assert_non_null(model);
+    assert_true(drawings->count < 8);
+    drawings->epochs[drawings->count++] = epoch;
+    if (!drawings->failing)
+        return dvit_image_create(out, 6, 4 + epoch, error);
+    error->status = DVIT_ERROR_LIMIT;
+    snprintf(error->message, sizeof error->message, "no pencil");
+    return error->status;
+}
+
+static void expect_picture(const char *folder, int epoch)
+{
+    char path[96];
+    struct dvit_error error;
+    struct dvit_image image;
+    snprintf(path, sizeof path, "%s/kept/epoch-%04d.png", folder, epoch + 1);
+    assert_ok(dvit_image_load(&image, path, NULL, NULL, &error), &error);
+    assert_int_equal(image.height, 4 + epoch);
+    dvit_image_free(&image);
+}
+
+static void pictures_are_kept(void **state)
+{
+    char folder[32], kept[48];
+    struct drawings drawings = {0};
+    struct train_run run = run_create(test_folder_create(folder));
+    run.options.draw = draw;
+    run.options.draw_context = &drawings;
+    assert_ok(run_train(&run), &run.error);
+    struct read_events events = events_in(folder, 0);
+    size_t pictures = 0;
+    assert_int_equal(drawings.count, RUN_EPOCHS);
+    for (int epoch = 0; epoch < RUN_EPOCHS; epoch++)
+        expect_picture(folder, epoch);
+    for (size_t i = 0; i < events.count; i++) {
+        const struct read_event *event = &events.items[i];
+        if (strcmp(event->tag, "kept/patches") != 0)
+            continue;
+        pictures++;
+        assert_int_equal(event->step, pictures * RUN_STEPS_PER_EPOCH);
+        assert_int_equal(event->picture[0], 3 + pictures);
+        assert_int_equal(event->picture[1], 6);
+        assert_int_equal(event->picture[2], 3);
+        assert_true(event->png_bytes > 50);
+    }
+    assert_int_equal(pictures, RUN_EPOCHS);
+    free(events.items);
+    run_free(&run);
+    snprintf(kept, sizeof kept, "%s/kept", folder);
+    test_folder_remove(kept);
+    test_folder_remove(folder);
+}
+
+static void pictures_that_fail_are_told(void **state)
+{
+    char folder[32];
+    struct drawings drawings = {.failing = true};
+    struct train_run run = run_create(test_folder_create(folder));
+    run.options.draw = draw;
+    run.options.draw_context = &drawings;
+    assert_ok(run_train(&run), &run.error);
+    assert_int_equal(run.told[DVIT_TRAIN_SKIPPED], RUN_EPOCHS);
+    assert_string_equal(run.skipped, "no pencil");
+    run_free(&run);
+    test_folder_remove(folder);
+}
+
+static void pictures_are_few(void **state)
+{
+    struct drawings drawings = {0};
+    struct dvit_train_options options = {.epochs = 300};
+    int count = 0;
+    assert_false(dvit_run_picture_due(&options, 0)); /* nobody draws */
+    options.draw = draw;
+    options.draw_context = &drawings;
+    for (int epoch = 0; epoch < 300; epoch++)
+        count += dvit_run_picture_due(&options, epoch);
+    assert_int_equal(count, 11);
+    assert_true(dvit_run_picture_due(&options, 0));
+    assert_true(dvit_run_picture_due(&options, 29));
+    assert_true(dvit_run_picture_due(&options, 299));
+    options.epochs = 25;
+    assert_true(dvit_run_picture_due(&options, 24)); /* the last, though it is no third */
+    assert_int_equal(drawings.count, 0);
+}
+
 /* ---- stopped and resumed ---- */
 
 /* What a killed run leaves: records after its last state, the last of them cut short. */
@@ -276,6 +374,9 @@ int main(void)
         cmocka_unit_test(the_table_says_what_the_log_says),
         cmocka_unit_test(events_say_what_the_log_says),
         cmocka_unit_test(events_can_be_left_out),
+        cmocka_unit_test(pictures_are_kept),
+        cmocka_unit_test(pictures_that_fail_are_told),
+        cmocka_unit_test(pictures_are_few),
         cmocka_unit_test(logs_agree_after_a_resume),
         cmocka_unit_test(a_missing_table_is_made_anew),
     };

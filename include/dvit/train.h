@@ -8,11 +8,12 @@
  *                      a bad stretch; mostly another name of state.safetensors
  *   run.lock           while a training holds the folder
  *   log.jsonl          one JSON object per line: configuration, steps, evaluations, events
- *   log.csv            the steps and evaluations of the log as a table; a cell without value is
- * empty events.out.tfevents.…  the same for TensorBoard, one file for each time that the run is
- * started config.json        options, model, data fingerprint, command, version All but the logs
- * are replaced atomically. Going on from state.safetensors gives the same bits as never having
- * stopped (same machine, build and thread count). */
+ *   log.csv            the steps and evaluations of the log as a table; cells may be empty
+ *   events.out.tfevents.…  the same for TensorBoard, a file for each time the run is started
+ *   kept/epoch-….png   pictures that dvit_train_options.draw made, if any
+ *   config.json        options, model, data fingerprint, command, version
+ * All but the logs are replaced atomically. Going on from state.safetensors gives the same bits as
+ * never having stopped (same machine, build and thread count). */
 #ifndef DVIT_TRAIN_H
 #define DVIT_TRAIN_H
 
@@ -29,6 +30,11 @@ extern "C" {
 #define DVIT_DECISION_GRADIENT_EXACT 13.815510557964274
 
 #define DVIT_MAX_ROLLBACKS           32
+
+/* Draws what `model` does by now into *out, an empty image that the caller frees; epochs count from
+ * 0. A failure is told as an event, and the training goes on. */
+typedef enum dvit_status dvit_train_draw(void *context, const struct dvit_model *model, int epoch,
+                                         struct dvit_image *out, struct dvit_error *error);
 
 /* Every field's range is checked by dvit_train; errors name the field and its bound. */
 struct dvit_train_options {
@@ -112,6 +118,11 @@ struct dvit_train_options {
                                           within a micro-batch, and the run goes on; may be NULL */
     int log_every;                     /* steps between step records; default 10 */
     bool tensorboard;                  /* write an event file; default true */
+    /* Called from the training thread after the first epoch, the last and about ten between; may be
+     * NULL. The pictures become kept/epoch-0001.png, … in the run folder, and images of the event
+     * file. */
+    dvit_train_draw *draw;
+    void *draw_context;
     int checkpoint_every; /* steps between state saves beside the epochs' ends; 0 = none */
     int max_steps;        /* stop after so many steps in total; 0 = no bound */
 };

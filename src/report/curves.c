@@ -13,6 +13,7 @@
 enum { WIDTH = 400, HEIGHT = 230, LEFT = 46, RIGHT = 16, TOP = 20, BOTTOM = 38 };
 enum { PLOT_WIDTH = WIDTH - LEFT - RIGHT, PLOT_HEIGHT = HEIGHT - TOP - BOTTOM };
 enum { MAX_BUCKETS = 300, MAX_DOTTED_POINTS = 40 };
+enum { MIN_TREND_POINTS = 60, MIN_TREND_SHARE = 4, MAX_TREND_BUCKETS = 60 };
 
 static const double largest_drawn = 1e100; /* differences and squares stay finite */
 
@@ -132,6 +133,8 @@ static struct axis make_y_axis(const struct dvit_chart *chart, double low, doubl
     axis.step = dvit_tick_step(axis.low, axis.high, 4);
     axis.low = floor(axis.low / axis.step + 1e-6) * axis.step;
     axis.high = ceil(axis.high / axis.step - 1e-6) * axis.step;
+    if (chart->percent && high <= 1)
+        axis.high = fmin(axis.high, 1); /* there is no share beyond */
     choose_notation(&axis, chart->percent);
     return axis;
 }
@@ -319,13 +322,18 @@ static void add_class(struct dvit_markup *markup, const struct dvit_series *seri
     dvit_markup_add(markup, "\"");
 }
 
+static bool has_trend(const struct dvit_series *series)
+{
+    return series->noisy && series->count >= MIN_TREND_POINTS;
+}
+
 static void add_series(struct dvit_markup *markup, const struct dvit_series *series, bool dotted,
                        const struct axis *x_axis, const struct axis *y_axis)
 {
     size_t stride = series->count > 2 * MAX_BUCKETS ? series->count / MAX_BUCKETS + 1 : 1;
     struct pen pen = {.markup = markup, .x_axis = x_axis, .y_axis = y_axis};
     pen.dot_all = dotted && !series->target;
-    dvit_markup_add(markup, "<g ");
+    dvit_markup_add(markup, has_trend(series) ? "<g opacity=\".28\" " : "<g ");
     add_class(markup, series);
     dvit_markup_add(markup, "><title>");
     dvit_markup_escape(markup, series->name);
@@ -339,6 +347,30 @@ static void add_series(struct dvit_markup *markup, const struct dvit_series *ser
     markup->failed = markup->failed || pen.dots.failed;
     dvit_markup_free(&pen.dots);
     dvit_markup_add(markup, "</g>\n");
+}
+
+/* The means of equal shares of the values, each at the mean of its x. */
+static void add_trend(struct dvit_markup *markup, const struct dvit_series *series,
+                      const struct axis *x_axis, const struct axis *y_axis)
+{
+    struct pen pen = {.markup = markup, .x_axis = x_axis, .y_axis = y_axis};
+    size_t buckets = series->count / MIN_TREND_SHARE;
+    buckets = buckets < MAX_TREND_BUCKETS ? buckets : MAX_TREND_BUCKETS;
+    dvit_markup_add(markup, "<g ");
+    add_class(markup, series);
+    dvit_markup_add(markup, "><path d=\"");
+    for (size_t b = 0; b < buckets; b++) {
+        double x = 0, y = 0, count = 0;
+        for (size_t i = b * series->count / buckets; i < (b + 1) * series->count / buckets; i++) {
+            if (!is_drawn(x_at(series, i), y_at(series, i)))
+                continue;
+            x += x_at(series, i);
+            y += y_at(series, i);
+            count++;
+        }
+        visit(&pen, count ? x / count : NAN, count ? y / count : NAN);
+    }
+    dvit_markup_add(markup, "\"/></g>\n");
 }
 
 /* ---- the figure ---- */
@@ -394,6 +426,9 @@ void dvit_chart_add_svg(const struct dvit_chart *chart, struct dvit_markup *mark
         longest = chart->series[s].count > longest ? chart->series[s].count : longest;
     for (size_t s = 0; s < chart->count; s++)
         add_series(markup, &chart->series[s], longest <= MAX_DOTTED_POINTS, &x_axis, &y_axis);
+    for (size_t s = 0; s < chart->count; s++)
+        if (has_trend(&chart->series[s]))
+            add_trend(markup, &chart->series[s], &x_axis, &y_axis);
     dvit_markup_add(markup, "</svg>\n");
     add_legend(markup, chart);
     dvit_markup_add(markup, "</figure>\n");

@@ -15,6 +15,7 @@ struct dvit_series {
     size_t stride; /* doubles from one value to the next in x and in y */
     int colour;    /* ≥ 0; beyond the palette it begins anew with another dash */
     bool target;   /* drawn dashed, without dots, named "target" in the legend */
+    bool noisy;    /* of many values, also their trend: the values step back behind it */
 };
 
 struct dvit_chart {

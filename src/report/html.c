@@ -277,6 +277,7 @@ static enum dvit_status add_page(const struct dvit_report *report, const struct 
         DVIT_TRY(add_summary(runs, report->run_count, markup, error));
         DVIT_TRY(dvit_page_add_charts(runs, (size_t)report->run_count, markup, error));
         dvit_markup_add(markup, "</section>\n");
+        DVIT_TRY(dvit_page_add_kept(runs, (size_t)report->run_count, markup, error));
     }
     if (report->picture_count) {
         dvit_markup_add(markup, "<section>\n<h2>Pictures</h2>\n");

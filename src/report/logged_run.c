@@ -33,6 +33,7 @@ static const char *const step_names[DVIT_STEP_KEEP] = {
     [DVIT_STEP_LOSS_RATIO] = "loss_ratio",
     [DVIT_STEP_LOSS_KL] = "loss_kl",
     [DVIT_STEP_LOSS_TOKEN] = "loss_token",
+    [DVIT_STEP_LOSS_AUX] = "loss_aux",
     [DVIT_STEP_GRADIENT_NORM] = "gradient_norm",
     [DVIT_STEP_IMAGES_PER_S] = "images_per_s",
     [DVIT_STEP_BAD_STEPS] = "bad_steps",

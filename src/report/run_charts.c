@@ -23,73 +23,58 @@ struct quantity {
 struct group {
     const char *title; /* of the chart of one run */
     const char *unit;
-    bool percent, from_zero;
+    bool percent, from_zero, noisy;
     int count;
-    struct quantity quantities[3];
+    struct quantity quantities[2];
 };
 
 enum { GROUPS_BEFORE_KEEP = 2 }; /* loss and accuracy come first: what is asked first */
 
+/* A group of one quantity of the step records. */
+#define STEPS(title, unit, from_zero, noisy, column, name)                                         \
+    {                                                                                              \
+        title, unit, false, from_zero, noisy, 1,                                                   \
+        {                                                                                          \
+            {                                                                                      \
+                FROM_STEPS, column, title, name                                                    \
+            }                                                                                      \
+        }                                                                                          \
+    }
+
 static const struct group groups[] = {
-    {"Loss", "", false, false, 1, {{FROM_STEPS, DVIT_STEP_LOSS, "Loss", "loss"}}},
+    STEPS("Loss", "", false, true, DVIT_STEP_LOSS, "loss"),
     {"Validation accuracy",
      "",
      true,
      false,
-     3,
+     false,
+     2,
      {{FROM_EVALUATIONS, DVIT_EVALUATION_TOP1, "Validation accuracy, top 1", "top 1"},
-      {FROM_EVALUATIONS, DVIT_EVALUATION_TOP5, "Validation accuracy, top 5", "top 5"},
       {FROM_EVALUATIONS, DVIT_EVALUATION_EMA_TOP1, "Validation accuracy, top 1 of averaged weights",
        "top 1, averaged weights"}}},
-    {"Validation loss",
+    {"Validation accuracy, top 5",
      "",
+     true,
+     false,
+     false,
+     1,
+     {{FROM_EVALUATIONS, DVIT_EVALUATION_TOP5, "Validation accuracy, top 5", "top 5"}}},
+    {"Validation loss",
+     "nats",
+     false,
      false,
      false,
      1,
      {{FROM_EVALUATIONS, DVIT_EVALUATION_LOSS, "Validation loss", "loss"}}},
-    {"Loss: classification",
-     "",
-     false,
-     false,
-     1,
-     {{FROM_STEPS, DVIT_STEP_LOSS_CLS, "Loss: classification", "classification"}}},
-    {"Loss: keep ratio",
-     "",
-     false,
-     true,
-     1,
-     {{FROM_STEPS, DVIT_STEP_LOSS_RATIO, "Loss: keep ratio", "ratio"}}},
-    {"Loss: KL from the teacher",
-     "",
-     false,
-     true,
-     1,
-     {{FROM_STEPS, DVIT_STEP_LOSS_KL, "Loss: KL from the teacher", "KL"}}},
-    {"Loss: token distillation",
-     "",
-     false,
-     true,
-     1,
-     {{FROM_STEPS, DVIT_STEP_LOSS_TOKEN, "Loss: token distillation", "token"}}},
-    {"Learning rate", "", false, true, 1, {{FROM_STEPS, DVIT_STEP_RATE, "Learning rate", "rate"}}},
-    {"Learning rate of the backbone",
-     "",
-     false,
-     true,
-     1,
-     {{FROM_STEPS, DVIT_STEP_BACKBONE_RATE, "Learning rate of the backbone", "rate"}}},
-    {"Gradient norm",
-     "",
-     false,
-     true,
-     1,
-     {{FROM_STEPS, DVIT_STEP_GRADIENT_NORM, "Gradient norm", "norm"}}},
-    {"Throughput",
-     "images/s",
-     false,
-     true,
-     1,
-     {{FROM_STEPS, DVIT_STEP_IMAGES_PER_S, "Throughput", "training"}}},
+    STEPS("Loss: classification", "nats", false, true, DVIT_STEP_LOSS_CLS, "classification"),
+    STEPS("Loss: keep ratio", "", true, true, DVIT_STEP_LOSS_RATIO, "ratio"),
+    STEPS("Loss: KL from the teacher", "nats", true, true, DVIT_STEP_LOSS_KL, "KL"),
+    STEPS("Loss: token distillation", "", true, true, DVIT_STEP_LOSS_TOKEN, "token"),
+    STEPS("Loss: auxiliary head", "nats", true, true, DVIT_STEP_LOSS_AUX, "auxiliary"),
+    STEPS("Learning rate", "", true, false, DVIT_STEP_RATE, "rate"),
+    STEPS("Learning rate of the backbone", "", true, false, DVIT_STEP_BACKBONE_RATE, "rate"),
+    STEPS("Gradient norm", "", true, true, DVIT_STEP_GRADIENT_NORM, "norm"),
+    STEPS("Throughput", "images/s", true, true, DVIT_STEP_IMAGES_PER_S, "training"),
 };
 
 /* What is being put together: lines with the memory behind them. */
@@ -150,12 +135,13 @@ static void add_label(struct dvit_markup *markup, const struct dvit_page_run *ru
 }
 
 static void add_quantity(struct draft *draft, const struct dvit_page_run *run,
-                         const struct quantity *quantity, int colour, bool by_run)
+                         const struct quantity *quantity, bool noisy, int colour, bool by_run)
 {
     struct dvit_markup *name;
     struct dvit_series *series = add_line(draft, colour, &name);
     set_values(series, quantity->source == FROM_STEPS ? &run->log.steps : &run->log.evaluations,
                quantity->column);
+    series->noisy = noisy;
     if (!dvit_series_has_content(series)) {
         draft->count--; /* a dense run among dynamic ones has no keep ratio's loss */
         return;
@@ -189,7 +175,8 @@ static void add_group(const struct group *group, const struct dvit_page_run *run
     for (int q = 0; q < group->count; q++) {
         const struct quantity *quantity = &group->quantities[q];
         for (size_t r = 0; r < count; r++)
-            add_quantity(draft, &runs[r], quantity, count > 1 ? (int)r : q, count > 1);
+            add_quantity(draft, &runs[r], quantity, group->noisy, count > 1 ? (int)r : q,
+                         count > 1);
         if (count > 1) {
             chart.title = quantity->title;
             draw(draft, &chart, markup);
@@ -208,7 +195,9 @@ static void add_stage(struct draft *draft, const struct dvit_page_run *run, int 
     if (stage >= run->log.stages || !steps->count)
         return;
     double *ends = draft->targets + 4 * draft->count;
-    set_values(add_line(draft, colour, &name), steps, DVIT_STEP_KEEP + stage);
+    struct dvit_series *share = add_line(draft, colour, &name);
+    set_values(share, steps, DVIT_STEP_KEEP + stage);
+    share->noisy = true;
     if (by_run)
         add_label(name, run);
     else

@@ -10,7 +10,7 @@
 #include "dvit/eval.h"
 #include "train/checkpoint.h"
 #include "train/run_folder.h"
-#include "train/run_log.h"
+#include "train/run_pictures.h"
 #include "train/trainer.h"
 
 enum { EVALUATION_BATCH = 64 };
@@ -226,6 +226,17 @@ done:
     return status;
 }
 
+/* For people, and never the end of a training. */
+static void draw(struct job *job)
+{
+    struct dvit_error problem;
+    const struct dvit_trainer *t = job->trainer;
+    int epoch = (int)((t->progress.step - 1) / job->steps_per_epoch);
+    if (dvit_run_picture_add(&job->log, job->options, t->model, epoch, t->progress.step,
+                             &problem) != DVIT_OK)
+        emit_text(job, DVIT_TRAIN_SKIPPED, problem.message);
+}
+
 static enum dvit_status keep_epoch(struct job *job)
 {
     long step = job->trainer->progress.step;
@@ -250,6 +261,7 @@ static enum dvit_status end_epoch(struct job *job)
     } else {
         DVIT_TRY(save_model(job, job->trainer->model, job->folder.best));
     }
+    draw(job);
     DVIT_TRY(save_model(job, job->trainer->model, job->folder.last));
     DVIT_TRY(save_scheduled(job));
     DVIT_TRY(keep_epoch(job));
