@@ -50,6 +50,8 @@ static void layer_scale_forward(const struct dvit_op *op, struct dvit_run *run)
     float *y = dvit_run_value(run, op->outputs[0]);
     for (int image = 0; image < run->images; image++) {
         struct dvit_span rows = own_rows(op, run, image);
+        if (rows.first >= rows.last)
+            continue; /* another member may still be writing this image's scale */
         float scale = scale_of(op, run, image);
         for (size_t row = rows.first; row < rows.last; row++)
             for (size_t c = 0; c < width; c++)

@@ -66,9 +66,9 @@ static void scale_rows(const struct dvit_op *op, const struct dvit_run *run, flo
         struct dvit_span own = dvit_run_image_rows(run, value->rows, value->stage, image);
         size_t first = own.first > rows.first ? own.first : rows.first;
         size_t last = own.last < rows.last ? own.last : rows.last;
-        float s = factor_of(op) * (scale ? scale[image] : 1.0f);
         if (first >= last)
-            continue;
+            continue; /* another member may still be writing this image's scale */
+        float s = factor_of(op) * (scale ? scale[image] : 1.0f);
         if (residual)
             run->kernels->add_scaled(y + first * width, residual + first * width,
                                      branch + first * width, s, (last - first) * width);
