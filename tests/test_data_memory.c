@@ -1,51 +1,8 @@
 /* Every allocation of opening, loading and closing failed once: an error or a skip, never a crash,
  * never a leak (the latter under the address sanitizer). */
+#include "failing_allocator.h"
 #include "image/augment.h"
 #include "test_data_util.h"
-
-/* Allocations until the one that fails; negative: none fails. */
-static long until_failure = -1;
-
-static bool fails_now(void)
-{
-    return until_failure >= 0 && until_failure-- == 0;
-}
-
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t count, size_t size);
-void *__real_realloc(void *old, size_t size);
-void *__real_aligned_alloc(size_t alignment, size_t size);
-char *__real_strdup(const char *text);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t count, size_t size);
-void *__wrap_realloc(void *old, size_t size);
-void *__wrap_aligned_alloc(size_t alignment, size_t size);
-char *__wrap_strdup(const char *text);
-
-void *__wrap_malloc(size_t size)
-{
-    return fails_now() ? NULL : __real_malloc(size);
-}
-
-void *__wrap_calloc(size_t count, size_t size)
-{
-    return fails_now() ? NULL : __real_calloc(count, size);
-}
-
-void *__wrap_realloc(void *old, size_t size)
-{
-    return fails_now() ? NULL : __real_realloc(old, size);
-}
-
-void *__wrap_aligned_alloc(size_t alignment, size_t size)
-{
-    return fails_now() ? NULL : __real_aligned_alloc(alignment, size);
-}
-
-char *__wrap_strdup(const char *text)
-{
-    return fails_now() ? NULL : __real_strdup(text);
-}
 
 /* How data sets are opened. */
 static const char *labels_file;
@@ -99,10 +56,10 @@ static void sweep(const char *spec, bool masks)
     long failures = 0, skips = 0;
     for (long at = 0; at < 5000; at++) {
         size_t images = 0;
-        until_failure = at;
+        allocations_until_failure = at;
         enum dvit_status status = use(spec, masks, &images, &error);
-        bool unused = until_failure >= 0;
-        until_failure = -1;
+        bool unused = allocations_until_failure >= 0;
+        allocations_until_failure = -1;
         if (unused) {
             assert_int_equal(images, expected);
             break;

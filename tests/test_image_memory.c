@@ -1,36 +1,11 @@
 /* Every allocation of our own fails once: each function says "out of memory", leaves its result
  * empty and loses nothing (the last by the leak checker). The codecs' and cairo's own allocations
  * are theirs. */
+#include "failing_allocator.h"
 #include "test_image_util.h"
 
 #include "image/augment.h"
 #include "image/draw.h"
-
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t count, size_t size);
-void *__real_realloc(void *block, size_t size);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t count, size_t size);
-void *__wrap_realloc(void *block, size_t size);
-
-static int allocations_left = -1; /* the allocation that finds 0 here fails; −1: none does */
-
-static bool fails_now(void)
-{
-    return allocations_left >= 0 && allocations_left-- == 0;
-}
-void *__wrap_malloc(size_t size)
-{
-    return fails_now() ? NULL : __real_malloc(size);
-}
-void *__wrap_calloc(size_t count, size_t size)
-{
-    return fails_now() ? NULL : __real_calloc(count, size);
-}
-void *__wrap_realloc(void *block, size_t size)
-{
-    return fails_now() ? NULL : __real_realloc(block, size);
-}
 
 static struct dvit_image input; /* made before anything fails */
 static unsigned char *encoded;
@@ -89,7 +64,8 @@ static enum dvit_status run_write(struct dvit_image *out, struct dvit_error *err
     snprintf(path, sizeof path, "%s/out.png", folder);
     *out = (struct dvit_image){0};
     enum dvit_status status = dvit_image_write_png(path, &input, error);
-    allocations_left = status == DVIT_OK ? allocations_left : -1; /* the folder is listed below */
+    if (status != DVIT_OK)
+        allocations_until_failure = -1; /* the folder is listed below */
     if (status != DVIT_OK)
         assert_int_equal(test_folder_count(folder), 0);
     return status;
@@ -119,10 +95,10 @@ static void fail_each(enum dvit_status (*run)(struct dvit_image *, struct dvit_e
         struct dvit_error error = {0};
         struct dvit_image out;
         assert_true(i < 100);
-        allocations_left = i;
+        allocations_until_failure = i;
         enum dvit_status status = run(&out, &error);
-        bool reached = allocations_left < 0;
-        allocations_left = -1;
+        bool reached = allocations_until_failure < 0;
+        allocations_until_failure = -1;
         if (!reached) {
             assert_int_equal(status, DVIT_OK);
             assert_true(i >= expected);

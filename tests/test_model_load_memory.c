@@ -1,57 +1,7 @@
 /* Every allocation of loading and saving a model failed once: an error that says so, never a crash,
  * never a leak (the latter under the address sanitizer). */
+#include "failing_allocator.h"
 #include "load_bench.h"
-
-/* Allocations until the one that fails; negative: none fails. */
-static long until_failure = -1;
-
-static bool fails_now(void)
-{
-    return until_failure >= 0 && until_failure-- == 0;
-}
-
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t count, size_t size);
-void *__real_realloc(void *old, size_t size);
-void *__real_aligned_alloc(size_t alignment, size_t size);
-char *__real_strdup(const char *text);
-char *__real_strndup(const char *text, size_t size);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t count, size_t size);
-void *__wrap_realloc(void *old, size_t size);
-void *__wrap_aligned_alloc(size_t alignment, size_t size);
-char *__wrap_strdup(const char *text);
-char *__wrap_strndup(const char *text, size_t size);
-
-void *__wrap_malloc(size_t size)
-{
-    return fails_now() ? NULL : __real_malloc(size);
-}
-
-void *__wrap_calloc(size_t count, size_t size)
-{
-    return fails_now() ? NULL : __real_calloc(count, size);
-}
-
-void *__wrap_realloc(void *old, size_t size)
-{
-    return fails_now() ? NULL : __real_realloc(old, size);
-}
-
-void *__wrap_aligned_alloc(size_t alignment, size_t size)
-{
-    return fails_now() ? NULL : __real_aligned_alloc(alignment, size);
-}
-
-char *__wrap_strdup(const char *text)
-{
-    return fails_now() ? NULL : __real_strdup(text);
-}
-
-char *__wrap_strndup(const char *text, size_t size)
-{
-    return fails_now() ? NULL : __real_strndup(text, size);
-}
 
 /* Fails one allocation after the other until loading succeeds; returns how many were failed. */
 static long load_until_it_works(const struct bench *b)
@@ -59,10 +9,10 @@ static long load_until_it_works(const struct bench *b)
     for (long failed = 0;; failed++) {
         struct dvit_model *model = NULL;
         struct dvit_error error = {.message = ""};
-        until_failure = failed;
+        allocations_until_failure = failed;
         enum dvit_status status = dvit_model_load(&model, b->path, &b->options, &error);
-        bool reached = until_failure < 0;
-        until_failure = -1;
+        bool reached = allocations_until_failure < 0;
+        allocations_until_failure = -1;
         if (status == DVIT_OK && !reached) {
             assert_same_weights(model, b->model);
             dvit_model_free(model);
@@ -118,9 +68,9 @@ static void saving_survives_every_failed_allocation(void **state)
         long failed = 0;
         for (; status != DVIT_OK; failed++) {
             struct dvit_error error = {.message = ""};
-            until_failure = failed;
+            allocations_until_failure = failed;
             status = dvit_model_save(b.model, b.path, &half, &error);
-            until_failure = -1;
+            allocations_until_failure = -1;
             assert_int_equal(error.message[0] != 0, status != DVIT_OK);
             assert_int_equal(dvit_file_exists(b.path), status == DVIT_OK);
             assert_int_equal(test_folder_count(b.folder), status == DVIT_OK);

@@ -1,44 +1,8 @@
 /* Every allocation of an evaluation and of its files failed once: an error or an image less, never
  * a crash, never a leak (the latter under the address sanitizer), never half a file. */
+#include "failing_allocator.h"
 #include "dvit/eval.h"
 #include "test_data_util.h"
-
-/* Allocations until the one that fails; negative: none fails. */
-static long until_failure = -1;
-
-static bool fails_now(void)
-{
-    return until_failure >= 0 && until_failure-- == 0;
-}
-
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t count, size_t size);
-void *__real_realloc(void *old, size_t size);
-char *__real_strdup(const char *text);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t count, size_t size);
-void *__wrap_realloc(void *old, size_t size);
-char *__wrap_strdup(const char *text);
-
-void *__wrap_malloc(size_t size)
-{
-    return fails_now() ? NULL : __real_malloc(size);
-}
-
-void *__wrap_calloc(size_t count, size_t size)
-{
-    return fails_now() ? NULL : __real_calloc(count, size);
-}
-
-void *__wrap_realloc(void *old, size_t size)
-{
-    return fails_now() ? NULL : __real_realloc(old, size);
-}
-
-char *__wrap_strdup(const char *text)
-{
-    return fails_now() ? NULL : __real_strdup(text);
-}
 
 struct bench {
     char root[32], matrix[64], table[64];
@@ -102,10 +66,10 @@ static void every_allocation_fails_once(void **state)
     for (long at = 0; at < 2000; at++) {
         remove(bench.matrix);
         remove(bench.table);
-        until_failure = at;
+        allocations_until_failure = at;
         enum dvit_status status = use(&bench, &images, &error);
-        bool unused = until_failure >= 0;
-        until_failure = -1;
+        bool unused = allocations_until_failure >= 0;
+        allocations_until_failure = -1;
         assert_true(status == DVIT_OK || status == DVIT_ERROR_MEMORY);
         assert_int_equal(dvit_file_exists(bench.table), status == DVIT_OK);
         assert_int_equal(test_folder_count(bench.root),

@@ -1,35 +1,10 @@
 /* Every allocation of our own fails once: tables, pictures and pages say "out of memory", leave
  * their result empty and lose nothing (the last by the leak checker). The allocations of cairo,
  * libpng and jansson are theirs. */
+#include "failing_allocator.h"
 #include "test_util.h"
 
 #include "dvit/report.h"
-
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t count, size_t size);
-void *__real_realloc(void *block, size_t size);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t count, size_t size);
-void *__wrap_realloc(void *block, size_t size);
-
-static int allocations_left = -1; /* the allocation that finds 0 here fails; −1: none does */
-
-static bool fails_now(void)
-{
-    return allocations_left >= 0 && allocations_left-- == 0;
-}
-void *__wrap_malloc(size_t size)
-{
-    return fails_now() ? NULL : __real_malloc(size);
-}
-void *__wrap_calloc(size_t count, size_t size)
-{
-    return fails_now() ? NULL : __real_calloc(count, size);
-}
-void *__wrap_realloc(void *block, size_t size)
-{
-    return fails_now() ? NULL : __real_realloc(block, size);
-}
 
 static unsigned char pixels[16 * 16 * 3];
 static const struct dvit_image image = {16, 16, pixels};
@@ -90,7 +65,7 @@ static enum dvit_status run_page(struct dvit_error *error)
         .picture_count = 1};
     if (status == DVIT_OK)
         status = dvit_report_html(page, &report, error);
-    allocations_left = -1;
+    allocations_until_failure = -1;
     assert_true((status == DVIT_OK) == dvit_file_exists(page));
     dvit_table_free(table);
     return status;
@@ -102,9 +77,9 @@ static void fail_each(enum dvit_status (*run)(struct dvit_error *error))
     struct dvit_error error;
     for (int failing = 0;; failing++) {
         assert_true(failing < 5000);
-        allocations_left = failing;
+        allocations_until_failure = failing;
         enum dvit_status status = run(&error);
-        allocations_left = -1;
+        allocations_until_failure = -1;
         if (status == DVIT_OK) {
             assert_true(failing > 3);
             return;

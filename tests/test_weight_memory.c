@@ -1,54 +1,11 @@
 /* Every allocation of opening weight files and of writing one failed once: an error, no crash, no
  * leak (the latter under the address sanitizer), nothing left on the disk. */
+#include "failing_allocator.h"
 #include "test_util.h"
 
 #include "weight_goldens.h"
 #include "weights/torch_write.h"
 #include "weights/weight_file.h"
-
-/* Allocations until the one that fails; negative: none fails. */
-static long until_failure = -1;
-
-static bool fails_now(void)
-{
-    return until_failure >= 0 && until_failure-- == 0;
-}
-
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t count, size_t size);
-void *__real_realloc(void *old, size_t size);
-char *__real_strdup(const char *text);
-char *__real_strndup(const char *text, size_t length);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t count, size_t size);
-void *__wrap_realloc(void *old, size_t size);
-char *__wrap_strdup(const char *text);
-char *__wrap_strndup(const char *text, size_t length);
-
-void *__wrap_malloc(size_t size)
-{
-    return fails_now() ? NULL : __real_malloc(size);
-}
-
-void *__wrap_calloc(size_t count, size_t size)
-{
-    return fails_now() ? NULL : __real_calloc(count, size);
-}
-
-void *__wrap_realloc(void *old, size_t size)
-{
-    return fails_now() ? NULL : __real_realloc(old, size);
-}
-
-char *__wrap_strdup(const char *text)
-{
-    return fails_now() ? NULL : __real_strdup(text);
-}
-
-char *__wrap_strndup(const char *text, size_t length)
-{
-    return fails_now() ? NULL : __real_strndup(text, length);
-}
 
 static void check_opening(const char *name)
 {
@@ -59,9 +16,9 @@ static void check_opening(const char *name)
     long count = 0;
     for (; status != DVIT_OK; count++) {
         file = (void *)&error; /* anything but NULL */
-        until_failure = count;
+        allocations_until_failure = count;
         status = dvit_weight_file_open(&file, path, &error);
-        until_failure = -1;
+        allocations_until_failure = -1;
         if (status == DVIT_OK)
             break;
         if (status != DVIT_ERROR_MEMORY || file || !strstr(error.message, name))
@@ -90,9 +47,9 @@ static void test_opening_shards(void **state)
     struct dvit_weight_file *file = NULL;
     long count = 0;
     for (; !file; count++) {
-        until_failure = count;
+        allocations_until_failure = count;
         enum dvit_status status = dvit_weight_file_open(&file, path, &error);
-        until_failure = -1;
+        allocations_until_failure = -1;
         if (status != DVIT_OK && (status != DVIT_ERROR_MEMORY || !strstr(error.message, "model")))
             fail_msg("allocation %ld: %s", count, error.message);
     }
@@ -113,9 +70,9 @@ static void test_writing(void **state)
     test_folder_create(folder);
     char *path = dvit_path_join(folder, "w.pth");
     for (long count = 0; status != DVIT_OK; count++) {
-        until_failure = count;
+        allocations_until_failure = count;
         status = dvit_torch_write(path, &entry, 1, &pair, 1, &error);
-        until_failure = -1;
+        allocations_until_failure = -1;
         assert_true(status == DVIT_OK || status == DVIT_ERROR_MEMORY);
         assert_int_equal(test_folder_count(folder), status == DVIT_OK);
     }

@@ -134,21 +134,18 @@ enum dvit_status dvit_file_write(struct dvit_file_writer *writer, const void *da
     return DVIT_OK;
 }
 
-/* The rename is durable only once the folder itself is on disk. */
-static void sync_folder_of(const char *path)
+/* The rename is durable only once the folder itself is on disk. Leaves the folder's name in `path`:
+ * cut in place, so that this cannot fail for want of memory. */
+static void sync_folder_of(char *path)
 {
-    char *folder = strdup(path);
-    if (!folder)
-        return;
-    char *slash = strrchr(folder, '/');
+    char *slash = strrchr(path, '/');
     if (slash)
-        slash[slash == folder ? 1 : 0] = 0;
-    int fd = open(slash ? folder : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd >= 0) {
-        fsync(fd);
-        close(fd);
-    }
-    free(folder);
+        slash[slash == path ? 1 : 0] = 0;
+    int fd = open(slash ? path : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return;
+    fsync(fd);
+    close(fd);
 }
 
 enum dvit_status dvit_file_commit(struct dvit_file_writer *writer, struct dvit_error *error)
@@ -238,10 +235,11 @@ enum dvit_status dvit_file_duplicate(const char *from, const char *to, struct dv
     if (rename(pending, to) != 0)
         DVIT_FAIL(error, DVIT_ERROR_IO, "\"%s\": cannot rename into place: %s", to,
                   strerror(errno));
-    sync_folder_of(to);
 done:
     if (pending)
         unlink(pending); /* renaming one name of a file to another of the same leaves both */
+    if (status == DVIT_OK)
+        sync_folder_of(pending);
     free(pending);
     return status;
 }
