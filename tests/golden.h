@@ -16,16 +16,22 @@
 #include "weights/model_file.h"
 #include "weights/safetensors.h"
 
-static inline struct dvit_safetensors *golden_open(const char *name)
+/* tests/golden/FOLDER/NAME.safetensors */
+static inline struct dvit_safetensors *golden_open_in(const char *folder, const char *name)
 {
     char path[1024];
     struct dvit_error error;
     struct dvit_safetensors *file = NULL;
-    snprintf(path, sizeof path, "%s/tests/golden/model/%s.safetensors", getenv("DVIT_SOURCE_ROOT"),
-             name);
+    snprintf(path, sizeof path, "%s/tests/golden/%s/%s.safetensors", getenv("DVIT_SOURCE_ROOT"),
+             folder, name);
     if (dvit_safetensors_load(&file, path, &error) != DVIT_OK)
         fail_msg("%s", error.message);
     return file;
+}
+
+static inline struct dvit_safetensors *golden_open(const char *name)
+{
+    return golden_open_in("model", name);
 }
 
 /* A tensor as floats (malloc'ed). */

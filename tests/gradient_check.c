@@ -146,6 +146,22 @@ void check_weigh(struct check *c, int value)
     dvit_build_op(&c->builder, "weighted sum", &op);
 }
 
+const struct dvit_op check_no_operands = {.inputs = {DVIT_NONE, DVIT_NONE, DVIT_NONE, DVIT_NONE},
+                                          .parameters = {DVIT_NONE, DVIT_NONE, DVIT_NONE}};
+
+void check_loss(struct check *c, const struct dvit_op_class *class, int first, int second,
+                int third)
+{
+    struct dvit_op op = check_no_operands;
+    op.class = class;
+    op.inputs[0] = first;
+    op.inputs[1] = second;
+    op.inputs[2] = third;
+    op.is.loss.weight = 1.7;
+    op.is.loss.target = 0.7;
+    dvit_build_op(&c->builder, "loss", &op);
+}
+
 const struct check_input *check_find(const struct check *c, int value)
 {
     for (int i = 0; i < c->input_count; i++)
@@ -422,7 +438,7 @@ static void compare_teams(const struct check_case *test, enum check_variant vari
     check_close(&team);
 }
 
-void check_case_run(const struct check_case *test, enum check_variant variant)
+static void check_case_run(const struct check_case *test, enum check_variant variant)
 {
     struct check c;
     float *input_gradients[CHECK_INPUTS] = {NULL};
@@ -439,4 +455,11 @@ void check_case_run(const struct check_case *test, enum check_variant variant)
     check_close(&c);
     compare_teams(test, variant, 4);
     compare_teams(test, variant, 2);
+}
+
+void check_cases_run(const struct check_case *cases, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        for (int variant = 0; variant < CHECK_VARIANTS; variant++)
+            check_case_run(&cases[i], (enum check_variant)variant);
 }

@@ -70,12 +70,18 @@ struct check_case {
 /* For cases: each returns a value or parameter index. */
 int check_input(struct check *check, enum dvit_rows rows, size_t width, enum check_fill fill);
 int check_parameter(struct check *check, size_t count);
+/* An operator without class, inputs and parameters: where a case begins. */
+extern const struct dvit_op check_no_operands;
+/* Appends a loss of value `first`; the second is compared with, the third says which patches count.
+ */
+void check_loss(struct check *check, const struct dvit_op_class *class, int first, int second,
+                int third);
 /* Adds Σ weights·value, with random weights, to the loss. */
 void check_weigh(struct check *check, int value);
 const struct check_input *check_find(const struct check *check, int value);
 
-/* Gradients of one variant against differences (one member), and the same bits for three members,
- * also with fewer images than members. */
-void check_case_run(const struct check_case *test, enum check_variant variant);
+/* Every case in every variant: gradients against differences (one member), and the same bits for
+ * three members, also with fewer images than members. */
+void check_cases_run(const struct check_case *cases, size_t count);
 
 #endif

@@ -11,12 +11,9 @@ enum { C = 8, K = 5 };
 
 /* --- cases -------------------------------------------------------------------------------- */
 
-static const struct dvit_op no_operands = {.inputs = {DVIT_NONE, DVIT_NONE, DVIT_NONE, DVIT_NONE},
-                                           .parameters = {DVIT_NONE, DVIT_NONE, DVIT_NONE}};
-
 static void build_embed(struct check *c)
 {
-    struct dvit_op op = no_operands;
+    struct dvit_op op = check_no_operands;
     op.class = &dvit_op_embed;
     op.inputs[0] = check_input(c, DVIT_ROWS_PATCHES, C, FILL_FREE);
     op.parameters[0] = check_parameter(c, C);
@@ -26,7 +23,7 @@ static void build_embed(struct check *c)
 
 static void build_norm(struct check *c, const struct dvit_op_class *class, enum dvit_rows rows)
 {
-    struct dvit_op op = no_operands;
+    struct dvit_op op = check_no_operands;
     op.class = class;
     op.inputs[0] = check_input(c, rows, C, FILL_FREE);
     op.parameters[0] = check_parameter(c, C);
@@ -59,7 +56,7 @@ struct linear {
 
 static void build_linear(struct check *c, struct linear how)
 {
-    struct dvit_op op = no_operands;
+    struct dvit_op op = check_no_operands;
     op.class = &dvit_op_linear;
     op.is.linear.outputs = how.outputs;
     op.is.linear.gelu = how.gelu;
@@ -126,7 +123,7 @@ static void build_linear_same(struct check *c)
 
 static void build_attention(struct check *c, enum check_fill policy)
 {
-    struct dvit_op op = no_operands;
+    struct dvit_op op = check_no_operands;
     op.class = &dvit_op_attention;
     op.is.attention.heads = 2;
     op.is.attention.lead_cap = DVIT_LEAD_CAP_TANGENT;
@@ -154,7 +151,7 @@ static void build_attention_dropped(struct check *c)
 
 static void build_kept_mean(struct check *c, enum check_fill policy)
 {
-    struct dvit_op op = no_operands;
+    struct dvit_op op = check_no_operands;
     op.class = &dvit_op_kept_mean;
     op.inputs[0] = check_input(c, DVIT_ROWS_PATCHES, C, FILL_FREE);
     if (policy != FILL_FREE)
@@ -179,7 +176,7 @@ static void build_kept_mean_dropped(struct check *c)
 
 static void build_select_after(struct check *c, enum check_fill before, int ranked)
 {
-    struct dvit_op op = no_operands;
+    struct dvit_op op = check_no_operands;
     op.class = &dvit_op_select;
     op.inputs[0] = check_input(c, DVIT_ROWS_PATCHES, 2, FILL_ANALYTIC);
     if (before != FILL_FREE)
@@ -212,7 +209,7 @@ static void build_select_ranked_first(struct check *c)
 
 static void build_token_at(struct check *c, int index)
 {
-    struct dvit_op op = no_operands;
+    struct dvit_op op = check_no_operands;
     op.class = &dvit_op_token;
     op.is.token.index = index;
     op.inputs[0] = check_input(c, DVIT_ROWS_TOKENS, C, FILL_FREE);
@@ -229,38 +226,24 @@ static void build_distillation_token(struct check *c)
     build_token_at(c, 1);
 }
 
-/* A loss of its first input; the second is compared with, the third says which patches count. */
-static void build_loss(struct check *c, const struct dvit_op_class *class, int first, int second,
-                       int third)
-{
-    struct dvit_op op = no_operands;
-    op.class = class;
-    op.inputs[0] = first;
-    op.inputs[1] = second;
-    op.inputs[2] = third;
-    op.is.loss.weight = 1.7;
-    op.is.loss.target = 0.7;
-    dvit_build_op(&c->builder, "loss", &op);
-}
-
 static void build_cross_entropy(struct check *c)
 {
     int logits = check_input(c, DVIT_ROWS_IMAGES, K, FILL_FREE);
     int targets = check_input(c, DVIT_ROWS_IMAGES, K, FILL_TARGETS);
-    build_loss(c, &dvit_op_loss_cross_entropy, logits, targets, DVIT_NONE);
+    check_loss(c, &dvit_op_loss_cross_entropy, logits, targets, DVIT_NONE);
 }
 
 static void build_distill(struct check *c)
 {
     int logits = check_input(c, DVIT_ROWS_IMAGES, K, FILL_FREE);
     int teacher = check_input(c, DVIT_ROWS_IMAGES, K, FILL_FIXED);
-    build_loss(c, &dvit_op_loss_distill, logits, teacher, DVIT_NONE);
+    check_loss(c, &dvit_op_loss_distill, logits, teacher, DVIT_NONE);
 }
 
 static void build_ratio(struct check *c)
 {
     int policy = check_input(c, DVIT_ROWS_TOKENS, 1, FILL_POLICY);
-    build_loss(c, &dvit_op_loss_ratio, policy, DVIT_NONE, DVIT_NONE);
+    check_loss(c, &dvit_op_loss_ratio, policy, DVIT_NONE, DVIT_NONE);
 }
 
 static void build_ratio_batch(struct check *c)
@@ -275,7 +258,7 @@ static void build_token(struct check *c, enum check_fill policy)
     int teacher = check_input(c, DVIT_ROWS_TOKENS, C, FILL_FIXED), kept = DVIT_NONE;
     if (policy != FILL_FREE)
         kept = check_input(c, DVIT_ROWS_TOKENS, 1, policy);
-    build_loss(c, &dvit_op_loss_token, tokens, teacher, kept);
+    check_loss(c, &dvit_op_loss_token, tokens, teacher, kept);
 }
 
 static void build_token_all(struct check *c)
@@ -432,9 +415,7 @@ static const struct check_case cases[] = {
 static void gradients_are_differences(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
-        for (int variant = 0; variant < CHECK_VARIANTS; variant++)
-            check_case_run(&cases[i], (enum check_variant)variant);
+    check_cases_run(cases, sizeof cases / sizeof *cases);
 }
 
 int main(void)

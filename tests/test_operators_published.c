@@ -5,12 +5,9 @@
 
 enum { C = 8, K = 5 };
 
-static const struct dvit_op no_operands = {.inputs = {DVIT_NONE, DVIT_NONE, DVIT_NONE, DVIT_NONE},
-                                           .parameters = {DVIT_NONE, DVIT_NONE, DVIT_NONE}};
-
 static void build_embed_distilled(struct check *c)
 {
-    struct dvit_op op = no_operands;
+    struct dvit_op op = check_no_operands;
     op.class = &dvit_op_embed;
     op.inputs[0] = check_input(c, DVIT_ROWS_PATCHES, C, FILL_FREE);
     op.parameters[0] = check_parameter(c, C);
@@ -39,7 +36,7 @@ static void build_convolution(struct check *c, struct dvit_op op, bool bias)
 
 static void build_convolution_planes(struct check *c)
 {
-    struct dvit_op op = no_operands;
+    struct dvit_op op = check_no_operands;
     op.is.convolution.outputs = 3;
     op.is.convolution.kernel = 5;
     op.is.convolution.stride = op.is.convolution.padding = 2;
@@ -52,7 +49,7 @@ static void build_convolution_planes(struct check *c)
 
 static void build_convolution_pixels(struct check *c)
 {
-    struct dvit_op op = no_operands;
+    struct dvit_op op = check_no_operands;
     op.is.convolution.outputs = 5;
     op.is.convolution.kernel = 3;
     op.is.convolution.stride = op.is.convolution.padding = 1;
@@ -64,7 +61,7 @@ static void build_convolution_pixels(struct check *c)
 
 static void build_convolution_patches(struct check *c)
 {
-    struct dvit_op op = no_operands;
+    struct dvit_op op = check_no_operands;
     op.is.convolution.outputs = C;
     op.is.convolution.kernel = op.is.convolution.stride = 2;
     op.is.convolution.width = c->map_width;
@@ -76,7 +73,7 @@ static void build_convolution_patches(struct check *c)
 
 static void build_batch_norm(struct check *c)
 {
-    struct dvit_op op = no_operands;
+    struct dvit_op op = check_no_operands;
     op.class = &dvit_op_batch_norm;
     op.is.batch_norm.eps = 1e-2f;
     op.inputs[0] = check_input(c, DVIT_ROWS_PIXELS, C, FILL_FREE);
@@ -91,7 +88,7 @@ static void build_batch_norm(struct check *c)
 
 static void build_layer_scale(struct check *c, bool scale, float factor)
 {
-    struct dvit_op op = no_operands;
+    struct dvit_op op = check_no_operands;
     op.class = &dvit_op_layer_scale;
     op.inputs[0] = check_input(c, DVIT_ROWS_TOKENS, C, FILL_FREE);
     op.inputs[1] = check_input(c, DVIT_ROWS_TOKENS, C, FILL_FREE);
@@ -114,7 +111,7 @@ static void build_layer_scale_scaled(struct check *c)
 
 static void build_mean_pool(struct check *c, enum check_fill policy)
 {
-    struct dvit_op op = no_operands;
+    struct dvit_op op = check_no_operands;
     op.class = &dvit_op_mean_pool;
     op.inputs[0] = check_input(c, DVIT_ROWS_TOKENS, C, FILL_FREE);
     if (policy != FILL_FREE)
@@ -137,24 +134,11 @@ static void build_mean_pool_dropped(struct check *c)
     build_mean_pool(c, FILL_DROPPED);
 }
 
-/* A loss of its first input; the second is compared with, the third says which patches count. */
-static void build_loss(struct check *c, const struct dvit_op_class *class, int first, int second,
-                       int third)
-{
-    struct dvit_op op = no_operands;
-    op.class = class;
-    op.inputs[0] = first;
-    op.inputs[1] = second;
-    op.inputs[2] = third;
-    op.is.loss.weight = 1.7;
-    dvit_build_op(&c->builder, "loss", &op);
-}
-
 static void build_cross_entropy_patches(struct check *c)
 {
     int logits = check_input(c, DVIT_ROWS_PATCHES, K, FILL_FREE);
     int targets = check_input(c, DVIT_ROWS_IMAGES, K, FILL_TARGETS);
-    build_loss(c, &dvit_op_loss_cross_entropy, logits, targets, DVIT_NONE);
+    check_loss(c, &dvit_op_loss_cross_entropy, logits, targets, DVIT_NONE);
 }
 
 static void build_distill_patches(struct check *c, enum check_fill policy)
@@ -162,7 +146,7 @@ static void build_distill_patches(struct check *c, enum check_fill policy)
     int logits = check_input(c, DVIT_ROWS_PATCHES, K, FILL_FREE);
     int teacher = check_input(c, DVIT_ROWS_PATCHES, K, FILL_FIXED);
     int kept = policy == FILL_FREE ? DVIT_NONE : check_input(c, DVIT_ROWS_TOKENS, 1, policy);
-    build_loss(c, &dvit_op_loss_distill, logits, teacher, kept);
+    check_loss(c, &dvit_op_loss_distill, logits, teacher, kept);
 }
 
 static void build_distill_patches_all(struct check *c)
@@ -218,9 +202,7 @@ static const struct check_case cases[] = {
 static void gradients_are_differences(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
-        for (int variant = 0; variant < CHECK_VARIANTS; variant++)
-            check_case_run(&cases[i], (enum check_variant)variant);
+    check_cases_run(cases, sizeof cases / sizeof *cases);
 }
 
 int main(void)

@@ -68,13 +68,10 @@ static void bench_create(struct bench *b, const struct dvit_train_options *optio
                                        .qkv_bias = true,
                                        .keep = 1};
     const int block = 1;
-    char path[1024];
     struct dvit_error error;
     struct dvit_model *dense;
     *b = (struct bench){0};
-    snprintf(path, sizeof path, "%s/tests/golden/optim/ten_steps.safetensors",
-             getenv("DVIT_SOURCE_ROOT"));
-    assert_ok(dvit_safetensors_load(&b->file, path, &error), &error);
+    b->file = golden_open_in("optim", "ten_steps");
     assert_ok(dvit_model_create(&dense, &config, 1, &error), &error);
     assert_ok(dvit_model_sparsify(&b->model, dense, 1, &block, .7, 1, &error), &error);
     dvit_model_free(dense);

@@ -48,8 +48,8 @@ static void make_mean_pool(struct dvit_config *c)
 static struct dvit_safetensors *open_file(const struct kind *kind, const char *suffix)
 {
     char name[64];
-    snprintf(name, sizeof name, "../published/%s%s", kind->name, suffix);
-    return golden_open(name);
+    snprintf(name, sizeof name, "%s%s", kind->name, suffix);
+    return golden_open_in("published", name);
 }
 
 static struct dvit_model *open_model(const struct kind *kind, const char *suffix, int stages)
