@@ -295,6 +295,25 @@ static double soft_keep(double keep, double drop, const float *noise)
     return a / (a + b);
 }
 
+/* By rank: Σ w·weight/Σ w over the patches that were there, w the slope of their soft decision:
+ * what τ, which keeps the number of patches, takes from each. */
+static double common_push(const struct check *c, const struct dvit_op *op, const float *weights,
+                          int image)
+{
+    const float *scores = check_find(c, op->inputs[0])->data;
+    const float *noise = check_find(c, op->inputs[2])->data;
+    const float *before = op->inputs[1] == DVIT_NONE ? NULL : check_find(c, op->inputs[1])->data;
+    double tau = c->training.values[op->outputs[2]][image], push = 0, sum = 0;
+    for (int n = image * c->patches; n < (image + 1) * c->patches; n++) {
+        int row = image * (c->patches + 1) + 1 + n % c->patches;
+        double margin = (double)scores[2 * n] + noise[2 * n] - scores[2 * n + 1] - noise[2 * n + 1];
+        double y = 1 / (1 + exp(tau - margin)), w = (before ? before[row] : 1) * y * (1 - y);
+        push += w * weights[row];
+        sum += w;
+    }
+    return sum > 0 ? push / sum : 0;
+}
+
 /* Straight-through: the forward value is the hard decision; the gradient of the scores is that of
  * Σ weight·before·soft decision, by differences. By rank the margin is measured from τ, and as many
  * patches stay as there should. */
@@ -326,7 +345,8 @@ static void verify_select(const struct check *c)
         for (int side = 0; side < 2 && got; side++) {
             double h = 1e-4, up = soft_keep(s[0] + (side ? 0 : h), s[1] + (side ? h : 0), g);
             double down = soft_keep(s[0] - (side ? 0 : h), s[1] - (side ? h : 0), g);
-            double expected = weights[row] * scale * (up - down) / (2 * h);
+            double push = ranked ? common_push(c, op, weights, n / c->patches) : 0;
+            double expected = (weights[row] - push) * scale * (up - down) / (2 * h);
             if (scores->reader)
                 expected += scores->reader[2 * n + side];
             if (fabs(got[2 * n + side] - expected) > 1e-6 * fmax(1, fabs(expected)))

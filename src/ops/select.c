@@ -8,8 +8,9 @@
  * Training by rank (elastic keep ratios): as many patches stay as inference would keep, those of
  * the policy before with the largest noisy margin (log p + g)[keep] − (log p + g)[drop]; of equal
  * ones, the lower place. The threshold τ is halfway between the lowest margin that stays and the
- * highest that goes, and the gradient is that of sigmoid(margin − τ), τ a constant; where nothing
- * goes there is none. One set of scores so learns an order of the patches that serves every ratio.
+ * highest that goes, and the gradient is that of sigmoid(margin − τ), where τ moves with the
+ * margins so that the sum of the sigmoids stays; where nothing goes there is none. One set of
+ * scores so learns an order of the patches that serves every ratio.
  *
  * Inference: the `kept` patches with the largest score difference (the order of log p(keep)) stay,
  * in ascending order of their place; of equal ones, the lower place. NaN counts as the lowest.
@@ -119,12 +120,17 @@ static void choose(int *places, float *margins, size_t patches, size_t kept)
     }
 }
 
+static float noisy_margin(const float *log_p, const float *noise)
+{
+    return log_p[0] + noise[0] - log_p[1] - noise[1];
+}
+
 /* The noisy margin of each patch; −∞ where it is gone already or not a number. */
 static void noisy_margins(float *margins, const float *log_p, const float *before,
                           const float *noise, size_t patches)
 {
     for (size_t n = 0; n < patches; n++) {
-        float margin = log_p[2 * n] + noise[2 * n] - log_p[2 * n + 1] - noise[2 * n + 1];
+        float margin = noisy_margin(log_p + 2 * n, noise + 2 * n);
         bool gone = before && before[n] == 0.0f;
         margins[n] = gone || isnan(margin) ? -INFINITY : margin;
     }
@@ -231,6 +237,29 @@ static void select_forward(const struct dvit_op *op, struct dvit_run *run)
     }
 }
 
+/* y(1−y) of y = sigmoid(margin − τ), for a patch that was there. */
+static float steepness(float margin, float threshold, const float *before)
+{
+    float y = 1.0f / (1.0f + expf(threshold - margin));
+    return (before ? *before : 1.0f) * y * (1.0f - y);
+}
+
+/* By rank, τ follows from Σ y = constant: dτ/dm_n = w_n/Σw with w = y(1−y), so that
+ * dm_n = w_n·(dpolicy_n − Σ w·dpolicy/Σ w). Without the second term all scores would be pushed one
+ * way together, for nothing: an order does not change by it. Returns that term. */
+static float common_push(const float *dpolicy, const float *log_p, const float *noise,
+                         const float *before, float threshold, size_t patches)
+{
+    double push = 0, weight = 0;
+    for (size_t n = 0; n < patches; n++) {
+        float w = steepness(noisy_margin(log_p + 2 * n, noise + 2 * n), threshold,
+                            before ? before + n : NULL);
+        push += (double)w * dpolicy[n];
+        weight += w;
+    }
+    return weight > 0 ? (float)(push / weight) : 0.0f;
+}
+
 /* With y = softmax(log p + g)[keep] = sigmoid(margin − τ), τ = 0 unless by rank: dhard =
  * dpolicy·before; d(log p)[keep] = dhard·y(1−y) and the negative of it for drop, whose sum is 0, so
  * that it passes the log-softmax unchanged. */
@@ -254,10 +283,13 @@ static void backward_image(const struct dvit_op *op, struct dvit_run *run, int i
         memset(dbefore + tokens.first, 0, (tokens.last - tokens.first) * sizeof *dbefore);
     if (dbefore)
         dbefore += tokens.first + prefix;
-    for (size_t n = 0; n < patches.last - patches.first; n++) {
-        float margin = log_p[2 * n] + noise[2 * n] - log_p[2 * n + 1] - noise[2 * n + 1];
-        float y = 1.0f / (1.0f + expf(threshold - margin));
-        float slope = dpolicy[n] * (before ? before[n] : 1.0f) * y * (1.0f - y);
+    size_t count = patches.last - patches.first;
+    float push =
+        op->is.select.ranked ? common_push(dpolicy, log_p, noise, before, threshold, count) : 0.0f;
+    for (size_t n = 0; n < count; n++) {
+        float margin = noisy_margin(log_p + 2 * n, noise + 2 * n);
+        float slope =
+            (dpolicy[n] - push) * steepness(margin, threshold, before ? before + n : NULL);
         if (dscores) {
             float *pair = dscores + 2 * (patches.first + n);
             bool accumulate = dvit_op_accumulates(op, SCORES);
