@@ -275,7 +275,44 @@ static void page_of_several_runs_has_a_chart_per_quantity(void **state)
     snprintf(part, sizeof part, "<td>%s</td>", folder); /* only the last part of ./folder/// */
     assert_has(html, part);
     assert_has(html, "<title>dvit report</title>");
+    assert_null(strstr(html, "Options that differ"));
     free(html);
+}
+
+/* Another run's description beside good_config. */
+static void page_sets_runs_side_by_side(void **state)
+{
+    static const char other[] =
+        "{\"command\":\"dvit train\",\"build\":{\"revision\":\"0<1\"},\"seed\":4,"
+        "\"options\":{\"keep\":0.7,\"rate\":0.001,\"new\":\"x\",\"on\":true,\"null\":null}}";
+    char second[96], path[128];
+    snprintf(second, sizeof second, "%s/second", folder);
+    assert_ok(dvit_folder_create(second, &error), &error);
+    write_file("log.jsonl", good_log, sizeof good_log - 1);
+    write_file("config.json", good_config, sizeof good_config - 1);
+    write_file("second/log.jsonl", good_log, sizeof good_log - 1);
+    snprintf(path, sizeof path, "%s/config.json", second);
+    assert_ok(dvit_file_replace(path, other, sizeof other - 1, &error), &error);
+    struct dvit_report report = {
+        .runs = (const struct dvit_report_run[]){{folder, "first"}, {second, NULL}},
+        .run_count = 2};
+    char *html = page_of(&report);
+    expect_in_order(
+        html,
+        (const char *const[]){
+            "<h2>Environment</h2>", "<th scope=\"col\">first</th><th scope=\"col\">second</th>",
+            "<th scope=\"row\">Command</th><td>dvit &lt;script&gt;</td><td>dvit train</td>",
+            "<th scope=\"row\">Revision</th><td>–</td><td>0&lt;1</td>",
+            "<th scope=\"row\">Seed</th><td>3</td><td>4</td>", "<h2>Options that differ</h2>",
+            "<th scope=\"row\">keep</th><td>0.5</td><td>0.7</td>",
+            "<th scope=\"row\">new</th><td>–</td><td>x</td>", "<h2>Configuration</h2>", NULL});
+    const char *differences = strstr(html, "Options that differ");
+    const char *end = strstr(differences, "</table>");
+    const char *rate = strstr(differences, ">rate<");
+    assert_true(!rate || rate > end);      /* they agree */
+    assert_null(strstr(html, ">System<")); /* nobody says */
+    free(html);
+    test_folder_remove(second);
 }
 
 /* A run killed at any byte, and settings cut or changed anywhere, still make a sound page. */
@@ -351,6 +388,7 @@ int main(void)
         in_folder(log_damage_is_counted_and_passed_over),
         in_folder(log_of_a_resumed_run_replaces_repeated_steps),
         in_folder(page_shows_everything_and_escapes_it),
+        in_folder(page_sets_runs_side_by_side),
         in_folder(page_shows_what_was_kept_over_the_epochs),
         in_folder(pictures_that_are_none_are_left_out),
         in_folder(page_of_several_runs_has_a_chart_per_quantity),

@@ -350,6 +350,50 @@ static void logs_agree_after_a_resume(void **state)
     test_folder_remove(folder);
 }
 
+/* A state as it is on disk during an evaluation. */
+struct state_during {
+    const char *folder;
+    struct run_file file;
+};
+
+/* A dvit_train_draw that runs after an evaluation, while the state says that it is to come. */
+static enum dvit_status keep_state(void *context, const struct dvit_model *model, int epoch,
+                                   struct dvit_image *out, struct dvit_error *error)
+{
+    struct state_during *state = context;
+    if (epoch == 0)
+        state->file = run_read(state->folder, "state.safetensors");
+    return dvit_image_create(out, 1, 1, error);
+}
+
+/* Killed between an evaluation and the save after it, a run evaluates again when it goes on. */
+static void evaluations_are_logged_once(void **state)
+{
+    char folder[32], kept[48];
+    struct dvit_error error;
+    struct state_during killed = {.folder = test_folder_create(folder)};
+    struct train_run run = dynamic_run(folder);
+    run.options.draw = keep_state;
+    run.options.draw_context = &killed;
+    run.options.max_steps = RUN_STEPS_PER_EPOCH;
+    assert_ok(run_train(&run), &run.error);
+    char *path = dvit_path_join(folder, "state.safetensors");
+    assert_ok(dvit_file_replace(path, killed.file.data, killed.file.size, &error), &error);
+    free(path);
+    free(killed.file.data);
+    run.options.draw = NULL;
+    run.options.max_steps = 0;
+    run.options.resume = true;
+    assert_ok(run_train(&run), &run.error);
+    assert_int_equal(run.told[DVIT_TRAIN_EVALUATED], RUN_EPOCHS);
+    table_agrees(folder, 2);
+    assert_int_equal(lines_in(folder, "log.csv"), 1 + RUN_STEPS + RUN_EPOCHS);
+    run_free(&run);
+    snprintf(kept, sizeof kept, "%s/kept", folder);
+    test_folder_remove(kept);
+    test_folder_remove(folder);
+}
+
 /* A run that an earlier dvit began has no table: the resumed one makes it whole. */
 static void a_missing_table_is_made_anew(void **state)
 {
@@ -378,6 +422,7 @@ int main(void)
         cmocka_unit_test(pictures_that_fail_are_told),
         cmocka_unit_test(pictures_are_few),
         cmocka_unit_test(logs_agree_after_a_resume),
+        cmocka_unit_test(evaluations_are_logged_once),
         cmocka_unit_test(a_missing_table_is_made_anew),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

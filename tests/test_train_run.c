@@ -164,10 +164,18 @@ static void log_and_configuration_are_json(void **state)
     expect_every_step_once(folder, true);
     struct run_file file = run_read(folder, "config.json");
     json_t *root = json_loadb((char *)file.data, file.size, JSON_REJECT_DUPLICATES, NULL);
-    static const char *const parts[] = {"command", "version", "seed",    "data",
-                                        "model",   "options", "machine", NULL};
+    static const char *const parts[] = {"command", "version",    "build",   "seed",    "data",
+                                        "model",   "validation", "options", "machine", NULL};
+    static const char *const build[] = {"revision", "compiler", NULL};
+    static const char *const machine[] = {"processor",       "system",  "kernels",
+                                          "matrix_products", "threads", NULL};
     assert_non_null(root);
     expect_keys(root, parts);
+    expect_keys(json_object_get(root, "build"), build);
+    expect_keys(json_object_get(root, "machine"), machine);
+    const json_t *validation = json_object_get(root, "validation");
+    assert_int_equal(json_integer_value(json_object_get(validation, "images")), 9);
+    assert_non_null(json_object_get(validation, "fingerprint"));
     assert_string_equal(json_string_value(json_object_get(root, "command")), "a test");
     const json_t *options = json_object_get(root, "options");
     assert_int_equal(json_integer_value(json_object_get(options, "batch")), 4);

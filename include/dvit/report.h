@@ -140,13 +140,14 @@ struct dvit_report {
 /* Writes one self-contained HTML file, atomically: no script and nothing fetched; light or dark as
  * the reader prefers. In order: title, tables, a summary of the runs, their curves over the steps
  * (loss, validation accuracy, share of patches kept per stage with the target dashed, parts of the
- * loss, learning rate, gradient norm, images/s; several runs overlaid), what was kept epoch by epoch
- * (at most six of the pictures in kept/ of each run folder), pictures, the configuration of each
- * run. Curves that are missing or 0 throughout are left out. Log lines that cannot be read
- * – a run killed in mid-write – are counted and mentioned; missing and non-finite values are gaps.
- * A record of a step at or before an earlier one's replaces what was logged from there on, because
- * a resumed run repeats steps. Errors: NOT_FOUND (a folder or its log.jsonl), LIMIT (a log beyond
- * 256 MiB or a million records), ARGUMENT, IO, MEMORY. */
+ * loss, learning rate, gradient norm, images/s; several runs overlaid), what was kept epoch by
+ * epoch (at most six of the pictures in kept/ of each run folder), pictures, the environment of the
+ * runs side by side, the options in which they differ, the configuration of each run. Curves that
+ * are missing or 0 throughout are left out. Log lines that cannot be read – a run killed in
+ * mid-write – are counted and mentioned; missing and non-finite values are gaps. A record of a step
+ * at or before an earlier one's replaces what was logged from there on, because a resumed run
+ * repeats steps. Errors: NOT_FOUND (a folder or its log.jsonl), LIMIT (a log beyond 256 MiB or a
+ * million records), ARGUMENT, IO, MEMORY. */
 DVIT_API enum dvit_status dvit_report_html(const char *path, const struct dvit_report *report,
                                            struct dvit_error *error);
 

@@ -285,8 +285,10 @@ static enum dvit_status add_page(const struct dvit_report *report, const struct 
             DVIT_TRY(add_picture(&report->pictures[i], markup, error));
         dvit_markup_add(markup, "</section>\n");
     }
-    if (report->run_count)
+    if (report->run_count) {
+        DVIT_TRY(dvit_page_add_environment(runs, (size_t)report->run_count, markup, error));
         add_configurations(runs, report->run_count, markup);
+    }
     dvit_markup_format(markup, "<footer><p class=\"note\">dvit %s</p></footer>\n", dvit_version());
     dvit_markup_add(markup, "</main>\n</body>\n</html>\n");
 done:

@@ -28,6 +28,10 @@ enum dvit_status dvit_page_add_charts(const struct dvit_page_run *runs, size_t c
 enum dvit_status dvit_page_add_kept(const struct dvit_page_run *runs, size_t count,
                                     struct dvit_markup *markup, struct dvit_error *error);
 
+/* Sections that set the runs side by side: their environment, and options that differ. */
+enum dvit_status dvit_page_add_environment(const struct dvit_page_run *runs, size_t count,
+                                           struct dvit_markup *markup, struct dvit_error *error);
+
 /* JSON as nested tables, or a note saying where it is damaged. */
 void dvit_page_add_settings(const unsigned char *json, size_t size, struct dvit_markup *markup);
 /* options.keep of a config.json, else model.keep, if it is a ratio in (0, 1]; NaN otherwise. */

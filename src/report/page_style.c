@@ -35,6 +35,7 @@ static const char table_rules[] =
     ".settings .settings{margin:-.32rem 0}\n"
     ".settings .settings tr:last-child>*{border-bottom:0}\n"
     ".settings td{min-width:8rem}\n"
+    ".settings thead th{font-weight:600;color:var(--ink)}\n"
     "details{border:1px solid var(--rule);border-radius:8px;padding:.6rem .9rem;margin:0 0 .7rem}\n"
     "summary{cursor:pointer;font-weight:600}\n"
     "details>.scroll{margin:.7rem 0 0}\n";

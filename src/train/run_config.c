@@ -1,20 +1,26 @@
 /* config.json: what a run was asked for, with what data, by which dvit, on which machine. */
+#define _POSIX_C_SOURCE 200809L
 #include "train/run_log.h"
 
 #include <jansson.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/utsname.h>
 
 #include "base/file.h"
 #include "base/threads.h"
 #include "kernels/matmul.h"
+#include "train/revision.h"
 
 static json_t *options_json(const struct dvit_train_options *o)
 {
     return json_pack(
         "{s:i, s:i, s:i, s:i, s:i, s:f, s:f, s:f, s:f, s:f, s:b, s:b, s:f, s:f, s:f, s:f, s:f, s:f,"
         " s:f, s:f, s:b, s:b, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:b, s:f, s:b,"
-        " s:s, s:s?, s:f, s:f, s:f, s:f, s:i, s:s, s:f, s:b, s:f, s:f, s:i, s:i, s:i}",
+        " s:s, s:s?, s:f, s:f, s:f, s:f, s:i, s:s, s:f, s:b, s:f, s:f, s:i, s:i, s:i, s:i, s:i, "
+        "s:i,"
+        " s:b}",
         "epochs", o->epochs, "batch", o->batch, "accumulate", o->accumulate, "threads", o->threads,
         "workers", o->workers, "learning_rate", o->learning_rate, "backbone_lr_scale",
         o->backbone_lr_scale, "min_learning_rate", o->min_learning_rate, "warmup_epochs",
@@ -32,7 +38,8 @@ static json_t *options_json(const struct dvit_train_options *o)
         o->repeats, "optimizer", o->optimizer ? o->optimizer : "adamw", "momentum", o->momentum,
         "nesterov", o->nesterov, "layer_decay", o->layer_decay, "weight_decay_end",
         o->weight_decay_end, "max_bad_steps", o->max_bad_steps, "max_rollbacks", o->max_rollbacks,
-        "keep_checkpoints", o->keep_checkpoints);
+        "keep_checkpoints", o->keep_checkpoints, "log_every", o->log_every, "checkpoint_every",
+        o->checkpoint_every, "max_steps", o->max_steps, "tensorboard", o->tensorboard);
 }
 
 static json_t *model_json(const struct dvit_model *model)
@@ -48,19 +55,44 @@ static json_t *model_json(const struct dvit_model *model)
                      (json_int_t)model->parameters.total);
 }
 
-enum dvit_status dvit_run_config_write(const char *path, const struct dvit_trainer *t,
-                                       const struct dvit_dataset *data, struct dvit_error *error)
+static json_t *data_json(const struct dvit_dataset *data)
 {
-    char processor[128];
+    return json_pack("{s:s, s:I, s:i}", "fingerprint", dvit_dataset_fingerprint(data), "images",
+                     (json_int_t)dvit_dataset_size(data), "classes", dvit_dataset_classes(data));
+}
+
+static json_t *build_json(void)
+{
+#ifdef __clang__
+    return json_pack("{s:s, s:s}", "revision", DVIT_REVISION, "compiler", __VERSION__);
+#else
+    return json_pack("{s:s, s:s}", "revision", DVIT_REVISION, "compiler", "GCC " __VERSION__);
+#endif
+}
+
+static json_t *machine_json(const struct dvit_trainer *t)
+{
+    char processor[128], text[300] = "unknown";
+    struct utsname system;
     dvit_cpu_describe(processor, sizeof processor);
+    if (uname(&system) == 0)
+        snprintf(text, sizeof text, "%s %s %s", system.sysname, system.release, system.machine);
+    return json_pack("{s:s, s:s, s:s, s:s, s:i}", "processor", processor, "system", text, "kernels",
+                     dvit_cpu_name(t->kernels.cpu), "matrix_products", dvit_matmul_backend(),
+                     "threads", dvit_threads_count(t->threads));
+}
+
+enum dvit_status dvit_run_config_write(const char *path, const struct dvit_trainer *t,
+                                       const struct dvit_dataset *data,
+                                       const struct dvit_dataset *validation,
+                                       struct dvit_error *error)
+{
     json_t *root = json_pack(
-        "{s:s, s:s, s:I, s:{s:s, s:I, s:i}, s:o, s:o, s:{s:s, s:s, s:s, s:i}}", "command",
-        t->options.command ? t->options.command : "", "version", dvit_version(), "seed",
-        (json_int_t)t->options.seed, "data", "fingerprint", dvit_dataset_fingerprint(data),
-        "images", (json_int_t)dvit_dataset_size(data), "classes", dvit_dataset_classes(data),
-        "model", model_json(t->model), "options", options_json(&t->options), "machine", "processor",
-        processor, "kernels", dvit_cpu_name(t->kernels.cpu), "matrix_products",
-        dvit_matmul_backend(), "threads", dvit_threads_count(t->threads));
+        "{s:s, s:s, s:o, s:I, s:o, s:o, s:o, s:o, s:o}", "command",
+        t->options.command ? t->options.command : "", "version", dvit_version(), "build",
+        build_json(), "seed", (json_int_t)t->options.seed, "data", data_json(data), "validation",
+        validation ? data_json(validation) : json_null(), "model", model_json(t->model), "options",
+        options_json(&t->options), "machine", machine_json(t));
     char *text = root ? json_dumps(root, JSON_INDENT(2) | JSON_REAL_PRECISION(9)) : NULL;
     json_decref(root);
     if (!text)

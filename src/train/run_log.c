@@ -85,8 +85,21 @@ static json_t *event_record(const struct dvit_train_event *e, double time_s)
 
 /* ---- what an interrupted run left ---- */
 
-/* Keeps the lines that belong to steps up to `last`, and writes their rows to `table`. */
-static size_t filter_lines(unsigned char *data, size_t size, long last, FILE *table, int stages)
+/* Whether a record is of the past of a run that goes on so. */
+static bool is_past(const json_t *line, const struct dvit_run_log_options *options)
+{
+    const json_t *step = json_object_get(line, "step");
+    const char *event = json_string_value(json_object_get(line, "event"));
+    if (!json_is_integer(step) || json_integer_value(step) > options->resumed_step)
+        return false;
+    bool evaluated = event && strcmp(event, event_names[DVIT_TRAIN_EVALUATED]) == 0;
+    return !(evaluated && options->unevaluated &&
+             json_integer_value(step) == options->resumed_step);
+}
+
+/* Keeps the lines of the past, and writes their rows to `table`. */
+static size_t filter_lines(unsigned char *data, size_t size,
+                           const struct dvit_run_log_options *options, FILE *table)
 {
     size_t kept = 0;
     for (size_t at = 0; at < size;) {
@@ -95,12 +108,11 @@ static size_t filter_lines(unsigned char *data, size_t size, long last, FILE *ta
             break; /* a line cut short by a crash */
         size_t length = (size_t)(end - (data + at)) + 1;
         json_t *line = json_loadb((char *)data + at, length, 0, NULL);
-        json_t *step = json_object_get(line, "step");
-        if (json_is_integer(step) && json_integer_value(step) <= last) {
+        if (is_past(line, options)) {
             memmove(data + kept, data + at, length);
             kept += length;
             if (dvit_log_has_row(line))
-                dvit_log_write_row(table, line, stages);
+                dvit_log_write_row(table, line, options->stages);
         }
         json_decref(line);
         at += length;
@@ -109,7 +121,8 @@ static size_t filter_lines(unsigned char *data, size_t size, long last, FILE *ta
 }
 
 /* Drops the records of later steps, and makes the table anew from those that stay. */
-static enum dvit_status drop_later_records(const char *path, long last, FILE *table, int stages,
+static enum dvit_status drop_later_records(const char *path,
+                                           const struct dvit_run_log_options *options, FILE *table,
                                            struct dvit_error *error)
 {
     enum dvit_status status = DVIT_OK;
@@ -118,7 +131,7 @@ static enum dvit_status drop_later_records(const char *path, long last, FILE *ta
     if (!dvit_file_exists(path))
         return DVIT_OK;
     DVIT_TRY(dvit_file_read(path, LOG_LIMIT_BYTES, &data, &size, error));
-    size = filter_lines(data, size, last, table, stages);
+    size = filter_lines(data, size, options, table);
     DVIT_TRY(dvit_file_replace(path, data, size, error));
 done:
     free(data);
@@ -151,8 +164,7 @@ static enum dvit_status open_files(struct dvit_run_log *log, const char *lines_p
         DVIT_FAIL(error, DVIT_ERROR_MEMORY, "\"%s\": out of memory", table_path);
     dvit_log_write_header(table, options->stages);
     if (options->resume)
-        status =
-            drop_later_records(lines_path, options->resumed_step, table, options->stages, error);
+        status = drop_later_records(lines_path, options, table, error);
     bool complete = fclose(table) == 0;
     DVIT_TRY(status);
     if (!complete)

@@ -17,7 +17,8 @@ struct dvit_run_log_options {
     int stages;        /* of the model: columns of the table */
     bool tensorboard;  /* write an event file */
     bool resume;       /* go on after what is there */
-    long resumed_step; /* records of later steps are dropped: they will be written again */
+    long resumed_step; /* records of later steps are dropped: they will be written again, … */
+    bool unevaluated;  /* … and so are evaluations after that step itself */
 };
 
 /* log.csv is made anew of the lines that stay, so that it never says anything else than they do;
@@ -34,8 +35,10 @@ void dvit_run_log_close(struct dvit_run_log *log);
 enum dvit_status dvit_run_log_event(struct dvit_run_log *log, const struct dvit_train_event *event,
                                     struct dvit_error *error);
 
-/* config.json: options, model, data, command, version, machine. */
+/* config.json: options, model, data, command, version, machine. validation may be NULL. */
 enum dvit_status dvit_run_config_write(const char *path, const struct dvit_trainer *trainer,
-                                       const struct dvit_dataset *data, struct dvit_error *error);
+                                       const struct dvit_dataset *data,
+                                       const struct dvit_dataset *validation,
+                                       struct dvit_error *error);
 
 #endif

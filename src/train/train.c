@@ -522,9 +522,11 @@ static enum dvit_status begin(struct job *job, struct dvit_model *model,
                                        .stages = model->config.stages,
                                        .tensorboard = o->tensorboard,
                                        .resume = o->resume,
-                                       .resumed_step = job->trainer->progress.step};
+                                       .resumed_step = job->trainer->progress.step,
+                                       .unevaluated = job->trainer->progress.unevaluated};
     DVIT_TRY(dvit_run_log_open(&job->log, &log, job->error));
-    DVIT_TRY(dvit_run_config_write(job->folder.config, job->trainer, job->train, job->error));
+    DVIT_TRY(dvit_run_config_write(job->folder.config, job->trainer, job->train, job->validation,
+                                   job->error));
 done:
     return status;
 }
