@@ -167,10 +167,16 @@ static void run_column_sums(void *context)
     b->kernels.column_sums(b->c, b->a, TOKENS, HIDDEN, 0, HIDDEN);
 }
 
+/* `queries` rows of a qkv in a. */
+static void attend(struct bench *b, size_t queries)
+{
+    b->kernels.attention(b->c, WIDTH, b->a, 3 * WIDTH, b->a + WIDTH, b->a + 2 * WIDTH, 3 * WIDTH,
+                         queries, &b->shape, b->scratch);
+}
+
 static void run_attention(void *context)
 {
-    struct bench *b = context;
-    b->kernels.attention(b->c, b->a, 0, b->shape.tokens, &b->shape, b->scratch);
+    attend(context, TOKENS);
 }
 
 static void run_attention_masked(void *context)
@@ -181,8 +187,7 @@ static void run_attention_masked(void *context)
 
 static void run_attention_class_row(void *context)
 {
-    struct bench *b = context;
-    b->kernels.attention(b->c, b->a, 0, 1, &b->shape, b->scratch);
+    attend(context, 1);
 }
 
 static void run_attention_backward(void *context)

@@ -79,6 +79,16 @@ static void problem_free(struct problem *p)
         guard_free(all[n]);
 }
 
+/* Plain attention of query rows first ≤ i < last of the problem's qkv. */
+static void attention_rows(const struct dvit_kernels *kernels, struct problem *p, float *out,
+                           int first, int last)
+{
+    size_t stride = 3 * p->channels, row = (size_t)first;
+    kernels->attention(out + row * p->channels, p->channels, p->qkv.data + row * stride, stride,
+                       p->qkv.data + p->channels, p->qkv.data + 2 * p->channels, stride,
+                       (size_t)(last - first), &p->shape, p->scratch.data);
+}
+
 /* --- the formula in double ---------------------------------------------------------------------
  */
 
@@ -187,8 +197,7 @@ static void test_reference_is_the_formula(void **state)
                     reference.attention_masked(p.out.data, p.qkv.data, p.policy_or_null, 0,
                                                p.shape.tokens, &p.shape, p.scratch.data);
                 else
-                    reference.attention(p.out.data, p.qkv.data, 0, p.shape.tokens, &p.shape,
-                                        p.scratch.data);
+                    attention_rows(&reference, &p, p.out.data, 0, p.shape.tokens);
                 for (size_t h = 0; h * p.width < p.channels; h++) {
                     for (size_t i = 0; i < p.tokens; i++) {
                         exact_row(row, &p, &e, h, i);
@@ -305,8 +314,8 @@ static void check_level(const struct dvit_kernels *kernels, struct size_case siz
     struct magnitudes m = measure(&p);
     size_t count = p.tokens * p.channels;
     if (kind == POLICY_NONE) {
-        reference.attention(want.out.data, p.qkv.data, 0, size.tokens, &p.shape, want.scratch.data);
-        kernels->attention(p.out.data, p.qkv.data, 0, size.tokens, &p.shape, p.scratch.data);
+        attention_rows(&reference, &want, want.out.data, 0, size.tokens);
+        attention_rows(kernels, &p, p.out.data, 0, size.tokens);
         assert_close(p.out.data, want.out.data, count, 2 * m.relative * m.v, "attention", &p,
                      kernels->cpu);
     }
@@ -375,8 +384,7 @@ static void test_query_ranges(void **state)
                     kernels.attention_masked(out, p.qkv.data, p.policy.data, cuts[c], cuts[c + 1],
                                              &p.shape, p.scratch.data);
                 else
-                    kernels.attention(out, p.qkv.data, cuts[c], cuts[c + 1], &p.shape,
-                                      p.scratch.data);
+                    attention_rows(&kernels, &p, out, cuts[c], cuts[c + 1]);
                 for (size_t n = (size_t)cuts[c + 1] * p.channels; n < count; n++)
                     assert_true(isnan(out[n]));
             }
@@ -384,7 +392,7 @@ static void test_query_ranges(void **state)
                 kernels.attention_masked(whole.data, p.qkv.data, p.policy.data, 0, size.tokens,
                                          &p.shape, p.scratch.data);
             else
-                kernels.attention(whole.data, p.qkv.data, 0, size.tokens, &p.shape, p.scratch.data);
+                attention_rows(&kernels, &p, whole.data, 0, size.tokens);
             assert_close(p.out.data, whole.data, count, 2 * measure(&p).relative, "ranges", &p,
                          kernels.cpu);
         }
@@ -406,7 +414,7 @@ static void test_exponential_is_accurate_in_its_tail(void **state)
         for (float x = 0; x > -87; x -= 0.01173f) {
             const float qkv[6] = {x, 0, 0, 0, 1, 1}; /* q, k, v of two tokens */
             float out[2];
-            kernels.attention(out, qkv, 0, 1, &shape, scratch.data);
+            kernels.attention(out, 1, qkv, 3, qkv + 1, qkv + 2, 3, 1, &shape, scratch.data);
             double want = exp((double)x) / (1 + exp((double)x));
             worst = fmax(worst, fabs(out[0] / want - 1));
         }
@@ -415,7 +423,7 @@ static void test_exponential_is_accurate_in_its_tail(void **state)
         assert_true(worst < 4e-7);
         const float far[6] = {-200, 0, 0, 0, 1, 1};
         float out[2];
-        kernels.attention(out, far, 0, 1, &shape, scratch.data);
+        kernels.attention(out, 1, far, 3, far + 1, far + 2, 3, 1, &shape, scratch.data);
         assert_true(out[0] == 0);
         guard_free(&scratch);
     }
@@ -468,7 +476,7 @@ static void test_huge_scores_stay_finite_and_nan_shows(void **state)
                 kernels.attention_masked(p.out.data, p.qkv.data, p.policy.data, 0, size.tokens,
                                          &p.shape, p.scratch.data);
             else
-                kernels.attention(p.out.data, p.qkv.data, 0, size.tokens, &p.shape, p.scratch.data);
+                attention_rows(&kernels, &p, p.out.data, 0, size.tokens);
             for (size_t n = 0; n < count; n++)
                 assert_true(fabsf(p.out.data[n]) < 10);
         }
@@ -476,7 +484,7 @@ static void test_huge_scores_stay_finite_and_nan_shows(void **state)
 
         p = problem_new(size, POLICY_NONE, 6, &kernels, GUARD_AFTER);
         p.qkv.data[5 * 3 * p.channels + 2] = NAN; /* query 5 */
-        kernels.attention(p.out.data, p.qkv.data, 0, size.tokens, &p.shape, p.scratch.data);
+        attention_rows(&kernels, &p, p.out.data, 0, size.tokens);
         for (size_t n = 0; n < count; n++)
             assert_int_equal(isnan(p.out.data[n]) != 0, n / p.channels == 5);
         p.qkv.data[7 * 3 * p.channels + p.channels] = NAN; /* key 7 */

@@ -23,7 +23,8 @@
     void dvit_column_sums_f32_##isa(float *sums, const float *x, size_t rows, size_t width,        \
         size_t first, size_t last);                                                                \
     size_t dvit_attention_scratch_f32_##isa(const struct dvit_attention_shape *shape);             \
-    void dvit_attention_f32_##isa(float *out, const float *qkv, int first, int last,               \
+    void dvit_attention_f32_##isa(float *out, size_t out_stride, const float *q, size_t q_stride,  \
+        const float *k, const float *v, size_t kv_stride, size_t queries,                          \
         const struct dvit_attention_shape *shape, float *scratch);                                 \
     void dvit_attention_masked_f32_##isa(float *out, const float *qkv, const float *policy,        \
         int first, int last, const struct dvit_attention_shape *shape, float *scratch);            \

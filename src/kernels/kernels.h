@@ -28,7 +28,7 @@
 
 /* One image's attention: T tokens, H heads of width D, C = H·D. */
 struct dvit_attention_shape {
-    int tokens;     /* T ≥ 1 */
+    int tokens;     /* T ≥ 1: keys and values */
     int heads;      /* H ≥ 1 */
     int head_dim;   /* D ≥ 1, any */
     float scale;    /* D^-0.5 */
@@ -88,10 +88,13 @@ struct dvit_kernels {
      * Scores beyond float's range saturate at ±FLT_MAX, so that overflowing or infinite scores give
      * finite weights; NaN in a query row, or in any key or value it reads, gives NaN. */
     size_t (*attention_scratch)(const struct dvit_attention_shape *shape);
-    /* Plain softmax attention of one image for query rows first ≤ i < last.
-     * qkv: [T][3C], a row is [q of all heads; k; v]; out: [T][C], only the query rows are written.
-     * No T×T tensor: scores live in scratch, a few query rows at a time. */
-    void (*attention)(float *out, const float *qkv, int first, int last,
+    /* Plain softmax attention of `queries` ≥ 0 rows over the T keys and values of one image.
+     * out, q: [queries][C]; k, v: [T][C]; rows are a stride of floats apart, so that all of them
+     * may be parts of one qkv, and a caller takes some of the heads by pointing at the first of
+     * them and lowering shape->heads. q may belong to another array than k and v. No T×T tensor:
+     * scores live in scratch, a few query rows at a time. */
+    void (*attention)(float *out, size_t out_stride, const float *q, size_t q_stride,
+                      const float *k, const float *v, size_t kv_stride, size_t queries,
                       const struct dvit_attention_shape *shape, float *scratch);
     /* Masked softmax attention (training): policy: [T], 1 kept, 0 dropped (NULL: all kept).
      *   G_ij = policy_j, but 1 for i = j;  m_i = max over j with policy_j > 0, and i, of a_ij;

@@ -56,14 +56,16 @@ static void attention_forward(const struct dvit_op *op, struct dvit_run *run)
         if (first >= last)
             continue;
         struct dvit_attention_shape shape = shape_of(run->graph, op, (int)(rows.last - rows.first));
-        float *to = y + rows.first * out->width;
-        const float *from = qkv + rows.first * 3 * out->width;
-        int begin = (int)(first - rows.first), end = (int)(last - rows.first);
+        size_t stride = 3 * out->width;
+        const float *from = qkv + rows.first * stride;
         if (op->is.attention.masked)
-            run->kernels->attention_masked(to, from, policy ? policy + rows.first : NULL, begin,
-                                           end, &shape, run->scratch);
+            run->kernels->attention_masked(
+                y + rows.first * out->width, from, policy ? policy + rows.first : NULL,
+                (int)(first - rows.first), (int)(last - rows.first), &shape, run->scratch);
         else
-            run->kernels->attention(to, from, begin, end, &shape, run->scratch);
+            run->kernels->attention(y + first * out->width, out->width, qkv + first * stride,
+                                    stride, from + out->width, from + 2 * out->width, stride,
+                                    last - first, &shape, run->scratch);
     }
 }
 

@@ -7,10 +7,10 @@
 
 #include "kernels/kernel_names.h"
 
-/* One head's view of qkv: rows `stride` floats apart. */
+/* One head's rows; those of k and v are `stride` floats apart. */
 struct head {
     const float *q, *k, *v;
-    size_t stride;
+    size_t q_stride, stride;
     int tokens, width;
     double scale, lead_cap;
 };
@@ -22,6 +22,7 @@ static struct head head_view(const float *qkv, const struct dvit_attention_shape
     return (struct head){.q = q,
                          .k = q + channels,
                          .v = q + 2 * channels,
+                         .q_stride = 3 * channels,
                          .stride = 3 * channels,
                          .tokens = shape->tokens,
                          .width = shape->head_dim,
@@ -48,7 +49,7 @@ static double scores(double *score, const struct head *head, const float *policy
 {
     double max = -FLT_MAX;
     for (int j = 0; j < head->tokens; j++) {
-        score[j] = saturate(head->scale * dot(head->q + (size_t)i * head->stride,
+        score[j] = saturate(head->scale * dot(head->q + (size_t)i * head->q_stride,
                                               head->k + (size_t)j * head->stride, head->width));
         if ((!policy || policy[j] > 0 || j == i) && score[j] > max)
             max = score[j];
@@ -79,22 +80,16 @@ static void weighted_values(float *out, const double *weight, const struct head 
     }
 }
 
-/* eps = 0 is the plain softmax. */
-static void forward(float *out, const float *qkv, const float *policy, double eps, int first,
-                    int last, const struct dvit_attention_shape *shape, float *scratch)
+/* Query rows first ≤ i < last of one head; score: [T] of scratch; eps = 0 is the plain softmax. */
+static void forward(float *out, size_t stride, const struct head *head, const float *policy,
+                    double eps, int first, int last, double *score)
 {
-    double *score = (double *)(void *)scratch; /* [T] */
-    size_t channels = (size_t)shape->heads * (size_t)shape->head_dim;
-    for (int h = 0; h < shape->heads; h++) {
-        struct head head = head_view(qkv, shape, h);
-        for (int i = first; i < last; i++) {
-            double max = scores(score, &head, policy, i);
-            double sum = exponentials(score, policy, shape->tokens, i, max);
-            for (int j = 0; j < shape->tokens; j++)
-                score[j] = (score[j] + eps / shape->tokens) / (sum + eps);
-            weighted_values(out + (size_t)i * channels + (size_t)(h * shape->head_dim), score,
-                            &head);
-        }
+    for (int i = first; i < last; i++) {
+        double max = scores(score, head, policy, i);
+        double sum = exponentials(score, policy, head->tokens, i, max);
+        for (int j = 0; j < head->tokens; j++)
+            score[j] = (score[j] + eps / head->tokens) / (sum + eps);
+        weighted_values(out + (size_t)i * stride, score, head);
     }
 }
 
@@ -105,17 +100,34 @@ size_t dvit_attention_scratch_f32_ref(const struct dvit_attention_shape *shape)
     return doubles * (sizeof(double) / sizeof(float));
 }
 
-void dvit_attention_f32_ref(float *out, const float *qkv, int first, int last,
+void dvit_attention_f32_ref(float *out, size_t out_stride, const float *q, size_t q_stride,
+                            const float *k, const float *v, size_t kv_stride, size_t queries,
                             const struct dvit_attention_shape *shape, float *scratch)
 {
-    forward(out, qkv, NULL, 0, first, last, shape, scratch);
+    for (int h = 0; h < shape->heads; h++) {
+        size_t at = (size_t)h * (size_t)shape->head_dim;
+        const struct head head = {.q = q + at,
+                                  .k = k + at,
+                                  .v = v + at,
+                                  .q_stride = q_stride,
+                                  .stride = kv_stride,
+                                  .tokens = shape->tokens,
+                                  .width = shape->head_dim,
+                                  .scale = shape->scale};
+        forward(out + at, out_stride, &head, NULL, 0, 0, (int)queries, (double *)(void *)scratch);
+    }
 }
 
 void dvit_attention_masked_f32_ref(float *out, const float *qkv, const float *policy, int first,
                                    int last, const struct dvit_attention_shape *shape,
                                    float *scratch)
 {
-    forward(out, qkv, policy, DVIT_MASK_EPS, first, last, shape, scratch);
+    size_t channels = (size_t)shape->heads * (size_t)shape->head_dim;
+    for (int h = 0; h < shape->heads; h++) {
+        const struct head head = head_view(qkv, shape, h);
+        forward(out + h * shape->head_dim, channels, &head, policy, DVIT_MASK_EPS, first, last,
+                (double *)(void *)scratch);
+    }
 }
 
 /* One query row's share of the gradients: dq written, dk and dv [T][D] and dpolicy added to. */

@@ -197,28 +197,37 @@ static void sum_values(struct attention_scratch *s, size_t tokens, size_t width)
     }
 }
 
-static void attend(float *out, const float *qkv, const float *policy, float eps, int first,
-                   int last, const struct dvit_attention_shape *shape, float *scratch)
+/* Rows of queries, keys, values and results, at their first row and head. */
+struct attention_rows {
+    float *out;
+    const float *q, *k, *v;
+    size_t out_stride, q_stride, kv_stride;
+};
+
+/* Query rows first ≤ i < last of `rows`; a policy needs query i to be token i. */
+static void attend(const struct attention_rows *rows, const float *policy, float eps, size_t first,
+                   size_t last, const struct dvit_attention_shape *shape, float *scratch)
 {
     const size_t tokens = (size_t)shape->tokens, width = (size_t)shape->head_dim;
-    const size_t channels = (size_t)shape->heads * width, stride = 3 * channels;
     struct attention_scratch s;
     attention_layout(&s, scratch, shape);
     for (size_t h = 0; h < (size_t)shape->heads; h++) {
-        const float *q = qkv + h * width, *k = q + channels, *v = k + channels;
-        pack_rows(s.values, v, stride, tokens, width);
+        const float *q = rows->q + h * width, *k = rows->k + h * width, *v = rows->v + h * width;
+        float *out = rows->out + h * width;
+        pack_rows(s.values, v, rows->kv_stride, tokens, width);
         if (eps > 0)
             sum_values(&s, tokens, width);
-        for (size_t i = (size_t)first; i < (size_t)last;) {
-            struct query_block block = next_block(i, (size_t)last);
-            pack_transposed(s.queries_t, q + i * stride, stride, &block, width, shape->scale);
-            product(s.scores, QUERY_BLOCK, (struct product_left){k, stride, 1}, s.queries_t,
-                    QUERY_BLOCK, tokens, block.columns, width, false);
+        for (size_t i = first; i < last;) {
+            struct query_block block = next_block(i, last);
+            pack_transposed(s.queries_t, q + i * rows->q_stride, rows->q_stride, &block, width,
+                            shape->scale);
+            product(s.scores, QUERY_BLOCK, (struct product_left){k, rows->kv_stride, 1},
+                    s.queries_t, QUERY_BLOCK, tokens, block.columns, width, false);
             column_max(s.max, s.scores, policy, tokens, &block);
             column_exponentials(s.sum, s.scores, s.max, policy, tokens, &block, false);
             product(s.result, padded(width), (struct product_left){s.scores, 1, QUERY_BLOCK},
                     s.values, padded(width), block.count, padded(width), tokens, false);
-            normalise(out + i * channels + h * width, channels, &s, &block, width, eps, tokens);
+            normalise(out + i * rows->out_stride, rows->out_stride, &s, &block, width, eps, tokens);
             i += block.count;
         }
     }
@@ -230,16 +239,26 @@ size_t KERNEL(attention_scratch)(const struct dvit_attention_shape *shape)
     return attention_layout(&s, NULL, shape);
 }
 
-void KERNEL(attention)(float *out, const float *qkv, int first, int last,
+void KERNEL(attention)(float *out, size_t out_stride, const float *q, size_t q_stride,
+                       const float *k, const float *v, size_t kv_stride, size_t queries,
                        const struct dvit_attention_shape *shape, float *scratch)
 {
-    attend(out, qkv, NULL, 0, first, last, shape, scratch);
+    const struct attention_rows rows = {out, q, k, v, out_stride, q_stride, kv_stride};
+    attend(&rows, NULL, 0, 0, queries, shape, scratch);
 }
 
 void KERNEL(attention_masked)(float *out, const float *qkv, const float *policy, int first,
                               int last, const struct dvit_attention_shape *shape, float *scratch)
 {
-    attend(out, qkv, policy, DVIT_MASK_EPS, first, last, shape, scratch);
+    const size_t channels = (size_t)shape->heads * (size_t)shape->head_dim;
+    const struct attention_rows rows = {.out = out,
+                                        .q = qkv,
+                                        .k = qkv + channels,
+                                        .v = qkv + 2 * channels,
+                                        .out_stride = channels,
+                                        .q_stride = 3 * channels,
+                                        .kv_stride = 3 * channels};
+    attend(&rows, policy, DVIT_MASK_EPS, (size_t)first, (size_t)last, shape, scratch);
 }
 
 #endif
