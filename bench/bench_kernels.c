@@ -314,9 +314,14 @@ struct product {
 static void product_member(void *context, int member, int count)
 {
     struct product *p = context;
-    if (dvit_matmul_run(p->matmul, member, p->rows, p->x[member], p->y[member],
-                        p->weight_kind ? p->weight_result[member] : p->weight, p->packed, p->bias,
-                        p->scratch[member]) != DVIT_OK)
+    const struct dvit_matmul_operands operands = {
+        .x = p->x[member],
+        .y = p->y[member],
+        .weight = p->weight_kind ? p->weight_result[member] : p->weight,
+        .packed = p->packed,
+        .bias = p->bias,
+        .scratch = p->scratch[member]};
+    if (dvit_matmul_run(p->matmul, member, p->rows, &operands) != DVIT_OK)
         exit(1);
 }
 

@@ -248,9 +248,13 @@ static void run_case_as(size_t index, struct how how, enum guard_side side)
         if (dvit_matmul_pack(matmul, weights, p.weight.data, &error) != DVIT_OK)
             fail_msg("case %zu: %s", index, error.message);
     }
-    assert_int_equal(dvit_matmul_run(matmul, 0, p.rows, p.x.data, p.y.data,
-                                     weights ? NULL : p.weight.data, weights, p.bias.data, scratch),
-                     DVIT_OK);
+    const struct dvit_matmul_operands operands = {.x = p.x.data,
+                                                  .y = p.y.data,
+                                                  .weight = weights ? NULL : p.weight.data,
+                                                  .packed = weights,
+                                                  .bias = p.bias.data,
+                                                  .scratch = scratch};
+    assert_int_equal(dvit_matmul_run(matmul, 0, p.rows, &operands), DVIT_OK);
     check(&p, index);
     free(weights);
     free(scratch);
@@ -319,9 +323,13 @@ static void test_packed_weights_serve_every_row_count(void **state)
         assert_int_equal(dvit_matmul_pack(matmul, packed, largest.weight.data, &error), DVIT_OK);
     for (size_t n = 0; n < sizeof counts / sizeof *counts; n++) {
         struct problem p = problem_new(c, counts[n], false, GUARD_AFTER);
-        assert_int_equal(dvit_matmul_run(matmul, 0, p.rows, p.x.data, p.y.data, p.weight.data,
-                                         packed, p.bias.data, scratch),
-                         DVIT_OK);
+        const struct dvit_matmul_operands operands = {.x = p.x.data,
+                                                      .y = p.y.data,
+                                                      .weight = p.weight.data,
+                                                      .packed = packed,
+                                                      .bias = p.bias.data,
+                                                      .scratch = scratch};
+        assert_int_equal(dvit_matmul_run(matmul, 0, p.rows, &operands), DVIT_OK);
         check(&p, n);
         problem_free(&p);
     }
@@ -349,9 +357,13 @@ static void team_member(void *context, int member, int count)
     for (int n = 0; n < REPEATS; n++) {
         for (size_t e = 0; e < p->y_count; e++)
             p->y.data[e] = NAN;
-        enum dvit_status status =
-            dvit_matmul_run(work->matmul, member, p->rows, p->x.data, p->y.data, p->weight.data,
-                            n % 2 ? work->packed : NULL, p->bias.data, work->scratch[member]);
+        const struct dvit_matmul_operands operands = {.x = p->x.data,
+                                                      .y = p->y.data,
+                                                      .weight = p->weight.data,
+                                                      .packed = n % 2 ? work->packed : NULL,
+                                                      .bias = p->bias.data,
+                                                      .scratch = work->scratch[member]};
+        enum dvit_status status = dvit_matmul_run(work->matmul, member, p->rows, &operands);
         bool missing = status != DVIT_OK;
         for (size_t e = 0; e < p->y_count; e++)
             missing = missing || isnan(p->y.data[e]);
@@ -419,12 +431,13 @@ static void test_bad_shapes_are_refused(void **state)
     assert_int_equal(dvit_matmul_create(&matmul, &good, dvit_cpu_best(), 1, &error), DVIT_OK);
     assert_int_equal(dvit_matmul_prepare(matmul, 0, &error), DVIT_ERROR_ARGUMENT);
     float zeros[12] = {0};
-    assert_int_equal(dvit_matmul_run(matmul, 0, 1, zeros, zeros, zeros, NULL, NULL, NULL),
+    const struct dvit_matmul_operands operands = {.x = zeros, .y = zeros, .weight = zeros};
+    assert_int_equal(dvit_matmul_run(matmul, 0, 1, &operands),
                      DVIT_ERROR_ARGUMENT); /* nothing prepared */
     assert_int_equal(dvit_matmul_prepare(matmul, 1, &error), DVIT_OK);
-    assert_int_equal(dvit_matmul_run(matmul, 1, 1, zeros, zeros, zeros, NULL, NULL, NULL),
+    assert_int_equal(dvit_matmul_run(matmul, 1, 1, &operands),
                      DVIT_ERROR_ARGUMENT); /* a member it was not made for */
-    assert_int_equal(dvit_matmul_run(matmul, 0, 0, NULL, NULL, NULL, NULL, NULL, NULL), DVIT_OK);
+    assert_int_equal(dvit_matmul_run(matmul, 0, 0, NULL), DVIT_OK);
     dvit_matmul_free(matmul);
     dvit_matmul_free(NULL);
 }

@@ -9,7 +9,8 @@ static bool same_shape(const struct dvit_matmul_shape *a, const struct dvit_matm
 {
     return a->kind == b->kind && a->outputs == b->outputs && a->inputs == b->inputs &&
            a->x_stride == b->x_stride && a->y_stride == b->y_stride && a->bias == b->bias &&
-           a->accumulate == b->accumulate && a->bf16 == b->bf16;
+           a->accumulate == b->accumulate && a->bf16 == b->bf16 && a->gelu == b->gelu &&
+           a->residual == b->residual && a->factor == b->factor;
 }
 
 static enum dvit_status find_or_create(struct dvit_products *products,

@@ -73,9 +73,13 @@ static void measure_member(void *context, int member, int members)
     double operations = 0, start = dvit_clock_seconds(), now = start;
     while (now - start < r->seconds) {
         for (int i = 0; i < LAYERS; i++) {
-            enum dvit_status status =
-                dvit_matmul_run(r->matmuls[i], member, RATE_ROWS, r->x[member], r->y[member],
-                                r->weights[i], r->packed[i], r->bias, r->scratch[member]);
+            const struct dvit_matmul_operands operands = {.x = r->x[member],
+                                                          .y = r->y[member],
+                                                          .weight = r->weights[i],
+                                                          .packed = r->packed[i],
+                                                          .bias = r->bias,
+                                                          .scratch = r->scratch[member]};
+            enum dvit_status status = dvit_matmul_run(r->matmuls[i], member, RATE_ROWS, &operands);
             if (status != DVIT_OK)
                 atomic_store(&r->failure, (int)status);
             operations += 2.0 * RATE_ROWS * (double)r->inputs[i] * (double)r->outputs[i];

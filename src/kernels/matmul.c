@@ -13,7 +13,7 @@ struct dvit_matmul {
     const struct dvit_matmul_backend *backend;
     struct dvit_matmul_plan *plan; /* owned */
     struct dvit_matmul_shape shape;
-    void (*to_bf16)(uint16_t *y, const float *x, size_t count);
+    struct dvit_kernels kernels;
     int threads;
     bool prepared;
 };
@@ -49,6 +49,11 @@ static enum dvit_status check(const struct dvit_matmul_shape *shape, enum dvit_c
         DVIT_FAIL(error, DVIT_ERROR_ARGUMENT, "a bias belongs to the forward matrix product only");
     if (shape->accumulate && shape->kind == DVIT_MATMUL_FORWARD)
         DVIT_FAIL(error, DVIT_ERROR_ARGUMENT, "the forward matrix product cannot accumulate");
+    if ((shape->gelu || shape->residual) && shape->kind != DVIT_MATMUL_FORWARD)
+        DVIT_FAIL(error, DVIT_ERROR_ARGUMENT,
+                  "GELU and residual belong to the forward matrix product only");
+    if (shape->gelu && shape->residual)
+        DVIT_FAIL(error, DVIT_ERROR_ARGUMENT, "matrix product with both GELU and residual");
     if (shape->bf16 && cpu != DVIT_CPU_REFERENCE && !dvit_cpu_has_bf16())
         DVIT_FAIL(error, DVIT_ERROR_UNSUPPORTED,
                   "this processor has no bfloat16 products (AVX-512 BF16)");
@@ -70,10 +75,8 @@ enum dvit_status dvit_matmul_create(struct dvit_matmul **out, const struct dvit_
     if (!matmul)
         DVIT_FAIL(error, DVIT_ERROR_MEMORY, "matrix product: out of memory");
     matmul->backend = choose(cpu);
-    struct dvit_kernels kernels;
-    dvit_kernels_select(&kernels, cpu);
+    dvit_kernels_select(&matmul->kernels, cpu);
     matmul->shape = *shape;
-    matmul->to_bf16 = kernels.to_bf16;
     matmul->threads = threads;
     DVIT_TRY(matmul->backend->open(&matmul->plan, shape, cpu, threads, error));
     *out = matmul;
@@ -119,7 +122,7 @@ enum dvit_status dvit_matmul_pack(struct dvit_matmul *matmul, void *packed, cons
         return dvit_error_set(error, DVIT_ERROR_UNSUPPORTED,
                               "this matrix product has no packed layout");
     if (matmul->shape.bf16) {
-        matmul->to_bf16(packed, weight, matmul->shape.outputs * matmul->shape.inputs);
+        matmul->kernels.to_bf16(packed, weight, matmul->shape.outputs * matmul->shape.inputs);
         return DVIT_OK;
     }
     return matmul->backend->pack(matmul->plan, packed, weight, error);
@@ -130,19 +133,35 @@ size_t dvit_matmul_scratch_bytes(const struct dvit_matmul *matmul)
     return matmul->backend->scratch_bytes(matmul->plan);
 }
 
+/* One row at a time where rows do not follow each other. */
+static void finish(const struct dvit_matmul *matmul, size_t rows, float *y, const float *residual)
+{
+    const struct dvit_matmul_shape *shape = &matmul->shape;
+    bool dense = shape->y_stride == shape->outputs;
+    size_t spans = dense ? 1 : rows, count = dense ? rows * shape->outputs : shape->outputs;
+    float factor = shape->factor == 0.0f ? 1.0f : shape->factor;
+    for (size_t n = 0; n < spans; n++) {
+        float *span = y + n * shape->y_stride;
+        if (shape->gelu)
+            matmul->kernels.gelu(span, span, count);
+        if (shape->residual)
+            matmul->kernels.add_scaled(span, residual + n * shape->y_stride, span, factor, count);
+    }
+}
+
 enum dvit_status dvit_matmul_run(const struct dvit_matmul *matmul, int member, size_t rows,
-                                 float *x, float *y, float *weight, const void *packed,
-                                 const float *bias, void *scratch)
+                                 const struct dvit_matmul_operands *operands)
 {
     if (rows == 0)
         return DVIT_OK;
     if (!matmul->prepared || member < 0 || member >= matmul->threads)
         return DVIT_ERROR_ARGUMENT;
-    if (matmul->shape.bf16 && matmul->shape.kind != DVIT_MATMUL_WEIGHT && !packed)
+    if (matmul->shape.bf16 && matmul->shape.kind != DVIT_MATMUL_WEIGHT && !operands->packed)
         return DVIT_ERROR_ARGUMENT;
-    const struct dvit_matmul_operands operands = {
-        .x = x, .y = y, .weight = weight, .packed = packed, .bias = bias, .scratch = scratch};
-    return matmul->backend->run(matmul->plan, member, rows, &operands);
+    enum dvit_status status = matmul->backend->run(matmul->plan, member, rows, operands);
+    if (status == DVIT_OK && !matmul->backend->finishes)
+        finish(matmul, rows, operands->y, operands->residual);
+    return status;
 }
 
 void dvit_matmul_thread_start(void)

@@ -39,6 +39,23 @@ struct dvit_matmul_shape {
      * for the weight of FORWARD and DATA, which is taken from `packed`: [outputs][inputs] as
      * bfloat16, what dvit_matmul_pack makes. */
     bool bf16;
+    /* What FORWARD makes of v = x·weightᵀ + bias before it is written, at most one of: gelu(v), as
+     * the kernel of that name; residual + factor·v. */
+    bool gelu;
+    bool residual;
+    float factor; /* with a residual; 0 stands for 1 */
+};
+
+/* The arrays of one run. Which of x, y and weight is the output is the kind's; the others are only
+ * read. */
+struct dvit_matmul_operands {
+    float *x;
+    float *y;
+    float *weight;         /* the plain matrix; may be NULL where packed is given */
+    const void *packed;    /* used instead of it if not NULL (FORWARD, and DATA in bf16) */
+    const float *bias;     /* [outputs] where the shape has one */
+    const float *residual; /* rows as those of y, where the shape has one; not overlapping y */
+    void *scratch;
 };
 
 struct dvit_matmul;
@@ -66,13 +83,10 @@ enum dvit_status dvit_matmul_pack(struct dvit_matmul *matmul, void *packed, cons
 /* Bytes of scratch that one run needs at most (64-byte aligned), per thread. */
 size_t dvit_matmul_scratch_bytes(const struct dvit_matmul *matmul);
 
-/* Runs the product on `rows` rows, for `member` of the team. `weight` is the plain matrix;
- * `packed`, if not NULL, is used instead of it (FORWARD, and DATA in bf16). Which of x, y and
- * weight is the output is the kind's; the others are only read. A backend's refusal at this point
- * is reported, not ignored. rows = 0 does nothing. */
+/* Runs the product on `rows` rows, for `member` of the team. A backend's refusal at this point is
+ * reported, not ignored. rows = 0 does nothing. */
 enum dvit_status dvit_matmul_run(const struct dvit_matmul *matmul, int member, size_t rows,
-                                 float *x, float *y, float *weight, const void *packed,
-                                 const float *bias, void *scratch);
+                                 const struct dvit_matmul_operands *operands);
 
 /* Per-thread setting of the backend; every thread that runs products calls it once (pass it to
  * dvit_threads_create). */

@@ -8,16 +8,8 @@
 
 struct dvit_matmul_plan;
 
-struct dvit_matmul_operands {
-    float *x;
-    float *y;
-    float *weight;
-    const void *packed; /* NULL: use weight; in bf16 the weight of FORWARD and DATA */
-    const float *bias;  /* NULL unless shape.bias */
-    void *scratch;
-};
-
 struct dvit_matmul_backend {
+    bool finishes; /* does what follows the product too; else matmul.c does, on what it wrote */
     /* The shape has been checked. *out is NULL on failure. */
     enum dvit_status (*open)(struct dvit_matmul_plan **out, const struct dvit_matmul_shape *shape,
                              enum dvit_cpu cpu, int threads, struct dvit_error *error);

@@ -267,9 +267,14 @@ static void convolution_forward(const struct dvit_op *op, struct dvit_run *run)
         struct dvit_span rows = chunk_of(own, i, chunks);
         float *to = y + rows.first * v.outputs;
         gather(&v, scratch.columns, x, rows, all);
+        const struct dvit_matmul_operands operands = {.x = scratch.columns,
+                                                      .y = to,
+                                                      .weight = weight,
+                                                      .packed = op->product.packed,
+                                                      .bias = bias,
+                                                      .scratch = scratch.product};
         dvit_run_note(run, dvit_matmul_run(op->product.forward, run->product_member,
-                                           rows.last - rows.first, scratch.columns, to, weight,
-                                           op->product.packed, bias, scratch.product));
+                                           rows.last - rows.first, &operands));
         if (has_norm(op))
             relu(to, (rows.last - rows.first) * v.outputs);
     }
@@ -292,10 +297,12 @@ static void convolution_backward(const struct dvit_op *op, struct dvit_run *run)
     order_weight(&v, scratch.weight, dvit_run_parameter(run, op, 0));
     for (int i = 0; i < chunks; i++) {
         struct dvit_span rows = chunk_of(own, i, chunks);
-        dvit_run_note(run,
-                      dvit_matmul_run(op->product.data, run->product_member, rows.last - rows.first,
-                                      scratch.columns, dy + rows.first * v.outputs, scratch.weight,
-                                      NULL, NULL, scratch.product));
+        const struct dvit_matmul_operands operands = {.x = scratch.columns,
+                                                      .y = dy + rows.first * v.outputs,
+                                                      .weight = scratch.weight,
+                                                      .scratch = scratch.product};
+        dvit_run_note(run, dvit_matmul_run(op->product.data, run->product_member,
+                                           rows.last - rows.first, &operands));
         scatter(&v, dx, scratch.columns, rows);
     }
 }
@@ -320,10 +327,12 @@ static void convolution_backward_parameters(const struct dvit_op *op, struct dvi
     for (int i = 0; i < chunks; i++) {
         struct dvit_span rows = chunk_of(all, i, chunks);
         gather(&v, scratch.columns, dvit_run_value(run, op->inputs[0]), rows, segments);
+        const struct dvit_matmul_operands operands = {.x = scratch.columns,
+                                                      .y = dy + rows.first * v.outputs,
+                                                      .weight = sum,
+                                                      .scratch = scratch.product};
         dvit_run_note(run, dvit_matmul_run(op->product.weight[smaller], run->product_member,
-                                           rows.last - rows.first, scratch.columns,
-                                           dy + rows.first * v.outputs, sum, NULL, NULL,
-                                           scratch.product));
+                                           rows.last - rows.first, &operands));
     }
     for (size_t o = 0; o < v.outputs; o++)
         for (size_t s = 0; s < count; s++)

@@ -2,7 +2,8 @@
  *     y = x·Wᵀ + b,   y = gelu(x·Wᵀ + b),   y = residual + factor·scale_image·(x·Wᵀ + b),
  * where the factor is the model's own (LV-ViT: 1/2) and the branch scale is drop path's, each 1 if
  * not given.
- * Rows are worked on in chunks, so that the epilogue finds them in cache.
+ * Rows are worked on in chunks, so that what follows the product finds them in cache. In inference
+ * the product itself does what follows; in training the operator, which needs what is between.
  *
  * inputs: 0 x, 1 residual or NONE, 2 branch scale [images][1] or NONE (training only).
  * outputs: 0 y; 1 with GELU in training: the value before it; with a factor or branch scale in
@@ -100,6 +101,7 @@ static void linear_forward(const struct dvit_op *op, struct dvit_run *run)
     float *x = dvit_run_value(run, op->inputs[X]);
     float *y = dvit_run_value(run, op->outputs[0]);
     float *before = dvit_run_value(run, op->outputs[1]);
+    const float *residual = dvit_run_value(run, op->inputs[RESIDUAL]);
     float *product = op->is.linear.gelu && before ? before : y;
     float *weight = (float *)dvit_run_parameter(run, op, 0); /* only read: FORWARD */
     struct dvit_span own = dvit_run_rows(run, value->rows, value->stage);
@@ -109,11 +111,18 @@ static void linear_forward(const struct dvit_op *op, struct dvit_run *run)
         struct dvit_span rows = dvit_span_share(own.last - own.first, i, chunks);
         rows.first += own.first;
         rows.last += own.first;
-        dvit_run_note(
-            run, dvit_matmul_run(op->product.forward, run->product_member, rows.last - rows.first,
-                                 x + rows.first * inputs, product + rows.first * outputs, weight,
-                                 op->product.packed, dvit_run_parameter(run, op, 1), run->scratch));
-        epilogue(op, run, y, rows);
+        const struct dvit_matmul_operands operands = {
+            .x = x + rows.first * inputs,
+            .y = product + rows.first * outputs,
+            .weight = weight,
+            .packed = op->product.packed,
+            .bias = dvit_run_parameter(run, op, 1),
+            .residual = residual ? residual + rows.first * outputs : NULL,
+            .scratch = run->scratch};
+        dvit_run_note(run, dvit_matmul_run(op->product.forward, run->product_member,
+                                           rows.last - rows.first, &operands));
+        if (run->graph->training)
+            epilogue(op, run, y, rows);
     }
 }
 
@@ -146,10 +155,13 @@ static void linear_backward(const struct dvit_op *op, struct dvit_run *run)
     for (int i = 0; i < chunks; i++) {
         struct dvit_span part = dvit_span_share(count, i, chunks);
         size_t first = rows.first + part.first;
-        dvit_run_note(run,
-                      dvit_matmul_run(op->product.data, run->product_member, part.last - part.first,
-                                      dx + first * inputs, dproduct + first * outputs, weight,
-                                      packed, NULL, run->scratch));
+        const struct dvit_matmul_operands operands = {.x = dx + first * inputs,
+                                                      .y = dproduct + first * outputs,
+                                                      .weight = weight,
+                                                      .packed = packed,
+                                                      .scratch = run->scratch};
+        dvit_run_note(run, dvit_matmul_run(op->product.data, run->product_member,
+                                           part.last - part.first, &operands));
     }
     if (dresidual && dresidual != dy) { /* not passed on in place; after dx: it may be the same */
         if (dvit_op_accumulates(op, RESIDUAL))
@@ -176,12 +188,13 @@ static void linear_backward_parameters(const struct dvit_op *op, struct dvit_run
     int chunks = dvit_chunk_count(rows, op->product.weight_chunk_rows);
     for (int i = 0; i < chunks; i++) {
         struct dvit_span part = dvit_span_share(rows, i, chunks);
-        dvit_run_note(run,
-                      dvit_matmul_run(op->product.weight[smaller], run->product_member,
-                                      part.last - part.first,
-                                      dvit_run_value(run, op->inputs[X]) + part.first * inputs,
-                                      dproduct + part.first * outputs + channels.first,
-                                      dweight + channels.first * inputs, NULL, NULL, run->scratch));
+        const struct dvit_matmul_operands operands = {
+            .x = dvit_run_value(run, op->inputs[X]) + part.first * inputs,
+            .y = dproduct + part.first * outputs + channels.first,
+            .weight = dweight + channels.first * inputs,
+            .scratch = run->scratch};
+        dvit_run_note(run, dvit_matmul_run(op->product.weight[smaller], run->product_member,
+                                           part.last - part.first, &operands));
     }
     if (dbias)
         run->kernels->column_sums(dbias, dproduct, rows, outputs, channels.first, channels.last);
@@ -207,6 +220,11 @@ static void linear_products(const struct dvit_graph *graph, const struct dvit_op
                                   .weight_chunk_rows = graph->bf16 ? ROUNDED_CHUNK_ROWS : SIZE_MAX};
     out->forward.kind = DVIT_MATMUL_FORWARD;
     out->forward.bias = op->parameters[1] != DVIT_NONE;
+    if (!graph->training) {
+        out->forward.gelu = op->is.linear.gelu;
+        out->forward.residual = op->inputs[RESIDUAL] != DVIT_NONE;
+        out->forward.factor = op->is.linear.factor;
+    }
     out->data.kind = DVIT_MATMUL_DATA;
     out->data.accumulate = dvit_op_accumulates(op, X);
     for (int i = 0; i < 2; i++) { /* fewer channels than members: some have none */
