@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "image/decode.h"
+#include "image/room.h"
 
 enum dvit_status dvit_image_create(struct dvit_image *out, int width, int height,
                                    struct dvit_error *error)
@@ -36,6 +37,27 @@ void dvit_image_free(struct dvit_image *image)
         return;
     free(image->pixels);
     *image = (struct dvit_image){0};
+}
+
+enum dvit_status dvit_image_fit(struct dvit_image *image, int width, int height,
+                                struct dvit_error *error)
+{
+    if (image->pixels && image->width == width && image->height == height)
+        return DVIT_OK;
+    dvit_image_free(image);
+    return dvit_image_create(image, width, height, error);
+}
+
+struct dvit_image_room dvit_image_room_begin(enum dvit_cpu cpu)
+{
+    return (struct dvit_image_room){.resizer = dvit_resizer_begin(cpu)};
+}
+
+void dvit_image_room_free(struct dvit_image_room *room)
+{
+    dvit_resizer_free(&room->resizer);
+    dvit_image_free(&room->cut);
+    dvit_image_free(&room->spare);
 }
 
 enum dvit_status dvit_image_copy(struct dvit_image *out, const struct dvit_image *in,

@@ -6,7 +6,7 @@
 
 #include "base/error.h"
 #include "dvit/config.h"
-#include "image/resize.h"
+#include "image/room.h"
 
 static const float imagenet_mean[3] = {0.485f, 0.456f, 0.406f};
 static const float imagenet_std[3] = {0.229f, 0.224f, 0.225f};
@@ -86,40 +86,39 @@ static enum dvit_filter filter_of(const struct dvit_preprocess *preprocess)
 
 /* Resize to width × height and centre crop; only what the crop shows is computed. */
 static enum dvit_status fit_crop(const struct dvit_preprocess *preprocess, int width, int height,
-                                 const struct dvit_image *in, struct dvit_image *out,
-                                 struct dvit_error *error)
+                                 const struct dvit_image *in, struct dvit_resizer *resizer,
+                                 struct dvit_image *out, struct dvit_error *error)
 {
     enum dvit_status status = DVIT_OK;
     struct dvit_image resized = {0};
-    struct dvit_box all = {0, 0, in->width, in->height};
-    struct dvit_box crop =
+    struct dvit_resize resize = {
+        .box = {0, 0, in->width, in->height},
+        .width = width,
+        .height = height,
+        .filter = filter_of(preprocess),
+    };
+    resize.window =
         dvit_image_centre_box(width, height, preprocess->crop_width, preprocess->crop_height);
-    if (crop.x >= 0 && crop.y >= 0)
-        return dvit_image_resize_window(out, in, all, width, height, crop, filter_of(preprocess),
-                                        error);
-    DVIT_TRY(dvit_image_resize(&resized, in, width, height, filter_of(preprocess), error));
+    if (resize.window.x >= 0 && resize.window.y >= 0)
+        return dvit_resizer_run(resizer, out, in, &resize, error);
+    struct dvit_box crop = resize.window;
+    resize.window = (struct dvit_box){0, 0, width, height};
+    DVIT_TRY(dvit_resizer_run(resizer, &resized, in, &resize, error));
+    dvit_image_free(out);
     DVIT_TRY(dvit_image_crop(out, &resized, crop, error));
 done:
     dvit_image_free(&resized);
+    if (status != DVIT_OK)
+        dvit_image_free(out);
     return status;
 }
 
-enum dvit_status dvit_preprocess_geometry(const struct dvit_preprocess *preprocess,
-                                          const struct dvit_image *in, struct dvit_image *out,
-                                          struct dvit_error *error)
+static enum dvit_status copy_fitting(const struct dvit_preprocess *preprocess,
+                                     const struct dvit_image *in, struct dvit_image *out,
+                                     struct dvit_error *error)
 {
     enum dvit_status status = DVIT_OK;
-    *out = (struct dvit_image){0};
     int width = preprocess->crop_width, height = preprocess->crop_height;
-    int side = preprocess->resize_side, short_width, short_height;
-    if (preprocess->fit == DVIT_FIT_CROP) {
-        dvit_image_short_side(in->width, in->height, side, &short_width, &short_height);
-        return fit_crop(preprocess, short_width, short_height, in, out, error);
-    }
-    if (preprocess->fit == DVIT_FIT_SQUASH && side > 0)
-        return fit_crop(preprocess, side, side, in, out, error);
-    if (preprocess->fit == DVIT_FIT_SQUASH)
-        return dvit_image_resize(out, in, width, height, filter_of(preprocess), error);
     if (preprocess->fit != DVIT_FIT_NONE)
         DVIT_FAIL(error, DVIT_ERROR_ARGUMENT, "preprocessing fit is %d, must be 0 to 2",
                   (int)preprocess->fit);
@@ -127,28 +126,50 @@ enum dvit_status dvit_preprocess_geometry(const struct dvit_preprocess *preproce
         DVIT_FAIL(error, DVIT_ERROR_MISMATCH,
                   "image has %dx%d pixels, preprocessing \"%s\" expects exactly %dx%d", in->width,
                   in->height, preprocess->name, width, height);
-    DVIT_TRY(dvit_image_copy(out, in, error));
+    DVIT_TRY(dvit_image_fit(out, width, height, error));
+    memcpy(out->pixels, in->pixels, 3 * (size_t)width * (size_t)height);
 done:
+    if (status != DVIT_OK)
+        dvit_image_free(out);
+    return status;
+}
+
+enum dvit_status dvit_preprocess_cut(const struct dvit_preprocess *preprocess,
+                                     const struct dvit_image *in, struct dvit_resizer *resizer,
+                                     struct dvit_image *out, struct dvit_error *error)
+{
+    int width = preprocess->crop_width, height = preprocess->crop_height;
+    int side = preprocess->resize_side, short_width, short_height;
+    switch (preprocess->fit) {
+    case DVIT_FIT_CROP:
+        dvit_image_short_side(in->width, in->height, side, &short_width, &short_height);
+        return fit_crop(preprocess, short_width, short_height, in, resizer, out, error);
+    case DVIT_FIT_SQUASH:
+        return fit_crop(preprocess, side ? side : width, side ? side : height, in, resizer, out,
+                        error);
+    default:
+        return copy_fitting(preprocess, in, out, error);
+    }
+}
+
+enum dvit_status dvit_preprocess_geometry(const struct dvit_preprocess *preprocess,
+                                          const struct dvit_image *in, struct dvit_image *out,
+                                          struct dvit_error *error)
+{
+    struct dvit_resizer resizer = dvit_resizer_begin(dvit_cpu_best());
+    *out = (struct dvit_image){0};
+    enum dvit_status status = dvit_preprocess_cut(preprocess, in, &resizer, out, error);
+    dvit_resizer_free(&resizer);
     return status;
 }
 
 void dvit_preprocess_normalise(const struct dvit_preprocess *preprocess,
                                const struct dvit_image *in, float *out)
 {
-    float table[3][256]; /* each step rounded to f32, as PyTorch's transforms do */
-    for (int c = 0; c < 3; c++)
-        for (int p = 0; p < 256; p++) {
-            float share = (float)p / 255.0f;
-            float centred = share - preprocess->mean[c];
-            table[c][p] = centred / preprocess->std[c];
-        }
-    size_t pixels = (size_t)in->width * (size_t)in->height;
-    const unsigned char *rgb = in->pixels;
-    for (size_t i = 0; i < pixels; i++, rgb += 3) {
-        out[i] = table[0][rgb[0]];
-        out[pixels + i] = table[1][rgb[1]];
-        out[2 * pixels + i] = table[2][rgb[2]];
-    }
+    struct dvit_pixel_loops loops = dvit_pixel_loops_select(dvit_cpu_best());
+    struct dvit_pixel_scale scale;
+    dvit_pixel_scale_fill(&scale, preprocess->mean, preprocess->std);
+    loops.normalise(out, in->pixels, (size_t)in->width * (size_t)in->height, &scale);
 }
 
 enum dvit_status dvit_preprocess_run(const struct dvit_preprocess *preprocess,

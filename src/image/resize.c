@@ -1,198 +1,165 @@
-/* Antialiased resize, bit-exact with Pillow 12: weights in double, rounded to 22 fraction bits,
- * 32-bit sums, 8 bits between the passes, horizontal pass first. The formulas' order of operations
- * is Pillow's and must not be simplified; this file relies on products and sums being rounded apart
- * (no contraction). */
+/* Antialiased resize, bit-exact with Pillow 12: horizontal pass first, 8 bits between the passes, a
+ * pass that changes nothing skipped. The weights are made in resize_weights.c, the loops over
+ * pixels are in pixel_loops.h; here is what is computed, and where it lies: of the horizontal pass,
+ * only the columns of the window and the rows that its vertical pass will read. */
 #include "image/resize.h"
 
-#include <math.h>
-#include <stdint.h>
-#include <stdlib.h>
 #include <string.h>
 
-enum { FRACTION_BITS = 22 };
+#include "image/room.h"
 
-/* For outputs first … first + count − 1 of one axis: which inputs weigh how much. */
-struct weights {
-    int count;
-    int taps;        /* longest row of values */
-    int *start;      /* [count] first input */
-    int *length;     /* [count] inputs */
-    int32_t *values; /* [count][taps] */
+/* One resize in work. */
+struct passes {
+    const struct dvit_image *in;
+    const struct dvit_resize *resize;
+    struct dvit_resize_weights across, down;
+    bool narrows, shortens; /* whether there is a horizontal pass, a vertical one */
+    int first, rows;        /* of the box: the rows that are needed */
+    size_t stride;          /* bytes of a row of middle */
+    unsigned char *middle;  /* [rows + 1][stride]: the horizontal pass's result */
+    int safe_rows;          /* first ones, from whose start across.reach bytes are in the input */
+    size_t edge_stride;
+    unsigned char *edge; /* [rows − safe_rows][edge_stride]: the others, with room to read on */
 };
 
-static double filter_support(enum dvit_filter filter)
+struct dvit_resizer dvit_resizer_begin(enum dvit_cpu cpu)
 {
-    return filter == DVIT_FILTER_BICUBIC ? 2.0 : 1.0;
+    return (struct dvit_resizer){.loops = dvit_pixel_loops_select(cpu)};
 }
 
-static double filter_value(enum dvit_filter filter, double t)
+void dvit_resizer_free(struct dvit_resizer *resizer)
 {
-    const double a = -0.5;
-    if (t < 0.0)
-        t = -t;
-    if (filter == DVIT_FILTER_BILINEAR)
-        return t < 1.0 ? 1.0 - t : 0.0;
-    if (t < 1.0)
-        return ((a + 2.0) * t - (a + 3.0)) * t * t + 1;
-    if (t < 2.0)
-        return (((t - 5) * t + 8) * t - 4) * a;
-    return 0.0;
+    dvit_arena_free(&resizer->memory);
 }
 
-static void weights_free(struct weights *weights)
+static struct dvit_resize_axis axis_across(const struct dvit_resize *resize)
 {
-    free(weights->start);
-    free(weights->length);
-    free(weights->values);
-    *weights = (struct weights){0};
+    return (struct dvit_resize_axis){
+        .in = resize->box.width,
+        .out = resize->width,
+        .first = resize->window.x,
+        .count = resize->window.width,
+        .mirrored = resize->mirrored,
+        .filter = resize->filter,
+    };
 }
 
-/* Row i of the weights, the axis going from `in` to `out` pixels; scratch [taps]. */
-static void weights_row(struct weights *weights, int row, int output, int in, int out,
-                        enum dvit_filter filter, double *scratch)
+static struct dvit_resize_axis axis_down(const struct dvit_resize *resize)
 {
-    double scale = (double)in / out;
-    double stretch = scale < 1.0 ? 1.0 : scale;
-    double support = filter_support(filter) * stretch, inverse = 1.0 / stretch;
-    double centre = (output + 0.5) * scale, sum = 0.0;
-    int low = (int)(centre - support + 0.5), high = (int)(centre + support + 0.5);
-    if (low < 0)
-        low = 0;
-    if (high > in)
-        high = in;
-    for (int x = low; x < high; x++) {
-        scratch[x - low] = filter_value(filter, (x - centre + 0.5) * inverse);
-        sum += scratch[x - low];
-    }
-    int32_t *values = weights->values + (size_t)row * (size_t)weights->taps;
-    for (int k = 0; k < high - low; k++) {
-        double w = sum != 0.0 ? scratch[k] / sum : scratch[k];
-        double scaled = w * (1 << FRACTION_BITS);
-        values[k] = (int32_t)(w < 0 ? -0.5 + scaled : 0.5 + scaled);
-    }
-    weights->start[row] = low;
-    weights->length[row] = high - low;
+    return (struct dvit_resize_axis){
+        .in = resize->box.height,
+        .out = resize->height,
+        .first = resize->window.y,
+        .count = resize->window.height,
+        .filter = resize->filter,
+    };
 }
 
-static enum dvit_status weights_create(struct weights *weights, int in, int out, int first,
-                                       int count, enum dvit_filter filter, struct dvit_error *error)
+/* Row `y` of the needed ones, where the box begins in it. */
+static const unsigned char *input_row(const struct passes *passes, int y)
+{
+    struct dvit_box box = passes->resize->box;
+    size_t row = (size_t)(box.y + passes->first + y);
+    return passes->in->pixels + 3 * (row * (size_t)passes->in->width + (size_t)box.x);
+}
+
+static int count_safe_rows(const struct passes *passes)
+{
+    size_t line = 3 * (size_t)passes->in->width;
+    const unsigned char *end = passes->in->pixels + (size_t)passes->in->height * line;
+    int safe = passes->rows;
+    while (safe > 0 && (size_t)(end - input_row(passes, safe - 1)) < passes->across.reach)
+        safe--;
+    return safe;
+}
+
+static void layout(struct passes *passes, struct dvit_arena *arena)
+{
+    const struct dvit_resize *resize = passes->resize;
+    struct dvit_resize_axis across = axis_across(resize), down = axis_down(resize);
+    size_t columns = (size_t)resize->window.width + DVIT_WEIGHT_GROUP - 1;
+    passes->stride = dvit_align_up(3 * columns + DVIT_ROW_SLACK);
+    passes->middle = dvit_arena_take(arena, (size_t)passes->rows + 1, passes->stride);
+    if (passes->shortens)
+        dvit_resize_weights_layout(&passes->down, &down, arena);
+    if (!passes->narrows)
+        return;
+    dvit_resize_weights_layout(&passes->across, &across, arena);
+    passes->safe_rows = count_safe_rows(passes);
+    passes->edge_stride = dvit_align_up(passes->across.reach);
+    passes->edge =
+        dvit_arena_take(arena, (size_t)(passes->rows - passes->safe_rows), passes->edge_stride);
+}
+
+/* Measures, makes the memory larger where it is too small, and hands it out. */
+static enum dvit_status prepare(struct passes *passes, struct dvit_arena *memory,
+                                struct dvit_error *error)
 {
     enum dvit_status status = DVIT_OK;
-    double stretch = in > out ? (double)in / out : 1.0;
-    int taps = (int)ceil(filter_support(filter) * stretch) * 2 + 1;
-    size_t rows = (size_t)count;
-    double *scratch = malloc((size_t)taps * sizeof *scratch);
-    *weights = (struct weights){.count = count, .taps = taps};
-    weights->start = malloc(rows * sizeof *weights->start);
-    weights->length = malloc(rows * sizeof *weights->length);
-    weights->values = calloc(rows, (size_t)taps * sizeof *weights->values);
-    if (!scratch || !weights->start || !weights->length || !weights->values)
-        DVIT_FAIL(error, DVIT_ERROR_MEMORY, "out of memory for the weights of a resize to %d", out);
-    for (int row = 0; row < count; row++)
-        weights_row(weights, row, first + row, in, out, filter, scratch);
+    struct dvit_arena needed = {0};
+    layout(passes, &needed);
+    if (needed.overflow || needed.used_bytes > memory->size_bytes) {
+        dvit_arena_free(memory);
+        DVIT_TRY(dvit_arena_commit(&needed, "resize", error));
+        *memory = needed;
+    }
+    memory->used_bytes = 0;
+    layout(passes, memory);
 done:
-    free(scratch);
-    if (status != DVIT_OK)
-        weights_free(weights);
     return status;
 }
 
-static unsigned char clip(int32_t sum)
+/* Without a horizontal pass: the window's columns. */
+static void copy_columns(const struct passes *passes)
 {
-    int32_t value = sum >> FRACTION_BITS;
-    return (unsigned char)(value < 0 ? 0 : value > 255 ? 255 : value);
-}
-
-/* One row: to [count][3], from [inputs][3]. */
-static void horizontal_row(unsigned char *to, const unsigned char *from,
-                           const struct weights *weights)
-{
-    const int32_t half = 1 << (FRACTION_BITS - 1);
-    for (int x = 0; x < weights->count; x++, to += 3) {
-        const int32_t *w = weights->values + (size_t)x * (size_t)weights->taps;
-        const unsigned char *p = from + 3 * (size_t)weights->start[x];
-        int32_t r = half, g = half, b = half;
-        for (int k = 0; k < weights->length[x]; k++, p += 3) {
-            r += w[k] * p[0];
-            g += w[k] * p[1];
-            b += w[k] * p[2];
-        }
-        to[0] = clip(r);
-        to[1] = clip(g);
-        to[2] = clip(b);
+    const struct dvit_resize *resize = passes->resize;
+    size_t width = (size_t)resize->window.width, skipped = (size_t)resize->window.x;
+    for (int y = 0; y < passes->rows; y++) {
+        const unsigned char *from = input_row(passes, y) + 3 * skipped;
+        unsigned char *to = passes->middle + (size_t)y * passes->stride;
+        if (!resize->mirrored)
+            memcpy(to, from, 3 * width);
+        for (size_t x = 0; resize->mirrored && x < width; x++)
+            memcpy(to + 3 * x, from + 3 * (width - 1 - x), 3);
     }
 }
 
-/* One row of `bytes` bytes from rows at `stride`; the inner loops run along the row, in pieces that
- * stay in the first cache level. */
-static void vertical_row(unsigned char *to, const unsigned char *from, size_t stride, size_t bytes,
-                         const int32_t *w, int length)
+static void pass_across(struct passes *passes, const struct dvit_pixel_loops *loops)
 {
-    enum { PIECE = 1024 };
-    int32_t sums[PIECE];
-    for (size_t at = 0; at < bytes; at += PIECE) {
-        size_t count = bytes - at < PIECE ? bytes - at : PIECE;
-        for (size_t i = 0; i < count; i++)
-            sums[i] = 1 << (FRACTION_BITS - 1);
-        for (int k = 0; k < length; k++) {
-            const unsigned char *p = from + (size_t)k * stride + at;
-            int32_t weight = w[k];
-            for (size_t i = 0; i < count; i++)
-                sums[i] += weight * p[i];
-        }
-        for (size_t i = 0; i < count; i++)
-            to[at + i] = clip(sums[i]);
+    struct dvit_resize_axis axis = axis_across(passes->resize);
+    int safe = passes->safe_rows, edge_rows = passes->rows - safe;
+    if (!passes->narrows) {
+        copy_columns(passes);
+        return;
     }
+    dvit_resize_weights_fill(&passes->across, &axis);
+    for (int y = 0; y < edge_rows; y++)
+        memcpy(passes->edge + (size_t)y * passes->edge_stride, input_row(passes, safe + y),
+               3 * (size_t)passes->resize->box.width);
+    if (safe > 0)
+        loops->horizontal(passes->middle, passes->stride, input_row(passes, 0),
+                          3 * (size_t)passes->in->width, safe, &passes->across);
+    if (edge_rows > 0)
+        loops->horizontal(passes->middle + (size_t)safe * passes->stride, passes->stride,
+                          passes->edge, passes->edge_stride, edge_rows, &passes->across);
 }
 
-/* The box narrowed or widened to window.width columns; all its rows. */
-static enum dvit_status horizontal_pass(struct dvit_image *out, const struct dvit_image *in,
-                                        struct dvit_box box, int width, struct dvit_box window,
-                                        enum dvit_filter filter, struct dvit_error *error)
+static void pass_down(struct passes *passes, const struct dvit_pixel_loops *loops,
+                      unsigned char *to)
 {
-    enum dvit_status status = DVIT_OK;
-    struct weights weights = {0};
-    struct dvit_image result = {0};
-    DVIT_TRY(dvit_image_create(&result, window.width, box.height, error));
-    if (width != box.width)
-        DVIT_TRY(weights_create(&weights, box.width, width, window.x, window.width, filter, error));
-    for (int y = 0; y < box.height; y++) {
-        const unsigned char *from =
-            in->pixels + 3 * ((size_t)(box.y + y) * (size_t)in->width + (size_t)box.x);
-        unsigned char *to = result.pixels + 3 * (size_t)y * (size_t)window.width;
-        if (width == box.width)
-            memcpy(to, from + 3 * (size_t)window.x, 3 * (size_t)window.width);
+    struct dvit_resize_axis axis = axis_down(passes->resize);
+    size_t row_bytes = 3 * (size_t)passes->resize->window.width;
+    if (passes->shortens)
+        dvit_resize_weights_fill(&passes->down, &axis);
+    for (int y = 0; y < axis.count; y++, to += row_bytes) {
+        if (passes->shortens)
+            loops->vertical(to,
+                            passes->middle +
+                                (size_t)(passes->down.start[y] - passes->first) * passes->stride,
+                            passes->stride, row_bytes, &passes->down, y);
         else
-            horizontal_row(to, from, &weights);
+            memcpy(to, passes->middle + (size_t)y * passes->stride, row_bytes);
     }
-    *out = result;
-    result = (struct dvit_image){0};
-done:
-    weights_free(&weights);
-    dvit_image_free(&result);
-    return status;
-}
-
-static enum dvit_status vertical_pass(struct dvit_image *out, const struct dvit_image *in,
-                                      int height, struct dvit_box window, enum dvit_filter filter,
-                                      struct dvit_error *error)
-{
-    enum dvit_status status = DVIT_OK;
-    struct weights weights = {0};
-    struct dvit_image result = {0};
-    size_t row_bytes = 3 * (size_t)in->width;
-    DVIT_TRY(dvit_image_create(&result, in->width, window.height, error));
-    DVIT_TRY(weights_create(&weights, in->height, height, window.y, window.height, filter, error));
-    for (int y = 0; y < window.height; y++)
-        vertical_row(result.pixels + (size_t)y * row_bytes,
-                     in->pixels + (size_t)weights.start[y] * row_bytes, row_bytes, row_bytes,
-                     weights.values + (size_t)y * (size_t)weights.taps, weights.length[y]);
-    *out = result;
-    result = (struct dvit_image){0};
-done:
-    weights_free(&weights);
-    dvit_image_free(&result);
-    return status;
 }
 
 static bool box_inside(struct dvit_box box, int width, int height)
@@ -201,34 +168,73 @@ static bool box_inside(struct dvit_box box, int width, int height)
            box.height <= height && box.x <= width - box.width && box.y <= height - box.height;
 }
 
+static enum dvit_status check(const struct dvit_resize *resize, const struct dvit_image *in,
+                              struct dvit_error *error)
+{
+    enum dvit_status status = DVIT_OK;
+    struct dvit_box box = resize->box, window = resize->window;
+    if (resize->width < 1 || resize->height < 1) /* only the window has to fit in memory */
+        DVIT_FAIL(error, DVIT_ERROR_ARGUMENT, "resize to %dx%d pixels, sides must be at least 1",
+                  resize->width, resize->height);
+    if (!box_inside(box, in->width, in->height))
+        DVIT_FAIL(error, DVIT_ERROR_ARGUMENT,
+                  "resize of a box of %dx%d pixels at (%d, %d), the image has %dx%d", box.width,
+                  box.height, box.x, box.y, in->width, in->height);
+    if (!box_inside(window, resize->width, resize->height))
+        DVIT_FAIL(error, DVIT_ERROR_ARGUMENT,
+                  "crop of %dx%d pixels at (%d, %d), the resized image has %dx%d", window.width,
+                  window.height, window.x, window.y, resize->width, resize->height);
+done:
+    return status;
+}
+
+static struct passes plan(const struct dvit_image *in, const struct dvit_resize *resize)
+{
+    struct passes passes = {
+        .in = in,
+        .resize = resize,
+        .narrows = resize->width != resize->box.width,
+        .shortens = resize->height != resize->box.height,
+        .first = resize->window.y,
+        .rows = resize->window.height,
+    };
+    struct dvit_resize_axis down = axis_down(resize);
+    if (passes.shortens) {
+        int end;
+        dvit_resize_axis_reads(&down, &passes.first, &end);
+        passes.rows = end - passes.first;
+    }
+    return passes;
+}
+
+enum dvit_status dvit_resizer_run(struct dvit_resizer *resizer, struct dvit_image *out,
+                                  const struct dvit_image *in, const struct dvit_resize *resize,
+                                  struct dvit_error *error)
+{
+    enum dvit_status status = DVIT_OK;
+    DVIT_TRY(check(resize, in, error));
+    struct passes passes = plan(in, resize);
+    DVIT_TRY(dvit_image_fit(out, resize->window.width, resize->window.height, error));
+    DVIT_TRY(prepare(&passes, &resizer->memory, error));
+    pass_across(&passes, &resizer->loops);
+    pass_down(&passes, &resizer->loops, out->pixels);
+done:
+    if (status != DVIT_OK)
+        dvit_image_free(out);
+    return status;
+}
+
 enum dvit_status dvit_image_resize_window(struct dvit_image *out, const struct dvit_image *in,
                                           struct dvit_box box, int width, int height,
                                           struct dvit_box window, enum dvit_filter filter,
                                           struct dvit_error *error)
 {
-    enum dvit_status status = DVIT_OK;
-    struct dvit_image narrowed = {0};
-    *out = narrowed;
-    if (width < 1 || height < 1) /* only the window has to fit in memory */
-        DVIT_FAIL(error, DVIT_ERROR_ARGUMENT, "resize to %dx%d pixels, sides must be at least 1",
-                  width, height);
-    if (!box_inside(box, in->width, in->height))
-        DVIT_FAIL(error, DVIT_ERROR_ARGUMENT,
-                  "resize of a box of %dx%d pixels at (%d, %d), the image has %dx%d", box.width,
-                  box.height, box.x, box.y, in->width, in->height);
-    if (!box_inside(window, width, height))
-        DVIT_FAIL(error, DVIT_ERROR_ARGUMENT,
-                  "crop of %dx%d pixels at (%d, %d), the resized image has %dx%d", window.width,
-                  window.height, window.x, window.y, width, height);
-    if (height == box.height) { /* no vertical pass: only the rows of the window */
-        box.y += window.y;
-        box.height = window.height;
-        return horizontal_pass(out, in, box, width, window, filter, error);
-    }
-    DVIT_TRY(horizontal_pass(&narrowed, in, box, width, window, filter, error));
-    DVIT_TRY(vertical_pass(out, &narrowed, height, window, filter, error));
-done:
-    dvit_image_free(&narrowed);
+    struct dvit_resizer resizer = dvit_resizer_begin(dvit_cpu_best());
+    struct dvit_resize resize = {
+        .box = box, .width = width, .height = height, .window = window, .filter = filter};
+    *out = (struct dvit_image){0};
+    enum dvit_status status = dvit_resizer_run(&resizer, out, in, &resize, error);
+    dvit_resizer_free(&resizer);
     return status;
 }
 

@@ -32,7 +32,7 @@ OUTSIDE = {
     "dnnl": [],
     "omp.h": ["src/kernels/matmul_dnnl.c"],
     "mpi.h": [],
-    "immintrin.h": ["src/kernels/x86/", "bench/bench_kernels.c"],
+    "immintrin.h": ["src/kernels/x86/", "src/image/x86/", "bench/bench_kernels.c"],
     "cairo": ["src/image/draw.c"],
     "jpeglib.h": ["src/image/decode_jpeg.c"],
     "png.h": ["src/image/decode_png.c", "src/image/write_png.c"],
