@@ -56,7 +56,8 @@ struct recipe {
 static double bench_recipe(const struct recipe *recipe, int from, int side)
 {
     struct dvit_error error;
-    struct dvit_image in = noise(from, from), spare = {0}, out;
+    struct dvit_image in = noise(from, from);
+    struct dvit_image_room room = dvit_image_room_begin(dvit_cpu_best());
     struct dvit_augment augment = dvit_augment_default(side, side);
     struct dvit_preprocess preprocess;
     float *pixels = malloc(3 * (size_t)side * (size_t)side * sizeof *pixels);
@@ -70,16 +71,15 @@ static double bench_recipe(const struct recipe *recipe, int from, int side)
     double begin = dvit_clock_seconds(), elapsed;
     do {
         struct dvit_rng rng = dvit_rng_stream(1, DVIT_RNG_AUGMENT, 0, count++);
-        if (dvit_augment_run(&augment, &preprocess, &in, &rng, &out, &spare, &error) != DVIT_OK)
+        if (dvit_augment_run(&augment, &preprocess, &in, &rng, &room, &error) != DVIT_OK)
             stop(&error);
-        dvit_preprocess_normalise(&preprocess, &out, pixels);
+        dvit_preprocess_normalise(&preprocess, &room.cut, pixels);
         dvit_augment_erase(&augment, &preprocess, &rng, pixels);
-        dvit_image_free(&out);
         elapsed = dvit_clock_seconds() - begin;
     } while (elapsed < seconds_per_line);
     free(pixels);
     dvit_image_free(&in);
-    dvit_image_free(&spare);
+    dvit_image_room_free(&room);
     return count / elapsed;
 }
 

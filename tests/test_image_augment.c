@@ -180,16 +180,15 @@ static void tiny_images_work(void **state)
     struct dvit_preprocess preprocess = preset(40, 40);
     for (int width = 1; width <= 9; width++)
         for (int height = 1; height <= 9; height++) {
-            struct dvit_image in = noise_image(width, height, 1), out;
+            struct dvit_image in = noise_image(width, height, 1);
             struct dvit_rng rng =
                 dvit_rng_stream(6, DVIT_RNG_AUGMENT, 0, (uint32_t)(width * 10 + height));
-            struct dvit_image spare = {0};
-            assert_ok(dvit_augment_run(&augment, &preprocess, &in, &rng, &out, &spare, &error),
-                      &error);
-            assert_int_equal(out.width, 40);
-            assert_int_equal(out.height, 40);
+            struct dvit_image_room room = dvit_image_room_begin(dvit_cpu_best());
+            assert_ok(dvit_augment_run(&augment, &preprocess, &in, &rng, &room, &error), &error);
+            assert_int_equal(room.cut.width, 40);
+            assert_int_equal(room.cut.height, 40);
             dvit_image_free(&in);
-            dvit_image_free(&out);
+            dvit_image_room_free(&room);
         }
 }
 
@@ -198,18 +197,21 @@ static void the_same_stream_gives_the_same_image(void **state)
     struct dvit_error error;
     struct dvit_augment augment = dvit_augment_default(40, 40);
     struct dvit_preprocess preprocess = preset(40, 40);
-    struct dvit_image in = noise_image(60, 50, 1), first, again, other, spare = {0};
+    struct dvit_image in = noise_image(60, 50, 1), first, again;
+    struct dvit_image_room room = dvit_image_room_begin(dvit_cpu_best());
     struct dvit_rng rng = dvit_rng_stream(7, DVIT_RNG_AUGMENT, 2, 3), same = rng;
     struct dvit_rng next = dvit_rng_stream(7, DVIT_RNG_AUGMENT, 2, 4);
-    assert_ok(dvit_augment_run(&augment, &preprocess, &in, &rng, &first, &spare, &error), &error);
-    assert_ok(dvit_augment_run(&augment, &preprocess, &in, &same, &again, &spare, &error), &error);
-    assert_ok(dvit_augment_run(&augment, &preprocess, &in, &next, &other, &spare, &error), &error);
+    assert_ok(dvit_augment_run(&augment, &preprocess, &in, &rng, &room, &error), &error);
+    assert_ok(dvit_image_copy(&first, &room.cut, &error), &error);
+    assert_ok(dvit_augment_run(&augment, &preprocess, &in, &same, &room, &error), &error);
+    assert_ok(dvit_image_copy(&again, &room.cut, &error), &error);
+    assert_ok(dvit_augment_run(&augment, &preprocess, &in, &next, &room, &error), &error);
     assert_true(images_equal(&first, &again));
-    assert_false(images_equal(&first, &other));
+    assert_false(images_equal(&first, &room.cut));
+    dvit_image_room_free(&room);
     dvit_image_free(&in);
     dvit_image_free(&first);
     dvit_image_free(&again);
-    dvit_image_free(&other);
 }
 
 static void bad_settings_are_named(void **state)

@@ -36,11 +36,14 @@ static enum dvit_status run_augment(struct dvit_image *out, struct dvit_error *e
         .fit = DVIT_FIT_CROP, .resize_side = 16, .crop_width = 16, .crop_height = 16};
     struct dvit_augment augment = dvit_augment_default(16, 16);
     struct dvit_rng rng = dvit_rng_stream(1, DVIT_RNG_TEST, 0, 0);
-    struct dvit_image spare = {0};
+    struct dvit_image_room room = dvit_image_room_begin(dvit_cpu_best());
     augment.color_jitter = .4;
     enum dvit_status status =
-        dvit_augment_run(&augment, &preprocess, &input, &rng, out, &spare, error);
-    dvit_image_free(&spare);
+        dvit_augment_run(&augment, &preprocess, &input, &rng, &room, error);
+    *out = status == DVIT_OK ? room.cut : (struct dvit_image){0};
+    if (status == DVIT_OK)
+        room.cut = (struct dvit_image){0};
+    dvit_image_room_free(&room);
     return status;
 }
 

@@ -43,7 +43,7 @@ struct slot {
 struct worker {
     struct dvit_loader *loader;
     pthread_t thread;
-    struct dvit_image spare; /* room for augmentation */
+    struct dvit_image_room room;
 };
 
 struct dvit_loader {
@@ -106,7 +106,7 @@ static enum dvit_status make_image(struct worker *worker, struct slot *slot, int
     };
     slot->indices[at] = loader->order[position / repeats];
     return dvit_place_fill(&to, loader->dataset, slot->indices[at], &loader->options,
-                           loader->epoch * repeats + position % repeats, &worker->spare, error);
+                           loader->epoch * repeats + position % repeats, &worker->room, error);
 }
 
 static void make_images(struct worker *worker, struct ticket ticket)
@@ -227,8 +227,10 @@ static void layout(struct dvit_loader *loader, struct dvit_arena *arena)
             ? dvit_arena_take(arena, count * (size_t)dvit_dataset_classes(loader->dataset),
                               sizeof *loader->targets)
             : NULL;
-    for (int i = 0; loader->workers && i < worker_count(loader); i++)
+    for (int i = 0; loader->workers && i < worker_count(loader); i++) {
         loader->workers[i].loader = loader;
+        loader->workers[i].room = dvit_image_room_begin(dvit_cpu_best());
+    }
     loader->order = dvit_arena_take(arena, loader->images, sizeof *loader->order);
     loader->reported = dvit_arena_take(arena, dvit_dataset_size(loader->dataset), 1);
     for (size_t i = 0; i < loader->ring; i++) {
@@ -316,7 +318,7 @@ void dvit_loader_free(struct dvit_loader *loader)
     for (size_t i = 0; loader->slots && i < loader->ring; i++)
         drop_messages(loader, &loader->slots[i]);
     for (int i = 0; loader->workers && i < worker_count(loader); i++)
-        dvit_image_free(&loader->workers[i].spare);
+        dvit_image_room_free(&loader->workers[i].room);
     for (size_t i = 0; i < loader->skip_count; i++)
         free((char *)loader->skips[i].message);
     free(loader->skips);

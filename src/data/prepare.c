@@ -9,22 +9,20 @@
 
 /* The mask through the same geometry as the image: drawn as a picture, cut at half. */
 static enum dvit_status make_mask(const struct dvit_preprocess *preprocess,
-                                  const struct dvit_view *view, uint8_t *out,
-                                  struct dvit_error *error)
+                                  const struct dvit_view *view, struct dvit_image_room *room,
+                                  uint8_t *out, struct dvit_error *error)
 {
     enum dvit_status status = DVIT_OK;
-    struct dvit_image drawn = {0}, cut = {0};
-    DVIT_TRY(dvit_image_create(&drawn, view->image.width, view->image.height, error));
-    size_t pixels = (size_t)drawn.width * (size_t)drawn.height;
+    struct dvit_image *drawn = &room->spare, *cut = &room->cut;
+    DVIT_TRY(dvit_image_fit(drawn, view->image.width, view->image.height, error));
+    size_t pixels = (size_t)drawn->width * (size_t)drawn->height;
     for (size_t i = 0; i < pixels; i++)
-        memset(drawn.pixels + 3 * i, view->mask[i] ? 255 : 0, 3);
-    DVIT_TRY(dvit_preprocess_geometry(preprocess, &drawn, &cut, error));
-    pixels = (size_t)cut.width * (size_t)cut.height;
+        memset(drawn->pixels + 3 * i, view->mask[i] ? 255 : 0, 3);
+    DVIT_TRY(dvit_preprocess_cut(preprocess, drawn, &room->resizer, cut, error));
+    pixels = (size_t)cut->width * (size_t)cut->height;
     for (size_t i = 0; i < pixels; i++)
-        out[i] = cut.pixels[3 * i] >= 128;
+        out[i] = cut->pixels[3 * i] >= 128;
 done:
-    dvit_image_free(&drawn);
-    dvit_image_free(&cut);
     return status;
 }
 
@@ -43,32 +41,32 @@ static bool fits_already(const struct dvit_preprocess *preprocess, const struct 
 
 enum dvit_status dvit_place_fill(const struct dvit_place *place, struct dvit_dataset *dataset,
                                  uint32_t index, const struct dvit_loader_options *options,
-                                 uint64_t step, struct dvit_image *spare, struct dvit_error *error)
+                                 uint64_t step, struct dvit_image_room *room,
+                                 struct dvit_error *error)
 {
     enum dvit_status status = DVIT_OK;
     const struct dvit_preprocess *preprocess = &options->preprocess;
     struct dvit_rng rng = dvit_rng_stream(options->seed, DVIT_RNG_AUGMENT, step, index);
-    struct dvit_image cut = {0};
     struct dvit_view view = {0};
     DVIT_TRY(dvit_dataset_view(dataset, index, &view, error));
     *place->label = view.label;
+    const struct dvit_image *final = &room->cut;
     if (options->augment)
-        DVIT_TRY(
-            dvit_augment_run(options->augment, preprocess, &view.image, &rng, &cut, spare, error));
-    else if (!fits_already(preprocess, &view.image))
-        DVIT_TRY(dvit_preprocess_geometry(preprocess, &view.image, &cut, error));
-    const struct dvit_image *final = cut.pixels ? &cut : &view.image;
+        DVIT_TRY(dvit_augment_run(options->augment, preprocess, &view.image, &rng, room, error));
+    else if (fits_already(preprocess, &view.image))
+        final = &view.image;
+    else
+        DVIT_TRY(dvit_preprocess_cut(preprocess, &view.image, &room->resizer, &room->cut, error));
     dvit_preprocess_normalise(preprocess, final, place->pixels);
     if (options->augment)
         dvit_augment_erase(options->augment, preprocess, &rng, place->pixels);
     if (place->picture)
         memcpy(place->picture, final->pixels, 3 * (size_t) final->width * (size_t) final->height);
     if (place->mask)
-        DVIT_TRY(make_mask(preprocess, &view, place->mask, error));
+        DVIT_TRY(make_mask(preprocess, &view, room, place->mask, error));
 done:
     if (status != DVIT_OK && view.image.pixels) /* read, but not prepared: no name in it yet */
         dvit_error_prefix(error, "\"%s\"", dvit_dataset_item_name(dataset, index));
-    dvit_image_free(&cut);
     dvit_view_release(&view);
     return status;
 }

@@ -3,6 +3,7 @@
 #define DVIT_DATA_PREPARE_H
 
 #include "data/dataset.h"
+#include "image/room.h"
 
 /* Where an image goes. */
 struct dvit_place {
@@ -13,10 +14,11 @@ struct dvit_place {
 };
 
 /* Prepares image `index` of the data set. Augmentation draws from the stream (seed, augment,
- * `step`, index). `spare` is room kept from image to image, empty at first; the caller frees it.
+ * `step`, index). `room` is kept from image to image.
  * The error names the image. */
 enum dvit_status dvit_place_fill(const struct dvit_place *place, struct dvit_dataset *dataset,
                                  uint32_t index, const struct dvit_loader_options *options,
-                                 uint64_t step, struct dvit_image *spare, struct dvit_error *error);
+                                 uint64_t step, struct dvit_image_room *room,
+                                 struct dvit_error *error);
 
 #endif

@@ -117,43 +117,74 @@ struct dvit_augment_draw dvit_augment_draw(const struct dvit_augment *augment,
     return draw;
 }
 
+/* RandomResizedCrop as drawn, mirrored on the way. */
+static enum dvit_status cut_resized(const struct dvit_augment *augment,
+                                    const struct dvit_preprocess *preprocess,
+                                    const struct dvit_augment_draw *draw,
+                                    const struct dvit_image *in, struct dvit_resizer *resizer,
+                                    struct dvit_image *out, struct dvit_error *error)
+{
+    int width = preprocess->crop_width, height = preprocess->crop_height;
+    struct dvit_resize resize = {
+        .box = draw->box,
+        .width = width,
+        .height = height,
+        .window = {0, 0, width, height},
+        .mirrored = draw->flip,
+        .filter = augment->filter,
+    };
+    return dvit_resizer_run(resizer, out, in, &resize, error);
+}
+
+static enum dvit_status cut_padded(const struct dvit_preprocess *preprocess,
+                                   const struct dvit_augment_draw *draw,
+                                   const struct dvit_image *in, struct dvit_resizer *resizer,
+                                   struct dvit_image *out, struct dvit_error *error)
+{
+    enum dvit_status status = DVIT_OK;
+    struct dvit_image fitted = {0};
+    if (in->width != preprocess->crop_width || in->height != preprocess->crop_height)
+        DVIT_TRY(dvit_preprocess_cut(preprocess, in, resizer, &fitted, error));
+    DVIT_TRY(dvit_image_cut(out, fitted.pixels ? &fitted : in, draw->box, error));
+done:
+    dvit_image_free(&fitted);
+    return status;
+}
+
+static enum dvit_status apply(const struct dvit_augment *augment,
+                              const struct dvit_preprocess *preprocess,
+                              const struct dvit_augment_draw *draw, const struct dvit_image *in,
+                              struct dvit_resizer *resizer, struct dvit_image *out,
+                              struct dvit_error *error)
+{
+    enum dvit_status status = DVIT_OK;
+    switch (augment->crop) {
+    case DVIT_AUGMENT_CROP_RESIZED:
+        return cut_resized(augment, preprocess, draw, in, resizer, out, error);
+    case DVIT_AUGMENT_CROP_PADDED:
+        DVIT_TRY(cut_padded(preprocess, draw, in, resizer, out, error));
+        break;
+    case DVIT_AUGMENT_CROP_NONE:
+        DVIT_TRY(dvit_preprocess_cut(preprocess, in, resizer, out, error));
+        break;
+    }
+    if (draw->flip)
+        dvit_image_flip(out);
+done:
+    return status;
+}
+
 enum dvit_status dvit_augment_apply(const struct dvit_augment *augment,
                                     const struct dvit_preprocess *preprocess,
                                     const struct dvit_augment_draw *draw,
                                     const struct dvit_image *in, struct dvit_image *out,
                                     struct dvit_error *error)
 {
-    enum dvit_status status = DVIT_OK;
-    struct dvit_image fitted = {0};
-    int width = preprocess->crop_width, height = preprocess->crop_height;
-    *out = fitted;
-    switch (augment->crop) {
-    case DVIT_AUGMENT_CROP_RESIZED:
-        DVIT_TRY(dvit_image_resize_box(out, in, draw->box, width, height, augment->filter, error));
-        break;
-    case DVIT_AUGMENT_CROP_PADDED:
-        if (in->width != width || in->height != height)
-            DVIT_TRY(dvit_preprocess_geometry(preprocess, in, &fitted, error));
-        DVIT_TRY(dvit_image_crop(out, fitted.pixels ? &fitted : in, draw->box, error));
-        break;
-    case DVIT_AUGMENT_CROP_NONE:
-        DVIT_TRY(dvit_preprocess_geometry(preprocess, in, out, error));
-        break;
-    }
-    if (draw->flip)
-        dvit_image_flip(out);
-done:
-    dvit_image_free(&fitted);
+    struct dvit_resizer resizer = dvit_resizer_begin(dvit_cpu_best());
+    *out = (struct dvit_image){0};
+    enum dvit_status status = apply(augment, preprocess, draw, in, &resizer, out, error);
+    dvit_resizer_free(&resizer);
     return status;
-}
-
-static enum dvit_status fit_spare(struct dvit_image *spare, const struct dvit_image *image,
-                                  struct dvit_error *error)
-{
-    if (spare->width == image->width && spare->height == image->height)
-        return DVIT_OK;
-    dvit_image_free(spare);
-    return dvit_image_create(spare, image->width, image->height, error);
 }
 
 enum dvit_status dvit_augment_operate(const struct dvit_preprocess *preprocess,
@@ -169,7 +200,7 @@ enum dvit_status dvit_augment_operate(const struct dvit_preprocess *preprocess,
         double mean = rint(255 * (double)preprocess->mean[c]);
         fill[c] = (unsigned char)(mean < 0 ? 0 : mean > 255 ? 255 : mean);
     }
-    DVIT_TRY(fit_spare(spare, image, error));
+    DVIT_TRY(dvit_image_fit(spare, image->width, image->height, error));
     for (int i = 0; i < draw->policy.count; i++)
         dvit_image_op_run(draw->policy.ops[i].op, draw->policy.ops[i].argument, fill, image, spare);
 done:
@@ -179,17 +210,14 @@ done:
 enum dvit_status dvit_augment_run(const struct dvit_augment *augment,
                                   const struct dvit_preprocess *preprocess,
                                   const struct dvit_image *in, struct dvit_rng *rng,
-                                  struct dvit_image *out, struct dvit_image *spare,
-                                  struct dvit_error *error)
+                                  struct dvit_image_room *room, struct dvit_error *error)
 {
     enum dvit_status status = DVIT_OK;
     struct dvit_augment_draw draw =
         dvit_augment_draw(augment, preprocess, in->width, in->height, rng);
-    DVIT_TRY(dvit_augment_apply(augment, preprocess, &draw, in, out, error));
-    DVIT_TRY(dvit_augment_operate(preprocess, &draw, out, spare, error));
+    DVIT_TRY(apply(augment, preprocess, &draw, in, &room->resizer, &room->cut, error));
+    DVIT_TRY(dvit_augment_operate(preprocess, &draw, &room->cut, &room->spare, error));
 done:
-    if (status != DVIT_OK)
-        dvit_image_free(out);
     return status;
 }
 

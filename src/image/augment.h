@@ -12,6 +12,7 @@
 #include "base/rng.h"
 #include "dvit/image.h"
 #include "image/policy.h"
+#include "image/room.h"
 
 enum dvit_augment_crop {
     DVIT_AUGMENT_CROP_NONE,    /* the evaluation geometry */
@@ -63,12 +64,11 @@ enum dvit_status dvit_augment_operate(const struct dvit_preprocess *preprocess,
                                       const struct dvit_augment_draw *draw,
                                       struct dvit_image *image, struct dvit_image *spare,
                                       struct dvit_error *error);
-/* Draw, apply and operate. */
+/* Draw, apply and operate: the result is room->cut, undefined on failure. */
 enum dvit_status dvit_augment_run(const struct dvit_augment *augment,
                                   const struct dvit_preprocess *preprocess,
                                   const struct dvit_image *in, struct dvit_rng *rng,
-                                  struct dvit_image *out, struct dvit_image *spare,
-                                  struct dvit_error *error);
+                                  struct dvit_image_room *room, struct dvit_error *error);
 /* What comes after normalisation: draws whether and where to erase, and does it. */
 void dvit_augment_erase(const struct dvit_augment *augment,
                         const struct dvit_preprocess *preprocess, struct dvit_rng *rng,

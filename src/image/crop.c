@@ -3,8 +3,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "base/error.h"
-#include "dvit/image.h"
+#include "image/room.h"
 
 void dvit_image_short_side(int width, int height, int side, int *out_width, int *out_height)
 {
@@ -50,22 +49,28 @@ static void overlap(int start, int length, int size, int *first, int *count)
     *first = *count ? (int)low : 0;
 }
 
-enum dvit_status dvit_image_crop(struct dvit_image *out, const struct dvit_image *in,
-                                 struct dvit_box box, struct dvit_error *error)
+enum dvit_status dvit_image_cut(struct dvit_image *out, const struct dvit_image *in,
+                                struct dvit_box box, struct dvit_error *error)
 {
     enum dvit_status status = DVIT_OK;
-    struct dvit_image result;
-    *out = (struct dvit_image){0};
-    DVIT_TRY(dvit_image_create(&result, box.width, box.height, error));
+    DVIT_TRY(dvit_image_fit(out, box.width, box.height, error));
     int x, y, columns, rows;
     overlap(box.x, box.width, in->width, &x, &columns);
     overlap(box.y, box.height, in->height, &y, &rows);
+    if (columns < box.width || rows < box.height)
+        memset(out->pixels, 0, 3 * (size_t)box.width * (size_t)box.height);
     for (int i = 0; i < rows && columns; i++) {
         size_t from = (size_t)(y + i) * (size_t)in->width + (size_t)x;
         size_t to = (size_t)(y + i - box.y) * (size_t)box.width + (size_t)(x - box.x);
-        memcpy(result.pixels + 3 * to, in->pixels + 3 * from, 3 * (size_t)columns);
+        memcpy(out->pixels + 3 * to, in->pixels + 3 * from, 3 * (size_t)columns);
     }
-    *out = result;
 done:
     return status;
+}
+
+enum dvit_status dvit_image_crop(struct dvit_image *out, const struct dvit_image *in,
+                                 struct dvit_box box, struct dvit_error *error)
+{
+    *out = (struct dvit_image){0};
+    return dvit_image_cut(out, in, box, error);
 }

@@ -104,8 +104,7 @@ static enum dvit_status fit_crop(const struct dvit_preprocess *preprocess, int w
     struct dvit_box crop = resize.window;
     resize.window = (struct dvit_box){0, 0, width, height};
     DVIT_TRY(dvit_resizer_run(resizer, &resized, in, &resize, error));
-    dvit_image_free(out);
-    DVIT_TRY(dvit_image_crop(out, &resized, crop, error));
+    DVIT_TRY(dvit_image_cut(out, &resized, crop, error));
 done:
     dvit_image_free(&resized);
     if (status != DVIT_OK)

@@ -18,7 +18,10 @@ struct dvit_image_room {
 struct dvit_image_room dvit_image_room_begin(enum dvit_cpu cpu); /* holds no memory yet */
 void dvit_image_room_free(struct dvit_image_room *room);
 
-/* dvit_preprocess_geometry to `out`, an image to be overwritten or an empty one. */
+/* dvit_image_crop to `out`, an image to be overwritten or an empty one. */
+enum dvit_status dvit_image_cut(struct dvit_image *out, const struct dvit_image *in,
+                                struct dvit_box box, struct dvit_error *error);
+/* dvit_preprocess_geometry to `out`, alike. */
 enum dvit_status dvit_preprocess_cut(const struct dvit_preprocess *preprocess,
                                      const struct dvit_image *in, struct dvit_resizer *resizer,
                                      struct dvit_image *out, struct dvit_error *error);
