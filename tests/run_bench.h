@@ -19,7 +19,8 @@ struct train_run {
     const char *data;
     bool dynamic;  /* three stages and a teacher */
     bool validate; /* with a validation set */
-    int dim, classes;
+    int dim, heads, classes;
+    uint64_t dense_seed; /* of the weights of the dense model, also the teacher's */
     float poison;        /* added to a weight of the model */
     long stop_at;        /* raise the stop flag when this step is told; 0 = never */
     long stop_at_skip;   /* raise it at this skipped image or step; 0 = never */
@@ -49,7 +50,9 @@ static inline struct train_run run_create(const char *folder)
                             .data = RUN_SCENES,
                             .validate = true,
                             .dim = 16,
-                            .classes = 3};
+                            .heads = 2,
+                            .classes = 3,
+                            .dense_seed = 3};
     run.options.out = folder;
     run.options.command = "a test";
     run.options.epochs = RUN_EPOCHS;
@@ -59,6 +62,7 @@ static inline struct train_run run_create(const char *folder)
     run.options.ema_decay = .8;
     run.options.drop_path = .1;
     run.options.log_every = 1;
+    run.options.weight_token = .5; /* where there is a teacher */
     return run;
 }
 
@@ -125,7 +129,7 @@ static inline struct dvit_model *run_model(const struct train_run *run, struct d
                                  .patch = 4,
                                  .dim = run->dim,
                                  .depth = 3,
-                                 .heads = 2,
+                                 .heads = run->heads,
                                  .mlp = 24,
                                  .classes = run->classes,
                                  .norm_eps = 1e-6f,
@@ -135,7 +139,7 @@ static inline struct dvit_model *run_model(const struct train_run *run, struct d
     const int blocks[2] = {1, 2};
     struct dvit_model *model = NULL;
     struct dvit_error error;
-    assert_ok(dvit_model_create(dense, &config, 3, &error), &error);
+    assert_ok(dvit_model_create(dense, &config, run->dense_seed, &error), &error);
     if (run->dynamic)
         assert_ok(dvit_model_sparsify(&model, *dense, 2, blocks, .7, 4, &error), &error);
     else

@@ -48,15 +48,6 @@ static void another_run_is_not_resumed(void **state)
     run.options.seed = 7;
     resume_refused(&run, DVIT_ERROR_MISMATCH, "has seed 0, this one 7", "state.safetensors");
     run = begun;
-    run.options.batch = 5;
-    resume_refused(&run, DVIT_ERROR_MISMATCH, "has batch 4, this one 5", "cannot be resumed");
-    run = begun;
-    run.options.optimizer = "sgd";
-    resume_refused(&run, DVIT_ERROR_MISMATCH, "has optimizer adamw, this one sgd", "");
-    run = begun;
-    run.options.accumulate = 2;
-    resume_refused(&run, DVIT_ERROR_MISMATCH, "has accumulation 1, this one 2", "");
-    run = begun;
     run.data = "builtin:scenes,image=16,classes=3,train=22,val=9,seed=1";
     resume_refused(&run, DVIT_ERROR_MISMATCH, "used other data", "fingerprint");
     run = begun;
@@ -64,10 +55,123 @@ static void another_run_is_not_resumed(void **state)
     resume_refused(&run, DVIT_ERROR_MISMATCH, "has steps per epoch 5, this one 7", "");
     run = begun;
     run.dim = 20;
-    resume_refused(&run, DVIT_ERROR_MISMATCH, "parameters", "cannot be resumed");
+    resume_refused(&run, DVIT_ERROR_MISMATCH, "has model dim 16, this one 20", "");
+    run = begun;
+    run.heads = 4; /* the same parameters, other sums */
+    resume_refused(&run, DVIT_ERROR_MISMATCH, "has model heads 2, this one 4", "");
     run = begun;
     run.dynamic = true;
-    resume_refused(&run, DVIT_ERROR_MISMATCH, "parameters", "cannot be resumed");
+    resume_refused(&run, DVIT_ERROR_MISMATCH, "has teacher (fingerprint) null, this one ", "");
+    test_folder_remove(folder);
+}
+
+/* Whoever learns from another model is another run, and so is whoever learns from none. */
+static void another_teacher_is_not_resumed(void **state)
+{
+    (void)state;
+    char folder[32];
+    struct train_run begun = run_create(test_folder_create(folder));
+    begun.dynamic = true;
+    begun.options.max_steps = 2;
+    assert_ok(run_train(&begun), &begun.error);
+    struct train_run run = begun;
+    run.weights = NULL;
+    run.dense_seed = 5;
+    resume_refused(&run, DVIT_ERROR_MISMATCH, "has teacher (fingerprint) ", "cannot be resumed");
+    run = begun;
+    run.weights = NULL;
+    run.options.keep = .6;
+    resume_refused(&run, DVIT_ERROR_MISMATCH, "has keep 1, this one 0.6", "");
+    run_free(&begun);
+    test_folder_remove(folder);
+}
+
+#define OPTION(member) offsetof(struct dvit_train_options, member)
+
+/* Options that change what is computed, or from which images: each refused by name. */
+static void options_that_compute_something_else_are_refused(void **state)
+{
+    (void)state;
+    static const struct {
+        size_t offset;
+        enum { WHOLE, REAL, FLAG, TEXT } kind;
+        double value;
+        const char *text, *expected;
+    } rows[] = {
+        {OPTION(epochs), WHOLE, 4, NULL, "has epochs 3, this one 4"},
+        {OPTION(batch), WHOLE, 5, NULL, "has batch 4, this one 5"},
+        {OPTION(accumulate), WHOLE, 2, NULL, "has accumulate 1, this one 2"},
+        {OPTION(learning_rate), REAL, .01, NULL, "has learning rate 0.001, this one 0.01"},
+        {OPTION(backbone_lr_scale), REAL, .5, NULL, "backbone learning-rate scale 1, this one 0.5"},
+        {OPTION(min_learning_rate), REAL, 0, NULL, "minimum learning rate 1e-06, this one 0"},
+        {OPTION(warmup_epochs), REAL, 1, NULL, "has warm-up epochs 0.4, this one 1"},
+        {OPTION(backbone_freeze_epochs), REAL, 1, NULL, "has backbone freeze epochs 0, this one 1"},
+        {OPTION(freeze_embeddings), FLAG, 1, NULL, "has frozen embeddings false, this one true"},
+        {OPTION(optimizer), TEXT, 0, "sgd", "has optimizer adamw, this one sgd"},
+        {OPTION(layer_decay), REAL, .5, NULL, "has layer decay 1, this one 0.5"},
+        {OPTION(weight_decay), REAL, .1, NULL, "has weight decay 0.05, this one 0.1"},
+        {OPTION(weight_decay_end), REAL, .1, NULL, "has weight decay at the end -1, this one 0.1"},
+        {OPTION(beta1), REAL, .8, NULL, "has beta1 0.9, this one 0.8"},
+        {OPTION(beta2), REAL, .9, NULL, "has beta2 0.999, this one 0.9"},
+        {OPTION(adam_eps), REAL, 1e-6, NULL, "has Adam epsilon 1e-08, this one 1e-06"},
+        {OPTION(clip_norm), REAL, 1, NULL, "has gradient clipping norm 0, this one 1"},
+        {OPTION(ema_decay), REAL, .5, NULL, "has EMA decay 0.8, this one 0.5"},
+        {OPTION(ema_decay), REAL, 0, NULL, "has EMA decay 0.8, this one 0"},
+        {OPTION(drop_path), REAL, 0, NULL, "has drop path 0.1, this one 0"},
+        {OPTION(label_smoothing), REAL, 0, NULL, "has label smoothing 0.1, this one 0"},
+        {OPTION(augment), FLAG, 0, NULL, "has augmentation true, this one false"},
+        {OPTION(flip), FLAG, 0, NULL, "has flips true, this one false"},
+        {OPTION(rand_augment), TEXT, 0, "rand-m9",
+         "has augmentation policy none, this one rand-m9"},
+        {OPTION(color_jitter), REAL, .4, NULL, "has colour jitter 0, this one 0.4"},
+        {OPTION(erasing), REAL, .25, NULL, "has erasing probability 0, this one 0.25"},
+        {OPTION(mixup), REAL, .8, NULL, "has mixup alpha 0, this one 0.8"},
+        {OPTION(cutmix), REAL, 1, NULL, "has cutmix alpha 0, this one 1"},
+        {OPTION(repeats), WHOLE, 2, NULL, "has repeats 1, this one 2"},
+        {OPTION(elastic_high), REAL, .9, NULL, "has elastic keep, high end 0, this one 0.9"},
+        {OPTION(weight_cls), REAL, 2, NULL, "has classification weight 1, this one 2"},
+        {OPTION(decision_gradient_cap), REAL, 1, NULL, "has decision gradient cap 0, this one 1"},
+    };
+    char folder[32];
+    const struct train_run begun = short_run(test_folder_create(folder));
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct train_run run = begun;
+        char *at = (char *)&run.options + rows[i].offset;
+        if (rows[i].kind == WHOLE)
+            *(int *)at = (int)rows[i].value;
+        else if (rows[i].kind == REAL)
+            *(double *)at = rows[i].value;
+        else if (rows[i].kind == FLAG)
+            *(bool *)at = rows[i].value != 0;
+        else
+            *(const char **)at = rows[i].text;
+        resume_refused(&run, DVIT_ERROR_MISMATCH, rows[i].expected, "cannot be resumed");
+    }
+    test_folder_remove(folder);
+}
+
+/* What says how fast, how often saved, or how long may change. */
+static void other_options_may_change(void **state)
+{
+    (void)state;
+    char folder[32];
+    struct train_run run = short_run(test_folder_create(folder));
+    run.options.resume = true;
+    run.options.threads = 1;
+    run.options.workers = 0;
+    run.options.strict = true;
+    run.options.log_every = 3;
+    run.options.checkpoint_every = 2;
+    run.options.keep_checkpoints = 1;
+    run.options.max_steps = 12;
+    run.options.max_bad_steps = 3;
+    run.options.max_rollbacks = 1;
+    run.options.tensorboard = false;
+    run.options.rand_augment = "none";
+    run.options.optimizer = "adamw";
+    run.options.precision = "f32";
+    assert_ok(run_train(&run), &run.error);
+    run_free(&run);
     test_folder_remove(folder);
 }
 
@@ -433,6 +537,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(another_run_is_not_resumed),
+        cmocka_unit_test(another_teacher_is_not_resumed),
+        cmocka_unit_test(options_that_compute_something_else_are_refused),
+        cmocka_unit_test(other_options_may_change),
         cmocka_unit_test(a_run_is_not_overwritten),
         cmocka_unit_test(damaged_states_are_refused),
         cmocka_unit_test(unreadable_images_are_told_once),

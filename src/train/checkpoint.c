@@ -8,7 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "train/options.h"
 #include "weights/model_file.h"
+#include "weights/model_json.h"
+#include "weights/text.h"
 
 static const char training_key[] = "dvit.training";
 
@@ -26,17 +29,26 @@ static void parts_of(const struct dvit_trainer *t, struct part parts[PARTS])
     parts[3] = (struct part){"average.", t->average ? t->average->weights : NULL};
 }
 
+/* The options with what "auto" came to. */
+static struct dvit_train_options resolved_options(const struct dvit_trainer *t)
+{
+    struct dvit_train_options options = t->options;
+    options.precision = t->bf16 ? "bf16" : "f32";
+    return options;
+}
+
 static char *progress_text(const struct dvit_trainer *t, const struct dvit_run_identity *identity)
 {
     const struct dvit_progress *p = &t->progress;
+    struct dvit_train_options options = resolved_options(t);
     json_t *root = json_pack(
-        "{s:I, s:I, s:I, s:I, s:f, s:I, s:i, s:i, s:I, s:s, s:I, s:b, s:b, s:s}", "step",
+        "{s:I, s:I, s:I, s:I, s:f, s:I, s:I, s:s, s:s?, s:I, s:b, s:b, s:o}", "step",
         (json_int_t)p->step, "adam_step", (json_int_t)p->adam_step, "bad_steps",
         (json_int_t)p->bad_steps, "bad_in_row", (json_int_t)p->bad_in_row, "best_top1",
-        p->best_top1, "seed", (json_int_t)t->options.seed, "batch", t->options.batch, "accumulate",
-        t->options.accumulate, "steps_per_epoch", (json_int_t)identity->steps_per_epoch, "data",
-        identity->data, "rollbacks", (json_int_t)p->rollbacks, "unevaluated", p->unevaluated,
-        "good", p->good, "optimizer", dvit_optimizer_name(t->optimizer));
+        p->best_top1, "seed", (json_int_t)t->options.seed, "steps_per_epoch",
+        (json_int_t)identity->steps_per_epoch, "data", identity->data, "teacher", identity->teacher,
+        "rollbacks", (json_int_t)p->rollbacks, "unevaluated", p->unevaluated, "good", p->good,
+        "options", dvit_train_options_json(&options, true));
     char *text = root ? json_dumps(root, JSON_COMPACT | JSON_REAL_PRECISION(17)) : NULL;
     json_decref(root);
     return text;
@@ -75,14 +87,83 @@ done:
     return status;
 }
 
-static enum dvit_status expect_same(const char *what, long long stored, long long now,
-                                    struct dvit_error *error)
+/* ---- is the saved run this run? ---- */
+
+static enum dvit_status expect_same_number(const char *what, json_int_t saved, json_int_t now,
+                                           struct dvit_error *error)
 {
-    if (stored == now)
-        return DVIT_OK;
-    return dvit_error_set(error, DVIT_ERROR_MISMATCH,
-                          "the saved run has %s %lld, this one %lld: it cannot be resumed", what,
-                          stored, now);
+    json_t *before = json_integer(saved), *present = json_integer(now);
+    enum dvit_status status = dvit_expect_same(what, before, present, error);
+    json_decref(before);
+    json_decref(present);
+    return status;
+}
+
+/* Every key of two objects that dvit made of the same kind of thing. */
+static enum dvit_status expect_same_object(const char *what, char *saved_text, char *now_text,
+                                           const char *const *but, struct dvit_error *error)
+{
+    enum dvit_status status = DVIT_OK;
+    json_t *saved = saved_text ? json_loads(saved_text, 0, NULL) : NULL;
+    json_t *now = now_text ? json_loads(now_text, 0, NULL) : NULL;
+    if (!saved || !now)
+        DVIT_FAIL(error, DVIT_ERROR_MEMORY, "training state: out of memory");
+    for (void *at = json_object_iter(now); at; at = json_object_iter_next(now, at)) {
+        const char *key = json_object_iter_key(at);
+        char name[96];
+        if (strcmp(key, but[0]) == 0 || strcmp(key, but[1]) == 0)
+            continue;
+        snprintf(name, sizeof name, "%s %s", what, key);
+        DVIT_TRY(
+            dvit_expect_same(name, json_object_get(saved, key), json_object_iter_value(at), error));
+    }
+done:
+    json_decref(saved);
+    json_decref(now);
+    free(saved_text);
+    free(now_text);
+    return status;
+}
+
+/* A name computes nothing, and the keep ratio is one of the options. */
+static enum dvit_status expect_same_model(const struct dvit_model *saved,
+                                          const struct dvit_model *now, struct dvit_error *error)
+{
+    static const char *const but[2] = {"name", "keep"};
+    enum dvit_status status = expect_same_object("model", dvit_config_to_json(&saved->config),
+                                                 dvit_config_to_json(&now->config), but, error);
+    if (status != DVIT_OK)
+        return status;
+    return expect_same_object("preprocessing", dvit_preprocess_to_json(&saved->preprocess),
+                              dvit_preprocess_to_json(&now->preprocess), but, error);
+}
+
+/* States of earlier versions have a few options beside the counters, and no "options". */
+static enum dvit_status check_identity(const struct dvit_trainer *t,
+                                       const struct dvit_run_identity *identity, const json_t *root,
+                                       struct dvit_error *error)
+{
+    enum dvit_status status = DVIT_OK;
+    struct dvit_train_options options = resolved_options(t);
+    const json_t *saved_options = json_object_get(root, "options");
+    const json_t *teacher = json_object_get(root, "teacher");
+    const char *data = json_string_value(json_object_get(root, "data"));
+    json_t *now_teacher = identity->teacher ? json_string(identity->teacher) : json_null();
+    DVIT_TRY(expect_same_number("seed", json_integer_value(json_object_get(root, "seed")),
+                                (json_int_t)t->options.seed, error));
+    DVIT_TRY(dvit_train_options_compare(saved_options ? saved_options : root, &options, error));
+    DVIT_TRY(expect_same_number("steps per epoch",
+                                json_integer_value(json_object_get(root, "steps_per_epoch")),
+                                identity->steps_per_epoch, error));
+    if (strcmp(data, identity->data) != 0)
+        DVIT_FAIL(error, DVIT_ERROR_MISMATCH,
+                  "the saved run used other data (fingerprint %s, now %s): it cannot be resumed",
+                  dvit_text_show(data).text, identity->data);
+    if (teacher)
+        DVIT_TRY(dvit_expect_same("teacher (fingerprint)", teacher, now_teacher, error));
+done:
+    json_decref(now_teacher);
+    return status;
 }
 
 static enum dvit_status read_progress(const struct dvit_trainer *t,
@@ -93,32 +174,22 @@ static enum dvit_status read_progress(const struct dvit_trainer *t,
     json_error_t problem;
     json_int_t step, adam_step, bad_steps, bad_in_row, seed, steps_per_epoch, rollbacks = 0;
     int batch, accumulate, unevaluated = 0, good = 0; /* older states lack what has a value here */
-    const char *optimizer = dvit_optimizer_name(DVIT_OPTIMIZER_ADAMW);
     double best;
-    const char *data;
-    json_t *root = json_loads(text, JSON_REJECT_DUPLICATES, &problem);
-    if (!root ||
-        json_unpack_ex(root, &problem, JSON_STRICT,
-                       "{s:I, s:I, s:I, s:I, s:F, s:I, s:i, s:i, s:I, s:s, s?I, s?b, s?b, s?s}",
-                       "step", &step, "adam_step", &adam_step, "bad_steps", &bad_steps,
-                       "bad_in_row", &bad_in_row, "best_top1", &best, "seed", &seed, "batch",
-                       &batch, "accumulate", &accumulate, "steps_per_epoch", &steps_per_epoch,
-                       "data", &data, "rollbacks", &rollbacks, "unevaluated", &unevaluated, "good",
-                       &good, "optimizer", &optimizer) != 0)
+    const char *data, *optimizer;
+    json_t *teacher, *options = NULL, *root = json_loads(text, JSON_REJECT_DUPLICATES, &problem);
+    if (!root || json_unpack_ex(
+                     root, &problem, JSON_STRICT,
+                     "{s:I, s:I, s:I, s:I, s:F, s:I, s:I, s:s, s?I, s?b, s?b, s?o, s?o, s?i, "
+                     "s?i, s?s}",
+                     "step", &step, "adam_step", &adam_step, "bad_steps", &bad_steps, "bad_in_row",
+                     &bad_in_row, "best_top1", &best, "seed", &seed, "steps_per_epoch",
+                     &steps_per_epoch, "data", &data, "rollbacks", &rollbacks, "unevaluated",
+                     &unevaluated, "good", &good, "teacher", &teacher, "options", &options, "batch",
+                     &batch, "accumulate", &accumulate, "optimizer", &optimizer) != 0)
         DVIT_FAIL(error, DVIT_ERROR_FORMAT, "training state: %s", problem.text);
-    DVIT_TRY(expect_same("seed", seed, (long long)t->options.seed, error));
-    DVIT_TRY(expect_same("batch", batch, t->options.batch, error));
-    DVIT_TRY(expect_same("accumulation", accumulate, t->options.accumulate, error));
-    DVIT_TRY(expect_same("steps per epoch", steps_per_epoch, identity->steps_per_epoch, error));
-    if (strcmp(optimizer, dvit_optimizer_name(t->optimizer)) != 0)
-        DVIT_FAIL(error, DVIT_ERROR_MISMATCH,
-                  "the saved run has optimizer %.20s, this one %s: it cannot be resumed", optimizer,
-                  dvit_optimizer_name(t->optimizer));
-    if (strcmp(data, identity->data) != 0)
-        DVIT_FAIL(error, DVIT_ERROR_MISMATCH,
-                  "the saved run used other data (fingerprint %.20s, now %.20s): it cannot be "
-                  "resumed",
-                  data, identity->data);
+    if (options && !json_is_object(options))
+        DVIT_FAIL(error, DVIT_ERROR_FORMAT, "training state: \"options\" is not an object");
+    DVIT_TRY(check_identity(t, identity, root, error));
     if (step < 0 || adam_step < 0 || adam_step > step || bad_steps < 0 || bad_in_row < 0 ||
         rollbacks < 0 || rollbacks > DVIT_MAX_ROLLBACKS)
         DVIT_FAIL(error, DVIT_ERROR_FORMAT, "training state: impossible counters");
@@ -136,6 +207,8 @@ done:
     json_decref(root);
     return status;
 }
+
+/* ---- loading ---- */
 
 enum dvit_status dvit_checkpoint_load(struct dvit_trainer *t,
                                       const struct dvit_run_identity *identity, const char *path,
@@ -155,12 +228,7 @@ enum dvit_status dvit_checkpoint_load(struct dvit_trainer *t,
                   training_key);
     DVIT_TRY(read_progress(t, identity, text, &progress, error));
     DVIT_TRY(dvit_model_from_metadata(&saved, file, "model.", error));
-    if (saved->parameters.count != t->model->parameters.count ||
-        saved->parameters.floats != t->model->parameters.floats)
-        DVIT_FAIL(error, DVIT_ERROR_MISMATCH,
-                  "the saved run trains a model of %zu parameters, this one of %zu: it cannot be "
-                  "resumed",
-                  saved->parameters.total, t->model->parameters.total);
+    DVIT_TRY(expect_same_model(saved, t->model, error));
     parts_of(t, parts);
     for (int i = 0; i < PARTS; i++) /* all of it must be readable before any of it is taken */
         if (parts[i].data)

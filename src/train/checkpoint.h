@@ -6,7 +6,8 @@
 
 /* What must be the same for a resumed run to be the same run. */
 struct dvit_run_identity {
-    const char *data; /* fingerprint of the training data */
+    const char *data;    /* fingerprint of the training data */
+    const char *teacher; /* fingerprint of the teacher; NULL without one */
     long steps_per_epoch;
 };
 
@@ -16,8 +17,8 @@ enum dvit_status dvit_checkpoint_save(const struct dvit_trainer *trainer,
                                       struct dvit_error *error);
 
 /* Puts weights, moments, EMA and progress into a trainer made with the same model and options. A
- * state of another model, seed, batch, accumulation or data set is an error that names what
- * differs; the trainer is then unchanged in its weights. */
+ * state of another model, teacher, seed or data set, or of options that compute something else, is
+ * an error that names what differs; the trainer is then unchanged. */
 enum dvit_status dvit_checkpoint_load(struct dvit_trainer *trainer,
                                       const struct dvit_run_identity *identity, const char *path,
                                       struct dvit_error *error);

@@ -1,9 +1,15 @@
-/* Training options: defaults and bounds, one row per field. */
-#include <math.h>
+/* Training options: defaults, and one row per field with its range, its name in files and messages,
+ * and whether a run that goes on must have it as it was. */
+#include "train/options.h"
+
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "image/policy.h"
 #include "train/trainer.h"
+#include "weights/text.h"
 
 struct dvit_train_options dvit_train_options_dense(void)
 {
@@ -34,7 +40,6 @@ struct dvit_train_options dvit_train_options_dense(void)
         .weight_cls = 1,
         .weight_ratio = 2,
         .weight_kl = .5,
-        .weight_token = .5,
         .weight_aux = .5,
         .max_bad_steps = 20,
         .max_rollbacks = 3,
@@ -50,6 +55,7 @@ struct dvit_train_options dvit_train_options_sparsify(void)
     options.backbone_freeze_epochs = 5;
     options.freeze_embeddings = true;
     options.keep = .7;
+    options.weight_token = .5;
     return options;
 }
 
@@ -79,84 +85,227 @@ enum dvit_status dvit_optimizer_parse(const char *name, enum dvit_optimizer *out
                           "unknown optimizer \"%.40s\", expected adamw, lamb or sgd", name);
 }
 
+/* ---- what a run is asked for, one row per option ---- */
+
+enum kind { WHOLE, REAL, FLAG, TEXT };
 enum bound { CLOSED, HALF_OPEN, OPEN_BELOW }; /* [low, high], [low, high), (low, high] */
 
-static enum dvit_status check(const char *field, double value, double low, double high,
-                              enum bound bound, struct dvit_error *error)
+/* Whether a run that goes on must have it as before: it changes what is computed, or from which
+ * images. What only says how fast, how often saved or how long may change. */
+enum when_resumed { MAY_CHANGE, STAYS };
+
+struct field {
+    const char *key;  /* in config.json and saved states */
+    const char *name; /* in messages */
+    size_t offset;
+    enum kind kind;
+    enum when_resumed resumed;
+    double low, high; /* of numbers */
+    enum bound bound;
+    const char *absent; /* what a text says that is NULL */
+};
+
+#define AT(field) offsetof(struct dvit_train_options, field)
+
+static const struct field fields[] = {
+    {"epochs", "epochs", AT(epochs), WHOLE, STAYS, 1, 100000, CLOSED, NULL},
+    {"batch", "batch", AT(batch), WHOLE, STAYS, 1, 4096, CLOSED, NULL},
+    {"accumulate", "accumulate", AT(accumulate), WHOLE, STAYS, 1, 1024, CLOSED, NULL},
+    {"threads", "threads", AT(threads), WHOLE, MAY_CHANGE, 0, DVIT_MAX_THREADS, CLOSED, NULL},
+    {"workers", "workers", AT(workers), WHOLE, MAY_CHANGE, 0, 64, CLOSED, NULL},
+    {"precision", "precision", AT(precision), TEXT, STAYS, 0, 0, CLOSED, "f32"},
+    {"learning_rate", "learning rate", AT(learning_rate), REAL, STAYS, 0, 100, OPEN_BELOW, NULL},
+    {"backbone_lr_scale", "backbone learning-rate scale", AT(backbone_lr_scale), REAL, STAYS, 0,
+     100, CLOSED, NULL},
+    {"min_learning_rate", "minimum learning rate", AT(min_learning_rate), REAL, STAYS, 0, 100,
+     CLOSED, NULL},
+    {"warmup_epochs", "warm-up epochs", AT(warmup_epochs), REAL, STAYS, 0, 100000, CLOSED, NULL},
+    {"backbone_freeze_epochs", "backbone freeze epochs", AT(backbone_freeze_epochs), REAL, STAYS, 0,
+     100000, CLOSED, NULL},
+    {"freeze_backbone", "frozen backbone", AT(freeze_backbone), FLAG, STAYS, 0, 1, CLOSED, NULL},
+    {"freeze_embeddings", "frozen embeddings", AT(freeze_embeddings), FLAG, STAYS, 0, 1, CLOSED,
+     NULL},
+    {"optimizer", "optimizer", AT(optimizer), TEXT, STAYS, 0, 0, CLOSED, "adamw"},
+    {"layer_decay", "layer decay", AT(layer_decay), REAL, STAYS, 0, 1, OPEN_BELOW, NULL},
+    {"weight_decay", "weight decay", AT(weight_decay), REAL, STAYS, 0, 10, CLOSED, NULL},
+    {"weight_decay_end", "weight decay at the end", AT(weight_decay_end), REAL, STAYS, -1, 10,
+     CLOSED, NULL},
+    {"beta1", "beta1", AT(beta1), REAL, STAYS, 0, 1, HALF_OPEN, NULL},
+    {"beta2", "beta2", AT(beta2), REAL, STAYS, 0, 1, HALF_OPEN, NULL},
+    {"adam_eps", "Adam epsilon", AT(adam_eps), REAL, STAYS, 0, 1, OPEN_BELOW, NULL},
+    {"momentum", "momentum", AT(momentum), REAL, STAYS, 0, 1, HALF_OPEN, NULL},
+    {"nesterov", "Nesterov momentum", AT(nesterov), FLAG, STAYS, 0, 1, CLOSED, NULL},
+    {"clip_norm", "gradient clipping norm", AT(clip_norm), REAL, STAYS, 0, 1e9, CLOSED, NULL},
+    {"ema_decay", "EMA decay", AT(ema_decay), REAL, STAYS, 0, 1, HALF_OPEN, NULL},
+    {"drop_path", "drop path", AT(drop_path), REAL, STAYS, 0, 1, HALF_OPEN, NULL},
+    {"label_smoothing", "label smoothing", AT(label_smoothing), REAL, STAYS, 0, 1, HALF_OPEN, NULL},
+    {"augment", "augmentation", AT(augment), FLAG, STAYS, 0, 1, CLOSED, NULL},
+    {"flip", "flips", AT(flip), FLAG, STAYS, 0, 1, CLOSED, NULL},
+    {"rand_augment", "augmentation policy", AT(rand_augment), TEXT, STAYS, 0, 0, CLOSED, "none"},
+    {"color_jitter", "colour jitter", AT(color_jitter), REAL, STAYS, 0, 1, CLOSED, NULL},
+    {"erasing", "erasing probability", AT(erasing), REAL, STAYS, 0, 1, CLOSED, NULL},
+    {"mixup", "mixup alpha", AT(mixup), REAL, STAYS, 0, DVIT_MAX_MIX_ALPHA, CLOSED, NULL},
+    {"cutmix", "cutmix alpha", AT(cutmix), REAL, STAYS, 0, DVIT_MAX_MIX_ALPHA, CLOSED, NULL},
+    {"repeats", "repeats", AT(repeats), WHOLE, STAYS, 1, 64, CLOSED, NULL},
+    {"keep", "keep", AT(keep), REAL, STAYS, 0, 1, OPEN_BELOW, NULL},
+    {"elastic_low", "elastic keep, low end", AT(elastic_low), REAL, STAYS, 0, 1, CLOSED, NULL},
+    {"elastic_high", "elastic keep, high end", AT(elastic_high), REAL, STAYS, 0, 1, CLOSED, NULL},
+    {"weight_cls", "classification weight", AT(weight_cls), REAL, STAYS, 0, 1e6, CLOSED, NULL},
+    {"weight_ratio", "ratio weight", AT(weight_ratio), REAL, STAYS, 0, 1e6, CLOSED, NULL},
+    {"weight_kl", "distillation weight", AT(weight_kl), REAL, STAYS, 0, 1e6, CLOSED, NULL},
+    {"weight_token", "token weight", AT(weight_token), REAL, STAYS, 0, 1e6, CLOSED, NULL},
+    {"weight_aux", "auxiliary weight", AT(weight_aux), REAL, STAYS, 0, 1e6, CLOSED, NULL},
+    {"ratio_on_batch_mean", "ratio loss on the batch's mean", AT(ratio_on_batch_mean), FLAG, STAYS,
+     0, 1, CLOSED, NULL},
+    {"decision_gradient_cap", "decision gradient cap", AT(decision_gradient_cap), REAL, STAYS, 0,
+     DVIT_DECISION_GRADIENT_EXACT, CLOSED, NULL},
+    {"strict", "strictness", AT(strict), FLAG, MAY_CHANGE, 0, 1, CLOSED, NULL},
+    {"max_bad_steps", "bad steps allowed", AT(max_bad_steps), WHOLE, MAY_CHANGE, 1, 1000000, CLOSED,
+     NULL},
+    {"max_rollbacks", "rollbacks allowed", AT(max_rollbacks), WHOLE, MAY_CHANGE, 0,
+     DVIT_MAX_ROLLBACKS, CLOSED, NULL},
+    {"keep_checkpoints", "checkpoints kept", AT(keep_checkpoints), WHOLE, MAY_CHANGE, 0, 1000000,
+     CLOSED, NULL},
+    {"log_every", "steps between records", AT(log_every), WHOLE, MAY_CHANGE, 1, 1000000, CLOSED,
+     NULL},
+    {"tensorboard", "TensorBoard's events", AT(tensorboard), FLAG, MAY_CHANGE, 0, 1, CLOSED, NULL},
+    {"checkpoint_every", "steps between checkpoints", AT(checkpoint_every), WHOLE, MAY_CHANGE, 0,
+     1e9, CLOSED, NULL},
+    {"max_steps", "step limit", AT(max_steps), WHOLE, MAY_CHANGE, 0, 2e9, CLOSED, NULL},
+};
+enum { FIELDS = sizeof fields / sizeof *fields };
+
+static double number_of(const struct dvit_train_options *options, const struct field *field)
 {
-    bool inside = value >= low && value <= high;
-    if (bound == HALF_OPEN)
-        inside = value >= low && value < high;
-    if (bound == OPEN_BELOW)
-        inside = value > low && value <= high;
+    const char *at = (const char *)options + field->offset;
+    if (field->kind == WHOLE)
+        return *(const int *)at;
+    return field->kind == FLAG ? *(const bool *)at : *(const double *)at;
+}
+
+static const char *text_of(const struct dvit_train_options *options, const struct field *field)
+{
+    const char *text = *(const char *const *)((const char *)options + field->offset);
+    return text ? text : field->absent;
+}
+
+/* ---- ranges ---- */
+
+static enum dvit_status check(const struct field *f, double value, struct dvit_error *error)
+{
+    bool inside = value >= f->low && value <= f->high;
+    if (f->bound == HALF_OPEN)
+        inside = value >= f->low && value < f->high;
+    if (f->bound == OPEN_BELOW)
+        inside = value > f->low && value <= f->high;
     if (inside)
         return DVIT_OK;
     return dvit_error_set(error, DVIT_ERROR_ARGUMENT, "%s is %.10g, expected %s%.10g to %s%.10g",
-                          field, value, bound == OPEN_BELOW ? "above " : "", low,
-                          bound == HALF_OPEN ? "below " : "", high);
+                          f->name, value, f->bound == OPEN_BELOW ? "above " : "", f->low,
+                          f->bound == HALF_OPEN ? "below " : "", f->high);
+}
+
+/* The row with bounds that are other options in place. */
+static struct field bounded(const struct dvit_train_options *o, const struct field *row)
+{
+    struct field field = *row;
+    if (field.offset == AT(min_learning_rate))
+        field.high = o->learning_rate;
+    if (field.offset == AT(elastic_high))
+        field.low = o->elastic_low;
+    return field;
 }
 
 enum dvit_status dvit_train_options_check(const struct dvit_train_options *o,
                                           struct dvit_error *error)
 {
-    const struct {
-        const char *field;
-        double value, low, high;
-        enum bound bound;
-    } rows[] = {
-        {"epochs", o->epochs, 1, 100000, CLOSED},
-        {"batch", o->batch, 1, 4096, CLOSED},
-        {"accumulate", o->accumulate, 1, 1024, CLOSED},
-        {"threads", o->threads, 0, DVIT_MAX_THREADS, CLOSED},
-        {"workers", o->workers, 0, 64, CLOSED},
-        {"learning rate", o->learning_rate, 0, 100, OPEN_BELOW},
-        {"backbone learning-rate scale", o->backbone_lr_scale, 0, 100, CLOSED},
-        {"minimum learning rate", o->min_learning_rate, 0, o->learning_rate, CLOSED},
-        {"warm-up epochs", o->warmup_epochs, 0, 100000, CLOSED},
-        {"backbone freeze epochs", o->backbone_freeze_epochs, 0, 100000, CLOSED},
-        {"layer decay", o->layer_decay, 0, 1, OPEN_BELOW},
-        {"weight decay", o->weight_decay, 0, 10, CLOSED},
-        {"weight decay at the end", o->weight_decay_end, -1, 10, CLOSED},
-        {"beta1", o->beta1, 0, 1, HALF_OPEN},
-        {"beta2", o->beta2, 0, 1, HALF_OPEN},
-        {"Adam epsilon", o->adam_eps, 0, 1, OPEN_BELOW},
-        {"momentum", o->momentum, 0, 1, HALF_OPEN},
-        {"gradient clipping norm", o->clip_norm, 0, 1e9, CLOSED},
-        {"EMA decay", o->ema_decay, 0, 1, HALF_OPEN},
-        {"drop path", o->drop_path, 0, 1, HALF_OPEN},
-        {"label smoothing", o->label_smoothing, 0, 1, HALF_OPEN},
-        {"colour jitter", o->color_jitter, 0, 1, CLOSED},
-        {"erasing probability", o->erasing, 0, 1, CLOSED},
-        {"mixup alpha", o->mixup, 0, DVIT_MAX_MIX_ALPHA, CLOSED},
-        {"cutmix alpha", o->cutmix, 0, DVIT_MAX_MIX_ALPHA, CLOSED},
-        {"repeats", o->repeats, 1, 64, CLOSED},
-        {"keep", o->keep, 0, 1, OPEN_BELOW},
-        {"elastic keep, low end", o->elastic_low, 0, 1, CLOSED},
-        {"elastic keep, high end", o->elastic_high, o->elastic_low, 1, CLOSED},
-        {"classification weight", o->weight_cls, 0, 1e6, CLOSED},
-        {"ratio weight", o->weight_ratio, 0, 1e6, CLOSED},
-        {"distillation weight", o->weight_kl, 0, 1e6, CLOSED},
-        {"token weight", o->weight_token, 0, 1e6, CLOSED},
-        {"auxiliary weight", o->weight_aux, 0, 1e6, CLOSED},
-        {"decision gradient cap", o->decision_gradient_cap, 0, DVIT_DECISION_GRADIENT_EXACT,
-         CLOSED},
-        {"bad steps allowed", o->max_bad_steps, 1, 1000000, CLOSED},
-        {"rollbacks allowed", o->max_rollbacks, 0, DVIT_MAX_ROLLBACKS, CLOSED},
-        {"checkpoints kept", o->keep_checkpoints, 0, 1000000, CLOSED},
-        {"steps between records", o->log_every, 1, 1000000, CLOSED},
-        {"steps between checkpoints", o->checkpoint_every, 0, 1e9, CLOSED},
-        {"step limit", o->max_steps, 0, 2e9, CLOSED},
-    };
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        enum dvit_status status =
-            check(rows[i].field, rows[i].value, rows[i].low, rows[i].high, rows[i].bound, error);
-        if (status != DVIT_OK)
-            return status;
-    }
+    enum dvit_status status = DVIT_OK;
     struct dvit_policy policy;
     enum dvit_optimizer optimizer;
-    enum dvit_status status = dvit_optimizer_parse(o->optimizer, &optimizer, error);
-    if (status != DVIT_OK)
-        return status;
-    return dvit_policy_parse(&policy, o->rand_augment, error);
+    for (size_t i = 0; i < FIELDS; i++) {
+        struct field field = bounded(o, &fields[i]);
+        if (field.kind != TEXT)
+            DVIT_TRY(check(&field, number_of(o, &field), error));
+    }
+    DVIT_TRY(dvit_optimizer_parse(o->optimizer, &optimizer, error));
+    DVIT_TRY(dvit_policy_parse(&policy, o->rand_augment, error));
+done:
+    return status;
+}
+
+/* ---- as JSON ---- */
+
+static json_t *field_json(const struct dvit_train_options *options, const struct field *field)
+{
+    if (field->kind == TEXT)
+        return json_string(text_of(options, field));
+    double number = number_of(options, field);
+    if (field->kind == FLAG)
+        return json_boolean(number != 0);
+    return field->kind == WHOLE ? json_integer((json_int_t)number) : json_real(number);
+}
+
+json_t *dvit_train_options_json(const struct dvit_train_options *options, bool only_lasting)
+{
+    json_t *object = json_object();
+    for (size_t i = 0; i < FIELDS; i++) {
+        if (only_lasting && fields[i].resumed == MAY_CHANGE)
+            continue;
+        if (json_object_set_new(object, fields[i].key, field_json(options, &fields[i])) != 0) {
+            json_decref(object);
+            return NULL;
+        }
+    }
+    return object;
+}
+
+/* As JSON has it, at most ten digits of a number; a text is escaped. */
+static struct dvit_shown_text show(const json_t *value)
+{
+    struct dvit_shown_text shown;
+    if (json_is_string(value))
+        return dvit_text_show(json_string_value(value));
+    if (json_is_real(value)) {
+        snprintf(shown.text, sizeof shown.text, "%.10g", json_real_value(value));
+        return shown;
+    }
+    char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
+    shown = dvit_text_show(text ? text : "another value");
+    free(text);
+    return shown;
+}
+
+static bool is_same(const json_t *a, const json_t *b)
+{
+    if (json_is_number(a) && json_is_number(b))
+        return json_number_value(a) == json_number_value(b);
+    return json_equal(a, b);
+}
+
+enum dvit_status dvit_expect_same(const char *name, const json_t *saved, const json_t *now,
+                                  struct dvit_error *error)
+{
+    if (!now)
+        return dvit_error_set(error, DVIT_ERROR_MEMORY, "training state: out of memory");
+    if (is_same(saved, now))
+        return DVIT_OK;
+    return dvit_error_set(error, DVIT_ERROR_MISMATCH,
+                          "the saved run has %s %s, this one %s: it cannot be resumed", name,
+                          show(saved).text, show(now).text);
+}
+
+enum dvit_status dvit_train_options_compare(const json_t *saved,
+                                            const struct dvit_train_options *now,
+                                            struct dvit_error *error)
+{
+    enum dvit_status status = DVIT_OK;
+    for (size_t i = 0; i < FIELDS && status == DVIT_OK; i++) {
+        const json_t *before = json_object_get(saved, fields[i].key);
+        if (fields[i].resumed == MAY_CHANGE || !before)
+            continue;
+        json_t *present = field_json(now, &fields[i]);
+        status = dvit_expect_same(fields[i].name, before, present, error);
+        json_decref(present);
+    }
+    return status;
 }

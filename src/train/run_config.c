@@ -11,36 +11,8 @@
 #include "base/file.h"
 #include "base/threads.h"
 #include "kernels/matmul.h"
+#include "train/options.h"
 #include "train/revision.h"
-
-static json_t *options_json(const struct dvit_train_options *o)
-{
-    return json_pack(
-        "{s:i, s:i, s:i, s:i, s:i, s:f, s:f, s:f, s:f, s:f, s:b, s:b, s:f, s:f, s:f, s:f, s:f, s:f,"
-        " s:f, s:f, s:b, s:b, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:b, s:f, s:b,"
-        " s:s, s:s?, s:f, s:f, s:f, s:f, s:i, s:s, s:f, s:b, s:f, s:f, s:i, s:i, s:i, s:i, s:i, "
-        "s:i,"
-        " s:b}",
-        "epochs", o->epochs, "batch", o->batch, "accumulate", o->accumulate, "threads", o->threads,
-        "workers", o->workers, "learning_rate", o->learning_rate, "backbone_lr_scale",
-        o->backbone_lr_scale, "min_learning_rate", o->min_learning_rate, "warmup_epochs",
-        o->warmup_epochs, "backbone_freeze_epochs", o->backbone_freeze_epochs, "freeze_backbone",
-        o->freeze_backbone, "freeze_embeddings", o->freeze_embeddings, "weight_decay",
-        o->weight_decay, "beta1", o->beta1, "beta2", o->beta2, "adam_eps", o->adam_eps, "clip_norm",
-        o->clip_norm, "ema_decay", o->ema_decay, "drop_path", o->drop_path, "label_smoothing",
-        o->label_smoothing, "augment", o->augment, "flip", o->flip, "keep", o->keep, "elastic_low",
-        o->elastic_low, "elastic_high", o->elastic_high, "weight_cls", o->weight_cls,
-        "weight_ratio", o->weight_ratio, "weight_kl", o->weight_kl, "weight_token", o->weight_token,
-        "weight_aux", o->weight_aux, "ratio_on_batch_mean", o->ratio_on_batch_mean,
-        "decision_gradient_cap", o->decision_gradient_cap, "strict", o->strict, "precision",
-        o->precision ? o->precision : "f32", "rand_augment", o->rand_augment, "color_jitter",
-        o->color_jitter, "erasing", o->erasing, "mixup", o->mixup, "cutmix", o->cutmix, "repeats",
-        o->repeats, "optimizer", o->optimizer ? o->optimizer : "adamw", "momentum", o->momentum,
-        "nesterov", o->nesterov, "layer_decay", o->layer_decay, "weight_decay_end",
-        o->weight_decay_end, "max_bad_steps", o->max_bad_steps, "max_rollbacks", o->max_rollbacks,
-        "keep_checkpoints", o->keep_checkpoints, "log_every", o->log_every, "checkpoint_every",
-        o->checkpoint_every, "max_steps", o->max_steps, "tensorboard", o->tensorboard);
-}
 
 static json_t *model_json(const struct dvit_model *model)
 {
@@ -92,7 +64,7 @@ enum dvit_status dvit_run_config_write(const char *path, const struct dvit_train
         t->options.command ? t->options.command : "", "version", dvit_version(), "build",
         build_json(), "seed", (json_int_t)t->options.seed, "data", data_json(data), "validation",
         validation ? data_json(validation) : json_null(), "model", model_json(t->model), "options",
-        options_json(&t->options), "machine", machine_json(t));
+        dvit_train_options_json(&t->options, false), "machine", machine_json(t));
     char *text = root ? json_dumps(root, JSON_INDENT(2) | JSON_REAL_PRECISION(9)) : NULL;
     json_decref(root);
     if (!text)

@@ -1,5 +1,6 @@
 /* The training run: data in, steps, evaluations, checkpoints and events out, in a run folder. */
 #define _GNU_SOURCE
+#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -37,6 +38,7 @@ struct job {
     struct dvit_run_log log;
     bool log_failed; /* said once */
     struct dvit_run_identity identity;
+    char teacher_name[17]; /* its fingerprint */
     struct dvit_run_folder folder;
     int saves_done;                               /* of *options->save_requests */
     long steps_per_epoch, total_steps, last_step; /* last_step: where this run ends */
@@ -459,9 +461,32 @@ static enum dvit_status count_steps(struct job *job)
     job->total_steps = job->steps_per_epoch * o->epochs;
     bool bounded = o->max_steps && o->max_steps < job->total_steps;
     job->last_step = bounded ? o->max_steps : job->total_steps;
-    job->identity =
-        (struct dvit_run_identity){dvit_dataset_fingerprint(job->train), job->steps_per_epoch};
     return DVIT_OK;
+}
+
+/* FNV-1a of the weights, a word at a time. */
+static uint64_t weights_hash(const struct dvit_model *model)
+{
+    uint64_t hash = 0xcbf29ce484222325u;
+    for (size_t i = 0; i < model->parameters.count; i++) {
+        const float *weights = dvit_model_weights(model, i);
+        for (size_t k = 0; k < model->parameters.items[i].count; k++) {
+            uint32_t word;
+            memcpy(&word, &weights[k], sizeof word);
+            hash = (hash ^ word) * 0x100000001b3u;
+        }
+    }
+    return hash;
+}
+
+static void identify(struct job *job, const struct dvit_model *teacher)
+{
+    job->identity = (struct dvit_run_identity){.data = dvit_dataset_fingerprint(job->train),
+                                               .steps_per_epoch = job->steps_per_epoch};
+    if (!teacher)
+        return;
+    snprintf(job->teacher_name, sizeof job->teacher_name, "%016" PRIx64, weights_hash(teacher));
+    job->identity.teacher = job->teacher_name;
 }
 
 static enum dvit_status take_labels(struct job *job, struct dvit_model *model)
@@ -507,6 +532,7 @@ static enum dvit_status begin(struct job *job, struct dvit_model *model,
         model->config.keep = o->keep;
     DVIT_TRY(dvit_train_loader_create(&job->loader, job->train, o, &model->preprocess, job->error));
     DVIT_TRY(count_steps(job));
+    identify(job, teacher);
     DVIT_TRY(dvit_trainer_create(&job->trainer, model, teacher, o, job->steps_per_epoch,
                                  job->total_steps, job->error));
     DVIT_TRY(dvit_run_folder_claim(&job->folder, job->error));
