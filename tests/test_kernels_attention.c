@@ -416,10 +416,11 @@ static void test_exponential_is_accurate_in_its_tail(void **state)
             float out[2];
             kernels.attention(out, 1, qkv, 3, qkv + 1, qkv + 2, 3, 1, &shape, scratch.data);
             double want = exp((double)x) / (1 + exp((double)x));
-            worst = fmax(worst, fabs(out[0] / want - 1));
+            double rounding = 3 * 0x1p-24 * -x; /* of query, score and difference, in powers of 2 */
+            worst = fmax(worst, fabs(out[0] / want - 1) - rounding);
         }
-        print_message("softmax weight %s: relative error %.2g\n", dvit_cpu_name(kernels.cpu),
-                      worst);
+        print_message("softmax weight %s: relative error beyond that of its score %.2g\n",
+                      dvit_cpu_name(kernels.cpu), worst);
         assert_true(worst < 4e-7);
         const float far[6] = {-200, 0, 0, 0, 1, 1};
         float out[2];

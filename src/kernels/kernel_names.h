@@ -40,10 +40,17 @@
     void dvit_ema_f32_##isa(float *average, const float *value, float decay, size_t count);        \
     double dvit_sum_squares_f32_##isa(const float *x, size_t count)
 
+#define DVIT_DECLARE_KERNELS_BF16(isa)                                                             \
+    void dvit_attention_bf16_##isa(float *out, size_t out_stride, const float *q, size_t q_stride, \
+        const float *k, const float *v, size_t kv_stride, size_t queries,                          \
+        const struct dvit_attention_shape *shape, float *scratch)
+
 DVIT_DECLARE_KERNELS(ref);
+DVIT_DECLARE_KERNELS_BF16(ref);
 #if defined(DVIT_HAVE_X86)
 DVIT_DECLARE_KERNELS(avx2);
 DVIT_DECLARE_KERNELS(avx512);
+DVIT_DECLARE_KERNELS_BF16(avx512);
 #endif
 /* clang-format on */
 

@@ -82,11 +82,11 @@ struct dvit_kernels {
     void (*column_sums)(float *sums, const float *x, size_t rows, size_t width, size_t first,
                         size_t last);
 
-    /* Floats of scratch that the three attention functions need for this shape; it belongs to one
+    /* Floats of scratch that any of the attention functions needs for this shape; it belongs to one
      * thread, is 64-byte aligned, and carries nothing from one call to the next.
      *
-     * Scores beyond float's range saturate at ±FLT_MAX, so that overflowing or infinite scores give
-     * finite weights; NaN in a query row, or in any key or value it reads, gives NaN. */
+     * Scores beyond float's range saturate, so that overflowing or infinite scores give finite
+     * weights; NaN in a query row, or in any key or value it reads, gives NaN. */
     size_t (*attention_scratch)(const struct dvit_attention_shape *shape);
     /* Plain softmax attention of `queries` ≥ 0 rows over the T keys and values of one image.
      * out, q: [queries][C]; k, v: [T][C]; rows are a stride of floats apart, so that all of them
@@ -96,6 +96,13 @@ struct dvit_kernels {
     void (*attention)(float *out, size_t out_stride, const float *q, size_t q_stride,
                       const float *k, const float *v, size_t kv_stride, size_t queries,
                       const struct dvit_attention_shape *shape, float *scratch);
+    /* The same with operands rounded to bfloat16, as to_bf16 does: queries (times the scale and
+     * log2 e), keys, values, and the exponentials relative to the largest of their row. Sums,
+     * scores, and what the result is divided by, the sum of the exponentials before rounding, are
+     * not. */
+    void (*attention_bf16)(float *out, size_t out_stride, const float *q, size_t q_stride,
+                           const float *k, const float *v, size_t kv_stride, size_t queries,
+                           const struct dvit_attention_shape *shape, float *scratch);
     /* Masked softmax attention (training): policy: [T], 1 kept, 0 dropped (NULL: all kept).
      *   G_ij = policy_j, but 1 for i = j;  m_i = max over j with policy_j > 0, and i, of a_ij;
      *   e_ij = exp(a_ij − m_i)·G_ij (0 where G_ij = 0, whatever a_ij), S_i = Σ_j e_ij;

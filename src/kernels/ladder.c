@@ -17,6 +17,7 @@
         .column_sums = dvit_column_sums_f32_##isa,                                                 \
         .attention_scratch = dvit_attention_scratch_f32_##isa,                                     \
         .attention = dvit_attention_f32_##isa,                                                     \
+        .attention_bf16 = dvit_attention_bf16_ref,                                                 \
         .attention_masked = dvit_attention_masked_f32_##isa,                                       \
         .attention_masked_backward = dvit_attention_masked_backward_f32_##isa,                     \
         .adamw = dvit_adamw_f32_##isa,                                                             \
@@ -37,5 +38,7 @@ void dvit_kernels_select(struct dvit_kernels *table, enum dvit_cpu cpu)
     if (cpu < DVIT_CPU_AVX512)
         return;
     *table = TABLE(DVIT_CPU_AVX512, avx512);
+    if (dvit_cpu_has_bf16())
+        table->attention_bf16 = dvit_attention_bf16_avx512;
 #endif
 }

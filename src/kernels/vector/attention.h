@@ -1,4 +1,4 @@
-/* Template: softmax attention forward, plain and masked. Compiled once per level.
+/* Template: masked softmax attention forward. Compiled once per level.
  *
  * Scores are held transposed, a tile of [T][a block of queries]: keys are then broadcast straight
  * from qkv, the softmax runs down the columns without any horizontal step, and the policy of a key
@@ -10,6 +10,7 @@
 #include <float.h>
 
 #include "kernels/kernel_names.h"
+#include "kernels/vector/attention_inference.h"
 #include "kernels/vector/exponential.h"
 #include "kernels/vector/product.h"
 
@@ -236,15 +237,8 @@ static void attend(const struct attention_rows *rows, const float *policy, float
 size_t KERNEL(attention_scratch)(const struct dvit_attention_shape *shape)
 {
     struct attention_scratch s;
-    return attention_layout(&s, NULL, shape);
-}
-
-void KERNEL(attention)(float *out, size_t out_stride, const float *q, size_t q_stride,
-                       const float *k, const float *v, size_t kv_stride, size_t queries,
-                       const struct dvit_attention_shape *shape, float *scratch)
-{
-    const struct attention_rows rows = {out, q, k, v, out_stride, q_stride, kv_stride};
-    attend(&rows, NULL, 0, 0, queries, shape, scratch);
+    size_t masked = attention_layout(&s, NULL, shape), plain = inference_floats(shape);
+    return masked > plain ? masked : plain;
 }
 
 void KERNEL(attention_masked)(float *out, const float *qkv, const float *policy, int first,

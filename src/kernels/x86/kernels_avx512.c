@@ -1,6 +1,8 @@
 /* The vector templates compiled for AVX-512. */
 #include "kernels/x86/vector_avx512.h"
 
+#include "kernels/vector/operands_f32.h"
+
 #include "kernels/vector/attention.h"
 #include "kernels/vector/attention_backward.h"
 #include "kernels/vector/norm.h"

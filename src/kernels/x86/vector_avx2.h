@@ -83,11 +83,60 @@ static inline vec vec_times_power(vec v, vec n)
     return _mm256_mul_ps(v, _mm256_castsi256_ps(_mm256_slli_epi32(exponent, 23)));
 }
 
+/* Both words clamp: below, the power would wrap around, and −∞ − ⌊−∞⌋ is NaN. */
+static inline vec vec_fraction(vec v)
+{
+    v = vec_max(vec_set(-127.0f), v);
+    return v - _mm256_floor_ps(v);
+}
+
+static inline vec vec_times_floor_power(vec v, vec n)
+{
+    return vec_times_power(v, _mm256_floor_ps(vec_max(vec_set(-127.0f), n)));
+}
+
+static inline vec vec_keep_part(vec v, size_t n, float fill)
+{
+    if (n >= VEC_WIDTH)
+        return v;
+    return _mm256_blendv_ps(_mm256_set1_ps(fill), v, _mm256_castsi256_ps(lanes(n)));
+}
+
+static inline float vec_max_lane(vec v)
+{
+    __m128 m = _mm_max_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
+    m = _mm_max_ps(m, _mm_movehl_ps(m, m));
+    return _mm_cvtss_f32(_mm_max_ss(m, _mm_movehdup_ps(m)));
+}
+
 static inline float vec_sum(vec v)
 {
     __m128 s = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
     s = _mm_add_ps(s, _mm_movehl_ps(s, s));
     return _mm_cvtss_f32(_mm_add_ss(s, _mm_movehdup_ps(s)));
+}
+
+/* Each step swaps what is apart in the rows' number with what is apart in the lanes': 1, 2, 4. */
+static inline void vec_transpose(vec *rows)
+{
+    vec t[VEC_WIDTH];
+    for (int i = 0; i < VEC_WIDTH; i += 2) {
+        t[i] = _mm256_unpacklo_ps(rows[i], rows[i + 1]);
+        t[i + 1] = _mm256_unpackhi_ps(rows[i], rows[i + 1]);
+    }
+    for (int i = 0; i < VEC_WIDTH; i += 4) {
+        for (int h = 0; h < 2; h++) {
+            __m256d low = _mm256_castps_pd(t[i + h]), high = _mm256_castps_pd(t[i + h + 2]);
+            rows[i + 2 * h] = _mm256_castpd_ps(_mm256_unpacklo_pd(low, high));
+            rows[i + 2 * h + 1] = _mm256_castpd_ps(_mm256_unpackhi_pd(low, high));
+        }
+    }
+    for (int c = 0; c < 4; c++) {
+        t[c] = _mm256_permute2f128_ps(rows[c], rows[4 + c], 0x20);
+        t[4 + c] = _mm256_permute2f128_ps(rows[c], rows[4 + c], 0x31);
+    }
+    for (int i = 0; i < VEC_WIDTH; i++)
+        rows[i] = t[i];
 }
 
 typedef __m256d wide;

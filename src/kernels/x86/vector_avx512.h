@@ -83,9 +83,60 @@ static inline vec vec_times_power(vec v, vec n)
     return _mm512_maskz_scalef_ps(normal, v, n);
 }
 
+static inline vec vec_fraction(vec v)
+{
+    return _mm512_reduce_ps(v, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
+}
+
+static inline vec vec_times_floor_power(vec v, vec n)
+{
+    __mmask16 normal = _mm512_cmp_ps_mask(n, _mm512_set1_ps(-126.0f), _CMP_NLT_UQ);
+    return _mm512_maskz_scalef_ps(normal, v, n);
+}
+
+static inline vec vec_keep_part(vec v, size_t n, float fill)
+{
+    return _mm512_mask_blend_ps(lanes(n), _mm512_set1_ps(fill), v);
+}
+
+static inline float vec_max_lane(vec v)
+{
+    return _mm512_reduce_max_ps(v);
+}
+
 static inline float vec_sum(vec v)
 {
     return _mm512_reduce_add_ps(v);
+}
+
+/* Each step swaps what is apart in the rows' number with what is apart in the lanes': 1, 2, and
+ * then whole quarters. */
+static inline void vec_transpose(vec *rows)
+{
+    vec t[VEC_WIDTH];
+    for (int i = 0; i < VEC_WIDTH; i += 2) {
+        t[i] = _mm512_unpacklo_ps(rows[i], rows[i + 1]);
+        t[i + 1] = _mm512_unpackhi_ps(rows[i], rows[i + 1]);
+    }
+    for (int i = 0; i < VEC_WIDTH; i += 4) {
+        for (int h = 0; h < 2; h++) {
+            __m512d low = _mm512_castps_pd(t[i + h]), high = _mm512_castps_pd(t[i + h + 2]);
+            rows[i + 2 * h] = _mm512_castpd_ps(_mm512_unpacklo_pd(low, high));
+            rows[i + 2 * h + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(low, high));
+        }
+    }
+    for (int c = 0; c < 4; c++) {
+        vec even_low = _mm512_shuffle_f32x4(rows[c], rows[4 + c], 0x88);
+        vec odd_low = _mm512_shuffle_f32x4(rows[c], rows[4 + c], 0xdd);
+        vec even_high = _mm512_shuffle_f32x4(rows[8 + c], rows[12 + c], 0x88);
+        vec odd_high = _mm512_shuffle_f32x4(rows[8 + c], rows[12 + c], 0xdd);
+        t[c] = _mm512_shuffle_f32x4(even_low, even_high, 0x88);
+        t[4 + c] = _mm512_shuffle_f32x4(odd_low, odd_high, 0x88);
+        t[8 + c] = _mm512_shuffle_f32x4(even_low, even_high, 0xdd);
+        t[12 + c] = _mm512_shuffle_f32x4(odd_low, odd_high, 0xdd);
+    }
+    for (int i = 0; i < VEC_WIDTH; i++)
+        rows[i] = t[i];
 }
 
 typedef __m512d wide;

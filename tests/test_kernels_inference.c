@@ -1,0 +1,278 @@
+/* The attention of inference, in float and in bfloat16: every level against plain C, over odd sizes
+ * and strides, with queries from another array, fewer queries than keys, and some of the heads.
+ * Arrays end at unmapped pages, scratch and results are NaN beforehand. */
+#define _DEFAULT_SOURCE /* MAP_ANONYMOUS */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <cmocka.h>
+
+#include "base/rng.h"
+#include "kernels/kernels.h"
+#include "test_kernels_guard.h"
+
+struct size_case {
+    int tokens, head_dim, heads;
+    size_t queries;
+};
+
+static const struct size_case sizes[] = {
+    {1, 1, 1, 1},    {1, 64, 2, 1},   {2, 3, 1, 2},      {3, 7, 2, 5},    {7, 15, 1, 7},
+    {15, 16, 3, 2},  {16, 17, 1, 16}, {17, 8, 2, 17},    {31, 31, 1, 13}, {33, 130, 1, 33},
+    {35, 64, 2, 35}, {50, 1, 3, 50},  {63, 32, 1, 1},    {65, 65, 1, 65}, {64, 64, 1, 12},
+    {97, 33, 2, 97}, {130, 5, 1, 6},  {197, 64, 2, 197}, {69, 48, 2, 0},  {300, 20, 1, 25},
+};
+enum { SIZES = sizeof sizes / sizeof *sizes };
+
+typedef void attention_function(float *out, size_t out_stride, const float *q, size_t q_stride,
+                                const float *k, const float *v, size_t kv_stride, size_t queries,
+                                const struct dvit_attention_shape *shape, float *scratch);
+
+/* Rows further apart than they are wide, each array with its own stride; nothing behind the last
+ * row. */
+struct problem {
+    struct dvit_attention_shape shape;
+    size_t width, queries, channels;
+    size_t out_stride, q_stride, kv_stride;
+    struct guarded out, q, kv, scratch;
+    const float *v; /* in kv, behind k */
+};
+
+static size_t extent(size_t rows, size_t stride, size_t width)
+{
+    return rows ? (rows - 1) * stride + width : 0;
+}
+
+/* gap: the spread of the scores, roughly. */
+static struct problem problem_new(struct size_case size, double gap,
+                                  const struct dvit_kernels *kernels, enum guard_side side)
+{
+    struct problem p = {
+        .shape = {size.tokens, size.heads, size.head_dim, 1 / sqrtf((float)size.head_dim), 0},
+        .width = (size_t)size.head_dim,
+        .queries = size.queries,
+        .channels = (size_t)(size.heads * size.head_dim),
+    };
+    struct dvit_rng rng = dvit_rng_stream(17, DVIT_RNG_TEST, (uint64_t)size.tokens,
+                                          (uint32_t)(p.channels + 7 * size.queries));
+    p.out_stride = p.channels + 3;
+    p.q_stride = p.channels + 1;
+    p.kv_stride = 2 * p.channels + 5;
+    p.out = guard_new(extent(p.queries, p.out_stride, p.channels), side);
+    p.q = guard_new(extent(p.queries, p.q_stride, p.channels), side);
+    p.kv = guard_new(extent((size_t)size.tokens, p.kv_stride, 2 * p.channels), side);
+    p.v = p.kv.data + p.channels;
+    p.scratch = guard_new(kernels->attention_scratch(&p.shape), GUARD_AFTER);
+    for (size_t i = 0; i < p.queries; i++)
+        for (size_t c = 0; c < p.channels; c++)
+            p.q.data[i * p.q_stride + c] = (float)(dvit_rng_normal(&rng) * gap / 6);
+    for (size_t j = 0; j < (size_t)size.tokens; j++)
+        for (size_t c = 0; c < 2 * p.channels; c++)
+            p.kv.data[j * p.kv_stride + c] = (float)dvit_rng_normal(&rng);
+    return p;
+}
+
+static void problem_free(struct problem *p)
+{
+    guard_free(&p->out);
+    guard_free(&p->q);
+    guard_free(&p->kv);
+    guard_free(&p->scratch);
+}
+
+static void run(attention_function *attention, struct problem *p)
+{
+    attention(p->out.data, p->out_stride, p->q.data, p->q_stride, p->kv.data, p->v, p->kv_stride,
+              p->queries, &p->shape, p->scratch.data);
+}
+
+static attention_function *function_of(const struct dvit_kernels *kernels, bool bf16)
+{
+    return bf16 ? kernels->attention_bf16 : kernels->attention;
+}
+
+/* What rounding can do: to scores, to their exponentials, and where the exponentials are rounded to
+ * bfloat16, to either side of a tie. peak: the largest weight of a row after the softmax. */
+static double bound_of(const struct problem *p, bool bf16)
+{
+    double q = 0, k = 0, v = 0, peak = 0, width = (double)p->width;
+    size_t tokens = (size_t)p->shape.tokens;
+    for (size_t j = 0; j < tokens; j++) {
+        for (size_t c = 0; c < p->channels; c++) {
+            k = fmax(k, fabs(p->kv.data[j * p->kv_stride + c]));
+            v = fmax(v, fabs(p->v[j * p->kv_stride + c]));
+        }
+    }
+    for (size_t i = 0; i < p->queries; i++) {
+        for (size_t h = 0; h * p->width < p->channels; h++) {
+            double sum = 0, max = -INFINITY, score[512];
+            for (size_t j = 0; j < tokens; j++) {
+                score[j] = 0;
+                for (size_t c = h * p->width; c < (h + 1) * p->width; c++)
+                    score[j] += (double)p->q.data[i * p->q_stride + c] *
+                                p->kv.data[j * p->kv_stride + c] * p->shape.scale;
+                max = fmax(max, score[j]);
+            }
+            for (size_t j = 0; j < tokens; j++)
+                sum += exp(score[j] - max);
+            peak = fmax(peak, 1 / sum);
+        }
+        for (size_t c = 0; c < p->channels; c++)
+            q = fmax(q, fabs(p->q.data[i * p->q_stride + c]));
+    }
+    double score = p->shape.scale * q * k * fmin(width, 4 * sqrt(width));
+    double relative =
+        0x1p-24 * (score * (6 + sqrt(width)) + 16 + 2 * sqrt((double)p->shape.tokens));
+    return v * (2 * relative + (bf16 ? 2e-4 + 0x1p-8 * peak : 0));
+}
+
+static void assert_close(const struct problem *got, const struct problem *want, double bound,
+                         enum dvit_cpu cpu, bool bf16)
+{
+    for (size_t i = 0; i < got->queries; i++) {
+        for (size_t c = 0; c < got->channels; c++) {
+            double g = got->out.data[i * got->out_stride + c];
+            double w = want->out.data[i * want->out_stride + c];
+            if (!(fabs(g - w) <= bound))
+                fail_msg("attention, %s %s, T %d D %d H %d, query %zu channel %zu: %.9g, expected "
+                         "%.9g ± %.3g",
+                         dvit_cpu_name(cpu), bf16 ? "bf16" : "f32", got->shape.tokens,
+                         got->shape.head_dim, got->shape.heads, i, c, g, w, bound);
+        }
+        for (size_t c = got->channels; i + 1 < got->queries && c < got->out_stride; c++)
+            assert_true(isnan(got->out.data[i * got->out_stride + c])); /* between the rows */
+    }
+}
+
+static void test_levels(void **state)
+{
+    struct dvit_kernels reference, kernels;
+    dvit_kernels_select(&reference, DVIT_CPU_REFERENCE);
+    for (int cpu = DVIT_CPU_REFERENCE + 1; cpu <= (int)dvit_cpu_best(); cpu++) {
+        dvit_kernels_select(&kernels, (enum dvit_cpu)cpu);
+        for (size_t n = 0; n < 4 * SIZES; n++) {
+            double gap = n & 1 ? 6 : 50;
+            enum guard_side side = n & 1 ? GUARD_AFTER : GUARD_BEFORE;
+            bool bf16 = n & 2;
+            struct problem got = problem_new(sizes[n / 4], gap, &kernels, side);
+            struct problem want = problem_new(sizes[n / 4], gap, &reference, side);
+            run(function_of(&kernels, bf16), &got);
+            run(function_of(&reference, bf16), &want);
+            assert_close(&got, &want, bound_of(&want, bf16), kernels.cpu, bf16);
+            problem_free(&got);
+            problem_free(&want);
+        }
+    }
+}
+
+/* Rounded operands change little: what is left of the bound when it is made of bfloat16's own
+ * precision. */
+static void test_bf16_is_attention(void **state)
+{
+    for (int cpu = 0; cpu <= (int)dvit_cpu_best(); cpu++) {
+        struct dvit_kernels kernels;
+        dvit_kernels_select(&kernels, (enum dvit_cpu)cpu);
+        for (size_t n = 0; n < SIZES; n++) {
+            struct problem a = problem_new(sizes[n], 6, &kernels, GUARD_AFTER);
+            struct problem b = problem_new(sizes[n], 6, &kernels, GUARD_AFTER);
+            run(kernels.attention, &a);
+            run(kernels.attention_bf16, &b);
+            assert_close(&b, &a, 0.12, kernels.cpu, true);
+            problem_free(&a);
+            problem_free(&b);
+        }
+    }
+}
+
+/* One head at a time, and a few queries at a time, are the whole bit for bit; and scratch that
+ * another shape has used changes nothing. */
+static void test_parts_are_the_whole(void **state)
+{
+    const struct size_case size = {67, 24, 3, 41};
+    for (int cpu = 0; cpu <= (int)dvit_cpu_best(); cpu++) {
+        struct dvit_kernels kernels;
+        dvit_kernels_select(&kernels, (enum dvit_cpu)cpu);
+        for (int bf16 = 0; bf16 < 2; bf16++) {
+            struct problem whole = problem_new(size, 6, &kernels, GUARD_AFTER);
+            struct problem part = problem_new(size, 6, &kernels, GUARD_AFTER);
+            attention_function *attention = function_of(&kernels, bf16);
+            run(attention, &whole);
+            struct dvit_attention_shape one = part.shape;
+            one.heads = 1;
+            for (size_t h = 0; h < 3; h++) {
+                for (size_t i = 0; i < 41; i += 7) {
+                    size_t at = h * 24, rows = 41 - i < 7 ? 41 - i : 7;
+                    attention(part.out.data + i * part.out_stride + at, part.out_stride,
+                              part.q.data + i * part.q_stride + at, part.q_stride,
+                              part.kv.data + at, part.v + at, part.kv_stride, rows, &one,
+                              part.scratch.data);
+                }
+            }
+            assert_close(&part, &whole, 0, kernels.cpu, bf16);
+            problem_free(&whole);
+            problem_free(&part);
+        }
+    }
+}
+
+static void test_huge_scores_stay_finite_and_nan_shows(void **state)
+{
+    const struct size_case size = {19, 16, 1, 19};
+    for (int cpu = 0; cpu <= (int)dvit_cpu_best(); cpu++) {
+        struct dvit_kernels kernels;
+        dvit_kernels_select(&kernels, (enum dvit_cpu)cpu);
+        for (int bf16 = 0; bf16 < 2; bf16++) {
+            attention_function *attention = function_of(&kernels, bf16);
+            struct problem p = problem_new(size, 6, &kernels, GUARD_AFTER);
+            for (size_t i = 0; i < p.queries; i++) { /* one channel decides: ±∞, or all −∞ */
+                memset(p.q.data + i * p.q_stride, 0, 16 * sizeof(float));
+                p.q.data[i * p.q_stride] = i % 2 ? 1e30f : -1e30f;
+                p.kv.data[i * p.kv_stride] = i < 10 || i % 3 ? 1e30f : -1e30f;
+            }
+            run(attention, &p);
+            for (size_t n = 0; n < p.queries * p.channels; n++)
+                assert_true(fabsf(p.out.data[n / 16 * p.out_stride + n % 16]) < 10);
+            for (size_t j = 0; j < 19; j++)
+                p.kv.data[j * p.kv_stride] = 1e30f;
+            run(attention, &p); /* every score of a row is +∞ or every one −∞: a plain mean */
+            for (size_t d = 0; d < 16; d++) {
+                double mean = 0;
+                for (size_t j = 0; j < 19; j++)
+                    mean += p.v[j * p.kv_stride + d] / 19.0;
+                for (size_t i = 0; i < p.queries; i++)
+                    assert_true(fabs(p.out.data[i * p.out_stride + d] - mean) < 0.02);
+            }
+            problem_free(&p);
+
+            p = problem_new(size, 6, &kernels, GUARD_AFTER);
+            p.q.data[5 * p.q_stride + 2] = NAN;
+            run(attention, &p);
+            for (size_t n = 0; n < p.queries * p.channels; n++)
+                assert_true(isnan(p.out.data[n / 16 * p.out_stride + n % 16]) == (n / 16 == 5));
+            p.q.data[5 * p.q_stride + 2] = 0;
+            p.kv.data[3 * p.kv_stride + 7] = NAN; /* key 3 */
+            run(attention, &p);
+            for (size_t n = 0; n < p.queries * p.channels; n++)
+                assert_true(isnan(p.out.data[n / 16 * p.out_stride + n % 16]));
+            p.kv.data[3 * p.kv_stride + 7] = 0;
+            p.kv.data[18 * p.kv_stride + 16 + 1] = NAN; /* value 18, channel 1 */
+            run(attention, &p);
+            for (size_t n = 0; n < p.queries * p.channels; n++)
+                assert_true(isnan(p.out.data[n / 16 * p.out_stride + n % 16]) == (n % 16 == 1));
+            problem_free(&p);
+        }
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_levels),
+        cmocka_unit_test(test_bf16_is_attention),
+        cmocka_unit_test(test_parts_are_the_whole),
+        cmocka_unit_test(test_huge_scores_stay_finite_and_nan_shows),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
