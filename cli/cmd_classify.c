@@ -1,5 +1,6 @@
 /* `dvit classify`: the best classes of images, the patches kept, and pictures of them. Every file
- * gets an answer or an error, in the order given. */
+ * gets an answer or an error, in the order given. The files are a data set, read ahead by a loader
+ * while the model computes. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,61 +10,33 @@
 #include "picture.h"
 #include "workbench.h"
 
-/* One file of the batch in work. */
-struct slot {
-    const char *path;
-    struct dvit_error error; /* where it could not be read */
-    struct dvit_image seen;  /* what the network saw; empty unless a picture is wanted */
-    int row;                 /* in the batch; −1: could not be read */
-};
-
 struct job {
     const struct cli_options *options;
     struct dvit_model *model;
+    struct dvit_dataset *files;
+    struct dvit_loader *loader; /* reads ahead, from before the session is made */
     struct dvit_session *session;
     struct cli_image_list list;
     struct cli_picture_plan plan;
     int batch;
     int top;
-    float *pixels;        /* [batch][3][height][width] */
     float *logits;        /* [batch][classes] */
     float *probabilities; /* [classes] */
     int *order;           /* [top] */
-    struct slot *slots;   /* [batch] */
-    size_t failed;
+    size_t next;          /* file to answer */
+    size_t refused;       /* files that could not be read, among those before it */
 };
 
-/* ---- reading ---- */
+/* One file that was read. */
+struct answer {
+    size_t index;           /* in the list */
+    int row;                /* in the batch */
+    struct dvit_image seen; /* what the network saw; borrowed; empty unless a picture is wanted */
+};
 
-static enum dvit_status prepare(struct job *job, struct slot *slot, float *pixels)
+static const char *path_of(const struct job *job, const struct answer *answer)
 {
-    const struct dvit_preprocess *preprocess = dvit_model_preprocess(job->model);
-    struct dvit_decode_options options = dvit_decode_options_default();
-    struct dvit_image image = {0};
-    options.apply_orientation = job->options->exif;
-    enum dvit_status status = dvit_image_load(&image, slot->path, &options, NULL, &slot->error);
-    if (status == DVIT_OK)
-        status = dvit_preprocess_geometry(preprocess, &image, &slot->seen, &slot->error);
-    if (status == DVIT_OK)
-        dvit_preprocess_normalise(preprocess, &slot->seen, pixels);
-    dvit_image_free(&image);
-    if (!job->options->picture)
-        dvit_image_free(&slot->seen);
-    return status;
-}
-
-static int read_batch(struct job *job, size_t first, int count)
-{
-    const struct dvit_config *config = dvit_model_config(job->model);
-    size_t image_size = 3 * (size_t)config->image_width * (size_t)config->image_height;
-    int rows = 0;
-    for (int i = 0; i < count; i++) {
-        struct slot *slot = &job->slots[i];
-        *slot = (struct slot){.path = job->list.paths[first + (size_t)i], .row = -1};
-        if (prepare(job, slot, job->pixels + (size_t)rows * image_size) == DVIT_OK)
-            slot->row = rows++;
-    }
-    return rows;
+    return job->list.paths[answer->index];
 }
 
 /* ---- answers ---- */
@@ -88,12 +61,12 @@ static void json_kept(struct cli_json *json, const struct job *job, int row)
     cli_json_close(json, ']');
 }
 
-static void print_json(const struct job *job, const struct slot *slot, const float *logits,
+static void print_json(const struct job *job, const struct answer *answer, const float *logits,
                        const char *picture)
 {
     int classes = dvit_model_config(job->model)->classes;
     struct cli_json json = cli_json_begin(stdout);
-    cli_json_string(&json, "file", slot->path);
+    cli_json_string(&json, "file", path_of(job, answer));
     cli_json_open(&json, "top", '[');
     for (int i = 0; i < job->top; i++) {
         cli_json_open(&json, NULL, '{');
@@ -103,7 +76,7 @@ static void print_json(const struct job *job, const struct slot *slot, const flo
         cli_json_close(&json, '}');
     }
     cli_json_close(&json, ']');
-    json_kept(&json, job, slot->row);
+    json_kept(&json, job, answer->row);
     if (job->options->logits) {
         cli_json_open(&json, "logits", '[');
         for (int i = 0; i < classes; i++)
@@ -115,9 +88,9 @@ static void print_json(const struct job *job, const struct slot *slot, const flo
     cli_json_end(&json);
 }
 
-static void print_text(const struct job *job, const struct slot *slot, const char *picture)
+static void print_text(const struct job *job, const struct answer *answer, const char *picture)
 {
-    cli_print_plain(slot->path);
+    cli_print_plain(path_of(job, answer));
     putchar('\n');
     for (int i = 0; i < job->top; i++) {
         printf("  %6.2f %%  ", 100 * (double)job->probabilities[job->order[i]]);
@@ -127,7 +100,7 @@ static void print_text(const struct job *job, const struct slot *slot, const cha
     int stages = dvit_session_stages(job->session);
     for (int s = 0; s < stages; s++) {
         int count = 0;
-        dvit_session_kept(job->session, slot->row, s, &count);
+        dvit_session_kept(job->session, answer->row, s, &count);
         printf("%s%d", s ? ", " : "  kept ", count);
     }
     if (stages)
@@ -140,17 +113,17 @@ static void print_text(const struct job *job, const struct slot *slot, const cha
 }
 
 /* Draws and writes the picture of one answered image. */
-static int write_picture(struct job *job, const struct slot *slot, const char *path)
+static int write_picture(struct job *job, const struct answer *answer, const char *path)
 {
     struct dvit_error error = {0};
     struct dvit_image picture = {0};
     struct cli_view view;
-    cli_view_fill(&view, job->session, job->model, slot->row, &slot->seen);
+    cli_view_fill(&view, job->session, job->model, answer->row, &answer->seen);
     snprintf(view.caption, sizeof view.caption, "%.250s %.1f %%",
              dvit_model_label(job->model, job->order[0]),
              100 * (double)job->probabilities[job->order[0]]);
-    const char *slash = strrchr(slot->path, '/');
-    snprintf(view.note, sizeof view.note, "%.250s", slash ? slash + 1 : slot->path);
+    const char *file = path_of(job, answer), *slash = strrchr(file, '/');
+    snprintf(view.note, sizeof view.note, "%.250s", slash ? slash + 1 : file);
     enum dvit_status status = dvit_report_overlay(&picture, &view.overlay, NULL, &error);
     if (status == DVIT_OK)
         status = dvit_image_write_png(path, &picture, &error);
@@ -158,59 +131,89 @@ static int write_picture(struct job *job, const struct slot *slot, const char *p
     return status == DVIT_OK ? CLI_EXIT_OK : cli_fail(&error);
 }
 
-static int answer(struct job *job, const struct slot *slot, size_t index)
+static int print_answer(struct job *job, const struct answer *answer)
 {
     int classes = dvit_model_config(job->model)->classes;
-    const float *logits = job->logits + (size_t)slot->row * (size_t)classes;
+    const float *logits = job->logits + (size_t)answer->row * (size_t)classes;
     char *picture = NULL;
     int code = CLI_EXIT_OK;
     dvit_softmax(logits, classes, job->probabilities);
     dvit_top_k(logits, classes, job->top, job->order);
     if (job->options->picture) {
-        picture = cli_picture_path(&job->plan, slot->path, index);
+        picture = cli_picture_path(&job->plan, path_of(job, answer), answer->index);
         if (picture)
-            code = write_picture(job, slot, picture);
+            code = write_picture(job, answer, picture);
         else
             cli_error("out of memory");
         code = picture ? code : CLI_EXIT_FAILURE;
     }
     if (job->options->json)
-        print_json(job, slot, logits, code == CLI_EXIT_OK ? picture : NULL);
+        print_json(job, answer, logits, code == CLI_EXIT_OK ? picture : NULL);
     else
-        print_text(job, slot, code == CLI_EXIT_OK ? picture : NULL);
+        print_text(job, answer, code == CLI_EXIT_OK ? picture : NULL);
     free(picture);
     return code;
 }
 
-static void refuse(const struct job *job, const struct slot *slot)
+static void print_refusal(const struct job *job, const struct dvit_skip *skip)
 {
     fflush(stdout); /* keeps answers and errors in order where both reach one terminal */
-    cli_error("%s", slot->error.message);
+    cli_error("%s", skip->message);
     if (!job->options->json)
         return;
     struct cli_json json = cli_json_begin(stdout);
-    cli_json_string(&json, "file", slot->path);
-    cli_json_string(&json, "error", slot->error.message);
+    cli_json_string(&json, "file", skip->name);
+    cli_json_string(&json, "error", skip->message);
     cli_json_end(&json);
 }
 
-static int run_batch(struct job *job, size_t first, int count)
+/* The files before `end` that were not answered: those that could not be read. */
+static void refuse_until(struct job *job, size_t end)
+{
+    struct dvit_skip skip;
+    for (; job->next < end; job->next++)
+        if (dvit_loader_skipped(job->loader, job->refused, &skip)) {
+            print_refusal(job, &skip);
+            job->refused++;
+        }
+}
+
+static int run_batch(struct job *job, const struct dvit_batch *batch)
 {
     struct dvit_error error = {0};
-    int rows = read_batch(job, first, count), code = CLI_EXIT_OK;
-    if (rows > 0 &&
-        dvit_session_run(job->session, job->pixels, rows, job->logits, &error) != DVIT_OK)
-        code = cli_fail(&error);
-    for (int i = 0; i < count; i++) {
-        struct slot *slot = &job->slots[i];
-        if (slot->row < 0) {
-            refuse(job, slot);
-            job->failed++;
-        } else if (code == CLI_EXIT_OK) {
-            code = answer(job, slot, first + (size_t)i);
-        }
-        dvit_image_free(&slot->seen);
+    size_t picture_bytes = 3 * (size_t)batch->width * (size_t)batch->height;
+    int code = CLI_EXIT_OK;
+    if (dvit_session_run(job->session, batch->pixels, batch->count, job->logits, &error) != DVIT_OK)
+        return cli_fail(&error);
+    for (int i = 0; i < batch->count && code == CLI_EXIT_OK; i++) {
+        struct answer answer = {.index = batch->indices[i], .row = i};
+        if (batch->pictures) /* only looked at */
+            answer.seen =
+                (struct dvit_image){batch->width, batch->height,
+                                    (unsigned char *)batch->pictures + (size_t)i * picture_bytes};
+        refuse_until(job, answer.index);
+        code = print_answer(job, &answer);
+        job->next++;
     }
+    return code;
+}
+
+static int run_batches(struct job *job)
+{
+    struct dvit_error error = {0};
+    const struct dvit_batch *batch = NULL;
+    int code = CLI_EXIT_OK;
+    enum dvit_status status = dvit_loader_next(job->loader, &batch, &error);
+    while (status == DVIT_OK && batch && code == CLI_EXIT_OK) {
+        code = run_batch(job, batch);
+        if (code == CLI_EXIT_OK)
+            status = dvit_loader_next(job->loader, &batch, &error);
+    }
+    bool none = dvit_loader_skipped_count(job->loader) == job->list.count; /* is an error to it */
+    if (status != DVIT_OK && !none)
+        return cli_fail(&error);
+    if (code == CLI_EXIT_OK)
+        refuse_until(job, job->list.count);
     return code;
 }
 
@@ -229,18 +232,36 @@ static int choose_top(struct job *job)
 
 static int allocate(struct job *job)
 {
-    const struct dvit_config *config = dvit_model_config(job->model);
-    size_t batch = (size_t)job->batch, classes = (size_t)config->classes;
-    size_t image_size = 3 * (size_t)config->image_width * (size_t)config->image_height;
-    job->pixels = calloc(batch * image_size, sizeof *job->pixels);
+    size_t batch = (size_t)job->batch, classes = (size_t)dvit_model_config(job->model)->classes;
     job->logits = calloc(batch * classes, sizeof *job->logits);
     job->probabilities = calloc(classes, sizeof *job->probabilities);
     job->order = calloc((size_t)job->top, sizeof *job->order);
-    job->slots = calloc(batch, sizeof *job->slots);
-    if (job->pixels && job->logits && job->probabilities && job->order && job->slots)
+    if (job->logits && job->probabilities && job->order)
         return CLI_EXIT_OK;
     cli_error("out of memory for a batch of %d images", job->batch);
     return CLI_EXIT_FAILURE;
+}
+
+static int start_reading(struct job *job)
+{
+    struct dvit_error error = {0};
+    struct dvit_dataset_options data = dvit_dataset_options_default();
+    struct dvit_loader_options load = dvit_loader_options_default();
+    data.cache_bytes = 0; /* each image is read once */
+    data.orient = job->options->exif;
+    load.batch = job->batch;
+    load.workers = cli_readers(job->options);
+    load.ahead = 1;
+    load.want_pictures = job->options->picture != NULL;
+    load.preprocess = *dvit_model_preprocess(job->model);
+    const char *const *paths = (const char *const *)job->list.paths;
+    enum dvit_status status =
+        dvit_dataset_open_files(&job->files, paths, job->list.count, &data, &error);
+    if (status == DVIT_OK)
+        status = dvit_loader_create(&job->loader, job->files, &load, &error);
+    if (status == DVIT_OK)
+        status = dvit_loader_start(job->loader, 0, 0, &error);
+    return status == DVIT_OK ? CLI_EXIT_OK : cli_fail(&error);
 }
 
 static int run_job(struct job *job)
@@ -255,26 +276,24 @@ static int run_job(struct job *job)
     if (code == CLI_EXIT_OK && options->picture)
         code = cli_picture_plan(&job->plan, options->picture, job->list.paths, count, many);
     if (code == CLI_EXIT_OK)
+        code = start_reading(job);
+    if (code == CLI_EXIT_OK)
         code = cli_session_create(&job->session, job->model, options, options->keep, job->batch);
     if (code == CLI_EXIT_OK)
         code = allocate(job);
-    for (size_t first = 0; code == CLI_EXIT_OK && first < count; first += (size_t)job->batch) {
-        size_t left = count - first;
-        code = run_batch(job, first, left < (size_t)job->batch ? (int)left : job->batch);
-    }
-    return code;
+    return code == CLI_EXIT_OK ? run_batches(job) : code;
 }
 
 static void free_job(struct job *job)
 {
+    dvit_loader_free(job->loader);
+    dvit_dataset_free(job->files);
     dvit_session_free(job->session);
     dvit_model_free(job->model);
     cli_image_list_free(&job->list);
-    free(job->pixels);
     free(job->logits);
     free(job->probabilities);
     free(job->order);
-    free(job->slots);
 }
 
 int cli_cmd_classify(const struct cli_options *options)
@@ -288,8 +307,8 @@ int cli_cmd_classify(const struct cli_options *options)
     int code = cli_image_list_create(&job.list, options->operands, options->operand_count, &empty);
     if (code == CLI_EXIT_OK && job.list.count > 0)
         code = run_job(&job);
-    answered = job.list.count - job.failed;
-    if (code == CLI_EXIT_OK && (job.failed > 0 || empty > 0))
+    answered = job.list.count - job.refused;
+    if (code == CLI_EXIT_OK && (job.refused > 0 || empty > 0))
         code = answered > 0 ? CLI_EXIT_SOME_FAILED : CLI_EXIT_FAILURE;
     free_job(&job);
     return code;

@@ -5,6 +5,7 @@
 
 #include "dvit/eval.h"
 #include "eval_details.h"
+#include "image_list.h"
 #include "json_lines.h"
 #include "throughput.h"
 #include "workbench.h"
@@ -78,7 +79,7 @@ static int evaluate_entry(struct job *job, struct entry *entry)
 {
     struct dvit_error error = {0};
     struct dvit_evaluate_options options = {.batch = job->options->batch,
-                                            .workers = job->options->workers,
+                                            .workers = cli_readers(job->options),
                                             .strict = job->options->strict,
                                             .limit = (size_t)job->options->limit,
                                             .want_predictions = true};

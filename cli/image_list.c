@@ -1,4 +1,4 @@
-/* Lists image files; does not open them. */
+/* Lists image files and counts who reads them; does not open them. */
 #define _DEFAULT_SOURCE /* scandir */
 #include "image_list.h"
 
@@ -8,6 +8,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "dvit/infer.h"
 #include "workbench.h"
 
 enum { MAX_FOLDER_DEPTH = 32 }; /* also ends loops of links */
@@ -122,4 +123,13 @@ void cli_image_list_free(struct cli_image_list *list)
         free(list->paths[i]);
     free(list->paths);
     *list = (struct cli_image_list){0};
+}
+
+int cli_readers(const struct cli_options *options)
+{
+    enum { MOST = 64 };
+    if (options->workers != CLI_WORD)
+        return options->workers;
+    int threads = options->threads ? options->threads : dvit_machine_describe().default_threads;
+    return threads < MOST ? threads : MOST;
 }

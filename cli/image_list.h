@@ -16,4 +16,9 @@ int cli_image_list_create(struct cli_image_list *list, char *const *operands, in
                           size_t *empty);
 void cli_image_list_free(struct cli_image_list *list);
 
+/* The threads that read images ahead, as --workers says. By default as many as compute: they sleep
+ * while enough is read, and where reading is the slower part all of the machine reads. */
+struct cli_options;
+int cli_readers(const struct cli_options *options);
+
 #endif

@@ -323,6 +323,36 @@ static void test_cifar_errors(void **state)
     expect_no_dataset(root, "val", format, "batches.meta.txt", "names 2 classes, expected 10");
 }
 
+/* Files as they are given: any order, any name, twice, missing. */
+static void test_files(void **state)
+{
+    static const int values[] = {7, 9, 7};
+    struct dvit_error error = {0};
+    struct dvit_dataset *set = NULL, *none = (struct dvit_dataset *)1;
+    char paths[4][64];
+    const char *list[4];
+    static const char *const names[4] = {"z.jpg", "a.txt", "z.jpg", "none.png"};
+    for (int i = 0; i < 4; i++) {
+        snprintf(paths[i], sizeof paths[i], "%s/%s", root, names[i]);
+        list[i] = paths[i];
+    }
+    write_picture(root, "z.jpg", 7);
+    write_picture(root, "a.txt", 9);
+    assert_ok(dvit_dataset_open_files(&set, list, 4, NULL, &error), &error);
+    assert_int_equal(dvit_dataset_size(set), 4);
+    assert_int_equal(dvit_dataset_classes(set), 1);
+    for (size_t i = 0; i < 3; i++) {
+        assert_string_equal(dvit_dataset_item_name(set, i), paths[i]);
+        assert_int_equal(read_grey(set, i), values[i]);
+    }
+    struct dvit_sample sample;
+    assert_int_equal(dvit_dataset_read(set, 3, &sample, &error), DVIT_ERROR_NOT_FOUND);
+    assert_non_null(strstr(error.message, "none.png"));
+    dvit_dataset_free(set);
+    assert_int_equal(dvit_dataset_open_files(&none, list, 0, NULL, &error), DVIT_ERROR_ARGUMENT);
+    assert_null(none);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, make_root, remove_root)
 
 int main(void)
@@ -331,7 +361,7 @@ int main(void)
         TEST(test_train_and_val), TEST(test_classes_directly), TEST(test_fingerprint),
         TEST(test_cache_budget),  TEST(test_folder_errors),    TEST(test_warnings),
         TEST(test_links),         TEST(test_rotated),          TEST(test_cifar10),
-        TEST(test_cifar100),      TEST(test_cifar_errors),
+        TEST(test_cifar100),      TEST(test_cifar_errors),     TEST(test_files),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

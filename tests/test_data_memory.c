@@ -7,6 +7,7 @@
 /* How data sets are opened. */
 static const char *labels_file;
 static const struct dvit_class_names *classes;
+static const char *files[2]; /* instead of a spec, where there is one */
 static bool varied; /* by all that training does to images */
 
 /* One epoch over `spec`, twice; the images it delivered are added to *images. */
@@ -21,7 +22,8 @@ static enum dvit_status use(const char *spec, bool masks, size_t *images, struct
     const struct dvit_batch *batch = NULL;
     enum dvit_status status = dvit_preprocess_preset("timm", 16, 16, &options.preprocess, error);
     if (status == DVIT_OK)
-        status = dvit_dataset_open(&set, spec, "val", &opening, error);
+        status = files[0] ? dvit_dataset_open_files(&set, files, 2, &opening, error)
+                          : dvit_dataset_open(&set, spec, "val", &opening, error);
     options.workers = 0;
     options.batch = 4;
     options.want_masks = masks;
@@ -89,6 +91,13 @@ static void test_folder(void **state)
     write_picture(folder, "0.ppm", 1);
     write_picture(folder, "1.ppm", 2);
     write_bytes(folder, "2.tif", "x", 1);
+    char first[128], second[128];
+    snprintf(first, sizeof first, "%s/1.ppm", folder);
+    snprintf(second, sizeof second, "%s/0.ppm", folder);
+    files[0] = first;
+    files[1] = second;
+    sweep("a list", false);
+    files[0] = NULL;
     snprintf(folder, sizeof folder, "%s/train/a", root);
     write_picture(folder, "0.ppm", 1);
     sweep(root, false);

@@ -78,6 +78,14 @@ DVIT_API enum dvit_status dvit_dataset_open(struct dvit_dataset **out, const cha
                                             const char *split,
                                             const struct dvit_dataset_options *options,
                                             struct dvit_error *error);
+/* Image files in the order given, without labels (0 throughout, of one class): for classifying what
+ * has none. A name is not looked at before its image is read. Of `options` (may be NULL)
+ * cache_bytes and orient matter. Errors: DVIT_ERROR_ARGUMENT where count is 0. */
+DVIT_API enum dvit_status dvit_dataset_open_files(struct dvit_dataset **out,
+                                                  const char *const *paths /* [count] */,
+                                                  size_t count,
+                                                  const struct dvit_dataset_options *options,
+                                                  struct dvit_error *error);
 /* No loader on it may be alive. NULL is legal. */
 DVIT_API void dvit_dataset_free(struct dvit_dataset *dataset);
 
@@ -186,7 +194,8 @@ DVIT_API enum dvit_status dvit_loader_start(struct dvit_loader *loader, uint64_t
 /* Lends the next batch; *out is NULL at the end of the epoch. A batch of which no image was
  * readable is passed over. Errors: with strict, the first unreadable image in order; without, an
  * epoch begun at batch 0 that ends without a single readable image (DVIT_ERROR_FORMAT); a call
- * before dvit_loader_start (DVIT_ERROR_ARGUMENT). After an error only start and free are legal. */
+ * before dvit_loader_start (DVIT_ERROR_ARGUMENT). After an error only start, free and asking what
+ * was skipped are legal. */
 DVIT_API enum dvit_status dvit_loader_next(struct dvit_loader *loader,
                                            const struct dvit_batch **out, struct dvit_error *error);
 

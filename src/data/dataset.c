@@ -170,18 +170,52 @@ static enum dvit_status prepare_cache(struct dvit_dataset *dataset, struct dvit_
     return DVIT_OK;
 }
 
+static enum dvit_status begin(struct dvit_dataset **out, const struct dvit_dataset_options *options,
+                              struct dvit_error *error)
+{
+    struct dvit_dataset *dataset = calloc(1, sizeof *dataset);
+    *out = dataset;
+    if (!dataset)
+        return dvit_error_set(error, DVIT_ERROR_MEMORY, "data set: out of memory");
+    dataset->options = options ? *options : dvit_dataset_options_default();
+    dataset->hash = FNV_OFFSET;
+    return DVIT_OK;
+}
+
+/* When all items are known. */
+static enum dvit_status finish(struct dvit_dataset *dataset, struct dvit_error *error)
+{
+    dataset->options.classes = NULL; /* borrowed for the opening only */
+    dataset->options.labels_file = NULL;
+    snprintf(dataset->fingerprint, sizeof dataset->fingerprint, "%016" PRIx64, dataset->hash);
+    return prepare_cache(dataset, error);
+}
+
+enum dvit_status dvit_dataset_open_files(struct dvit_dataset **out, const char *const *paths,
+                                         size_t count, const struct dvit_dataset_options *options,
+                                         struct dvit_error *error)
+{
+    enum dvit_status status = DVIT_OK;
+    struct dvit_dataset *dataset = NULL;
+    *out = NULL;
+    DVIT_TRY(begin(&dataset, options, error));
+    DVIT_TRY(dvit_dataset_open_list(dataset, paths, count, error));
+    DVIT_TRY(finish(dataset, error));
+    *out = dataset;
+    dataset = NULL;
+done:
+    dvit_dataset_free(dataset);
+    return status;
+}
+
 enum dvit_status dvit_dataset_open(struct dvit_dataset **out, const char *spec, const char *split,
                                    const struct dvit_dataset_options *options,
                                    struct dvit_error *error)
 {
     enum dvit_status status = DVIT_OK;
-    struct dvit_dataset_options defaults = dvit_dataset_options_default();
+    struct dvit_dataset *dataset = NULL;
     *out = NULL;
-    struct dvit_dataset *dataset = calloc(1, sizeof *dataset);
-    if (!dataset)
-        DVIT_FAIL(error, DVIT_ERROR_MEMORY, "data set: out of memory");
-    dataset->options = options ? *options : defaults;
-    dataset->hash = FNV_OFFSET;
+    DVIT_TRY(begin(&dataset, options, error));
     DVIT_TRY(check_options(&dataset->options, split, error));
     if (!spec || !*spec)
         DVIT_FAIL(error, DVIT_ERROR_ARGUMENT,
@@ -189,10 +223,7 @@ enum dvit_status dvit_dataset_open(struct dvit_dataset **out, const char *spec, 
     DVIT_TRY(open_kind(dataset, spec, split, error));
     if (dataset->options.classes && !dataset->options.labels_file)
         DVIT_TRY(dvit_dataset_match_classes(dataset, spec, dataset->options.classes, error));
-    dataset->options.classes = NULL; /* borrowed for the opening only */
-    dataset->options.labels_file = NULL;
-    DVIT_TRY(prepare_cache(dataset, error));
-    snprintf(dataset->fingerprint, sizeof dataset->fingerprint, "%016" PRIx64, dataset->hash);
+    DVIT_TRY(finish(dataset, error));
     *out = dataset;
     dataset = NULL;
 done:

@@ -66,6 +66,11 @@ enum dvit_status dvit_dataset_read_labels(struct dvit_dataset *dataset, size_t r
 /* The kinds. Each fills a zeroed data set (options are set) or fails; the caller frees. */
 enum dvit_status dvit_dataset_open_folder(struct dvit_dataset *dataset, const char *path,
                                           const char *split, struct dvit_error *error);
+/* `read` of data sets whose items are named by their paths. */
+enum dvit_status dvit_dataset_read_file(struct dvit_dataset *dataset, size_t index,
+                                        struct dvit_sample *out, struct dvit_error *error);
+enum dvit_status dvit_dataset_open_list(struct dvit_dataset *dataset, const char *const *paths,
+                                        size_t count, struct dvit_error *error);
 bool dvit_dataset_is_cifar(const char *path);
 enum dvit_status dvit_dataset_open_cifar(struct dvit_dataset *dataset, const char *path,
                                          const char *split, struct dvit_error *error);

@@ -45,8 +45,8 @@ static bool is_unsupported_image_name(const char *name)
     return ends_like(name, endings);
 }
 
-static enum dvit_status read_file(struct dvit_dataset *dataset, size_t index,
-                                  struct dvit_sample *out, struct dvit_error *error)
+enum dvit_status dvit_dataset_read_file(struct dvit_dataset *dataset, size_t index,
+                                        struct dvit_sample *out, struct dvit_error *error)
 {
     struct dvit_decode_options options = dvit_decode_options_default();
     struct dvit_decode_info info = {0};
@@ -321,7 +321,7 @@ enum dvit_status dvit_dataset_open_folder(struct dvit_dataset *dataset, const ch
     if (!is_flat && classes.count == 0)
         DVIT_TRY(no_classes(base, error));
     survey.root_length = strlen(base) + (base[strlen(base) - 1] != '/');
-    dataset->read = read_file;
+    dataset->read = dvit_dataset_read_file;
     if (is_flat)
         DVIT_TRY(add_flat(dataset, &survey, base, error));
     else

@@ -205,6 +205,32 @@ class Classify(ModelTest):
                                    entry["probability"], places=5)
         self.assertAlmostEqual(sum(entry["probability"] for entry in answer["top"]), 1, places=5)
 
+    def test_reading_ahead_keeps_order_and_errors(self):
+        """Files that cannot be read, alone and filling whole batches, anywhere in the list."""
+        images = []
+        for i in range(40):
+            bad = i in (0, 7, 39) or 12 <= i < 21
+            path = self.path("%02d.ppm" % i)
+            images.append(write_bytes(path, b"P6 4 4 255\nshort") if bad
+                          else write_ppm(path, 33 + i, 40, i))
+        expected = None
+        for batch, workers in ((4, 0), (4, 1), (3, 4), (32, 2), (64, "auto")):
+            answer = self.classify("--batch", batch, "--workers", workers, "--logits",
+                                   *images, code=SOME_FAILED)
+            self.assertEqual([line["file"] for line in answer.lines], images)
+            self.assertEqual(sum("error" in line for line in answer.lines), 12)
+            seen = [line.get("error", line.get("kept")) for line in answer.lines]
+            expected = expected or seen
+            self.assertEqual(seen, expected)
+            self.assertEqual(len(answer.err.splitlines()), 12)
+
+    def test_no_file_can_be_read(self):
+        bad = [write_bytes(self.path("bad%d.ppm" % i), b"P6 4 4 255\nshort") for i in range(5)]
+        answer = self.classify("--batch", 2, *bad, code=FAILURE)
+        self.assertEqual([line["file"] for line in answer.lines], bad)
+        for line in answer.lines:
+            self.assertIn(line["file"], line["error"])
+
     def test_batch_and_threads_do_not_matter(self):
         one = self.classify("--batch", 1, "--threads", 1, "--logits", *self.images).lines
         all_at_once = self.classify("--batch", 8, "--threads", 2, "--logits", *self.images).lines
