@@ -51,6 +51,12 @@ static void describe_stages(const struct dvit_model *model, char *text)
              config->stages ? cli_join_ints(config->stage_block, config->stages, blocks) : "none");
 }
 
+static void describe_pruning(const struct dvit_model *model, char *text)
+{
+    const struct dvit_config *config = dvit_model_config(model);
+    snprintf(text, MAX_SETTING, "%s", config->stages ? dvit_pruning_name(config->pruning) : "none");
+}
+
 static void describe_keep(const struct dvit_model *model, char *text)
 {
     const struct dvit_config *config = dvit_model_config(model);
@@ -72,9 +78,10 @@ static const struct {
     const char *name;
     void (*describe)(const struct dvit_model *model, char *text);
 } kinds[] = {
-    {"image size", describe_size},      {"heads", describe_heads},
-    {"norm epsilon", describe_epsilon}, {"stages before blocks", describe_stages},
-    {"keep ratio", describe_keep},      {"preprocessing", describe_preprocess},
+    {"image size", describe_size},          {"heads", describe_heads},
+    {"norm epsilon", describe_epsilon},     {"stages before blocks", describe_stages},
+    {"pruning", describe_pruning},          {"keep ratio", describe_keep},
+    {"preprocessing", describe_preprocess},
 };
 enum { KIND_COUNT = sizeof kinds / sizeof *kinds };
 

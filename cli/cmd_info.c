@@ -86,6 +86,8 @@ static void json_config(struct cli_json *json, const struct dvit_config *config)
     for (int s = 0; s < config->stages; s++)
         cli_json_integer(json, NULL, config->stage_block[s]);
     cli_json_close(json, ']');
+    if (config->stages)
+        cli_json_string(json, "pruning", dvit_pruning_name(config->pruning));
 }
 
 /* ---- JSON ---- */
@@ -204,8 +206,9 @@ static void print_summary(const struct subject *subject)
            config->image_width, config->image_height, dvit_config_patches(config), config->classes);
     printf("parameters   %zu\n", dvit_model_parameters(subject->model));
     if (config->stages)
-        printf("stages       before blocks %s\n",
-               cli_join_ints(config->stage_block, config->stages, text));
+        printf("stages       before blocks %s, pruning: %s\n",
+               cli_join_ints(config->stage_block, config->stages, text),
+               dvit_pruning_name(config->pruning));
     if (subject->stages)
         printf("tokens       %s patches kept of %d at keep %g\n",
                cli_join_ints(subject->tokens, subject->stages, text), dvit_config_patches(config),

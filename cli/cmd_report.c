@@ -32,8 +32,9 @@ static bool open_model(struct shown_run *run)
         cli_note("\"%s\": curves only, its model cannot be shown: %s", run->folder,
                  path ? error.message : "out of memory");
     free(path);
-    if (opened && dvit_model_config(run->model)->stages == 0) {
-        cli_note("\"%s\": a dense model keeps everything, curves only", run->folder);
+    if (opened && !dvit_model_chooses(run->model)) {
+        cli_note("\"%s\": a %s model drops no patches, curves only", run->folder,
+                 dvit_model_config(run->model)->stages ? "pooling" : "dense");
         opened = false;
     }
     return opened;

@@ -71,6 +71,22 @@ static void choose_keep(struct cli_options *options)
     options->train.elastic_high = span.low < span.high ? span.high : 0;
 }
 
+/* --pruning, and the one ratio of a model that pools. */
+static int choose_pruning(struct cli_options *options, struct dvit_model *dense)
+{
+    struct dvit_error error = {0};
+    enum dvit_pruning pruning = dvit_model_config(dense)->pruning;
+    struct dvit_train_options usual = dvit_train_options_sparsify();
+    struct cli_span span = options->keep_span;
+    if (options->pruning && dvit_pruning_parse(options->pruning, &pruning, &error) != DVIT_OK)
+        return cli_fail(&error);
+    if (dvit_model_set_pruning(dense, pruning, &error) != DVIT_OK)
+        return cli_fail(&error);
+    if (pruning == DVIT_PRUNING_POOL && span.low == usual.keep && span.high == usual.keep)
+        options->train.keep = DVIT_POOL_KEEP;
+    return CLI_EXIT_OK;
+}
+
 int cli_cmd_sparsify(const struct cli_options *given)
 {
     struct dvit_error error = {0};
@@ -84,6 +100,8 @@ int cli_cmd_sparsify(const struct cli_options *given)
     int code = cli_training_start(&dense, &new_head, &data, options);
     if (code == CLI_EXIT_OK && new_head)
         tell_new_head(&own);
+    if (code == CLI_EXIT_OK)
+        code = choose_pruning(&own, dense);
     if (code == CLI_EXIT_OK) {
         stages = choose_stages(options, dvit_model_config(dense));
         code = stages ? open_teacher(&teacher, dvit_model_config(dense), options) : CLI_EXIT_USAGE;

@@ -69,6 +69,7 @@ struct cli_options {
     int batch;
     struct cli_ints batches;
     struct cli_ints stage_blocks;
+    const char *pruning; /* NULL: the model's own */
     int stages;
     int threads;
     int workers;

@@ -195,6 +195,16 @@ const struct cli_option cli_option_table[] = {
      .help = "base keep ratios to compare; 1 is the dense path of the same weights; without it "
              "the model's own (bench of random weights: 0.7; bench adds the dense path itself)",
      .verbs = ON(EVAL) | ON(BENCH)},
+    {.name = "pruning",
+     .argument = "KIND",
+     .type = OPTION_CHOICE,
+     .choices = "learned|static|random|attention|pool",
+     .field = FIELD(pruning),
+     .help = "by what the stages prune: a predictor's scores (learned, as without this option), a "
+             "learned score per place (static), chance (random), the class token's attention in "
+             "the block before (attention); pool prunes nothing but makes 2 × 2 patches their "
+             "mean, its --keep is 0.25",
+     .verbs = ON(SPARSIFY)},
     WHOLE("stages", "N", 1, DVIT_MAX_STAGES, stages,
           "pruning stages to add; without it 3, or as many as --stage-blocks names", ON(SPARSIFY)),
     {.name = "stages",

@@ -12,7 +12,7 @@ void cli_view_fill(struct cli_view *view, const struct dvit_session *session,
                    const struct dvit_model *model, int index, const struct dvit_image *image)
 {
     const struct dvit_config *config = dvit_model_config(model);
-    int stages = dvit_session_stages(session);
+    int stages = dvit_model_chooses(model) ? dvit_session_stages(session) : 0;
     for (int s = 0; s < stages; s++)
         view->kept[s] = dvit_session_kept(session, index, s, &view->kept_count[s]);
     view->overlay = (struct dvit_overlay){.image = image,

@@ -339,7 +339,7 @@ int cli_training_run(struct dvit_model *model, const struct dvit_model *teacher,
         cli_error("out of memory");
         return CLI_EXIT_FAILURE;
     }
-    if (dvit_model_config(model)->stages > 0) {
+    if (dvit_model_chooses(model)) {
         train.draw = draw_kept;
         train.draw_context = &watch;
     }

@@ -26,6 +26,23 @@ enum {
     DVIT_MAX_STEM_WIDTH = 1024,
 };
 
+/* By what a dynamic model's stages prune. All but the first are there to compare with. */
+enum dvit_pruning {
+    DVIT_PRUNING_LEARNED, /* a predictor per stage scores each image's patches (DynamicViT) */
+    DVIT_PRUNING_STATIC,  /* a learned score per place: all images lose the same places */
+    DVIT_PRUNING_RANDOM, /* numbers drawn by the image's content: the same image, the same answer */
+    DVIT_PRUNING_ATTENTION, /* the class token's attention in the block before (EViT's ranking) */
+    DVIT_PRUNING_POOL,      /* no scores: 2 × 2 patches become their mean at each stage */
+};
+
+/* "learned", "static", "random", "attention", "pool". */
+DVIT_API const char *dvit_pruning_name(enum dvit_pruning pruning);
+DVIT_API enum dvit_status dvit_pruning_parse(const char *name, enum dvit_pruning *out,
+                                             struct dvit_error *error);
+
+/* The keep ratio of a model that pools. */
+#define DVIT_POOL_KEEP 0.25
+
 /* A vision transformer, dense (stages = 0) or dynamic (stages ≥ 1). */
 struct dvit_config {
     char name[64];                    /* preset name, or "vit" or "lvvit" */
@@ -47,13 +64,15 @@ struct dvit_config {
     bool aux_head;                    /* logits per patch join the class token's (LV-ViT) */
     int stages;                       /* S; 0 for a dense model */
     int stage_block[DVIT_MAX_STAGES]; /* 0-based block before which stage s prunes, ascending */
-    double keep; /* rho, in (0, 1]: base keep ratio; stage s keeps (int)(N·pow(rho, s+1)) patches */
+    double keep; /* rho, in (0, 1]: base keep ratio; stage s keeps (int)(N·pow(rho, s+1)) patches.
+                    Of a model that pools, DVIT_POOL_KEEP */
+    enum dvit_pruning pruning; /* of a dense model: how it would be made dynamic */
 };
 
 /* Fills `config` with a preset ("deit-s", "lvvit-s", …) as a dense model of 1000 classes, or from
  * "vit:dim=192,depth=6,heads=3,patch=4,image=32,classes=10[,mlp=768][,distilled=1]
- * [,layer_scale=1][,mean_pool=1]" or "lvvit:…" with the same keys and stem_width. An unknown
- * preset's error names the nearest one. */
+ * [,layer_scale=1][,mean_pool=1][,pruning=learned|static|random|attention|pool]" or "lvvit:…" with
+ * the same keys and stem_width. An unknown preset's error names the nearest one. */
 DVIT_API enum dvit_status dvit_config_parse(const char *text, struct dvit_config *config,
                                             struct dvit_error *error);
 
@@ -66,6 +85,11 @@ DVIT_API void dvit_config_add_stages(struct dvit_config *config, int stages, dou
 /* DVIT_OK, or which field is out of range, with the bound. */
 DVIT_API enum dvit_status dvit_config_check(const struct dvit_config *config,
                                             struct dvit_error *error);
+
+/* DVIT_OK if the model can run at this keep ratio: above 0 up to 1; one that pools, at
+ * DVIT_POOL_KEEP or 1. */
+DVIT_API enum dvit_status dvit_config_check_keep(const struct dvit_config *config, double keep,
+                                                 struct dvit_error *error);
 
 /* Tokens before the patches: 1, in distilled models 2. */
 DVIT_API int dvit_config_prefix(const struct dvit_config *config);

@@ -79,9 +79,15 @@ DVIT_API enum dvit_status dvit_model_save(const struct dvit_model *model, const 
                                           const struct dvit_save_options *options,
                                           struct dvit_error *error);
 
-/* A dynamic model with the backbone of `dense` (copied) and new predictors from `seed`. Without
- * `stage_block` (NULL) the standard blocks are used. A model that has stages already is copied, and
- * must have `stages` of them. Caller frees. */
+/* Chooses how a dense model would be pruned: before dvit_model_sparsify. A model that has stages
+ * already keeps its own way, another one is an error. */
+DVIT_API enum dvit_status dvit_model_set_pruning(struct dvit_model *model,
+                                                 enum dvit_pruning pruning,
+                                                 struct dvit_error *error);
+
+/* A dynamic model with the backbone of `dense` (copied) and new predictors from `seed`, if its
+ * configuration's `pruning` has any. Without `stage_block` (NULL) the standard blocks are used. A
+ * model that has stages already is copied, and must have `stages` of them. Caller frees. */
 DVIT_API enum dvit_status dvit_model_sparsify(struct dvit_model **out,
                                               const struct dvit_model *dense, int stages,
                                               const int *stage_block, double keep, uint64_t seed,
@@ -93,6 +99,10 @@ DVIT_API void dvit_model_free(struct dvit_model *model); /* NULL is legal */
 DVIT_API const struct dvit_config *dvit_model_config(const struct dvit_model *model);
 DVIT_API const struct dvit_preprocess *dvit_model_preprocess(const struct dvit_model *model);
 DVIT_API const char *dvit_model_label(const struct dvit_model *model, int class_index);
+
+/* Whether the model chooses among an image's patches: it is dynamic and does not pool. What it
+ * keeps can be shown then. */
+DVIT_API bool dvit_model_chooses(const struct dvit_model *model);
 
 /* The crop must be the model's image size. */
 DVIT_API enum dvit_status dvit_model_set_preprocess(struct dvit_model *model,

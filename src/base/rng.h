@@ -19,8 +19,9 @@ enum dvit_rng_purpose {
     DVIT_RNG_SCENE,       /* built-in data set: index = image */
     DVIT_RNG_BENCH_INPUT, /* synthetic pixels */
     DVIT_RNG_TEST,
-    DVIT_RNG_MIX,  /* mixup and cutmix: step = epoch, index = batch */
-    DVIT_RNG_KEEP, /* elastic keep ratio: step = iteration */
+    DVIT_RNG_MIX,   /* mixup and cutmix: step = epoch, index = batch */
+    DVIT_RNG_KEEP,  /* elastic keep ratio: step = iteration */
+    DVIT_RNG_PRUNE, /* random pruning: step = hash of the image, index = place */
 };
 
 struct dvit_rng {

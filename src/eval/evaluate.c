@@ -224,7 +224,8 @@ enum dvit_status dvit_evaluate(struct dvit_session *session, const struct dvit_m
     struct tally tally = {0};
     float *logits = NULL;
     *out = (struct dvit_evaluation){.stages = dvit_session_stages(session)};
-    out->has_masks = dvit_dataset_has_masks(dataset);
+    bool pools = dvit_model_config(model)->stages > 0 && !dvit_model_chooses(model);
+    out->has_masks = dvit_dataset_has_masks(dataset) && !pools;
     struct dvit_loader_options load = loader_options(model, options, out->has_masks);
     DVIT_TRY(check_fit(model, dataset, error));
     DVIT_TRY(dvit_loader_create(&loader, dataset, &load, error));

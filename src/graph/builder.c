@@ -81,6 +81,8 @@ static int append_value(struct dvit_graph *graph, const struct dvit_value *value
  * parameters. */
 static bool needs_gradient(const struct dvit_graph *graph, const struct dvit_op *op)
 {
+    if (op->class->stops_gradient)
+        return false;
     for (int i = 0; i < DVIT_OP_PARAMETERS; i++)
         if (dvit_op_trains(graph, op, i))
             return true;

@@ -71,6 +71,7 @@ static enum dvit_status check_options(struct dvit_session *s, struct dvit_sessio
                   "keep is %g, but the model \"%s\" is dense: it has no predictors to prune with "
                   "(make a dynamic one with `dvit sparsify`)",
                   o->keep, config->name);
+    DVIT_TRY(dvit_config_check_keep(config, o->keep, error));
     s->keep = o->keep;
     s->max_batch = o->max_batch;
 done:

@@ -126,6 +126,31 @@ static enum dvit_status set_trait(struct dvit_config *config, const struct field
     return DVIT_OK;
 }
 
+static const char *const pruning_names[] = {
+    [DVIT_PRUNING_LEARNED] = "learned", [DVIT_PRUNING_STATIC] = "static",
+    [DVIT_PRUNING_RANDOM] = "random",   [DVIT_PRUNING_ATTENTION] = "attention",
+    [DVIT_PRUNING_POOL] = "pool",
+};
+
+const char *dvit_pruning_name(enum dvit_pruning pruning)
+{
+    return pruning_names[pruning];
+}
+
+enum dvit_status dvit_pruning_parse(const char *name, enum dvit_pruning *out,
+                                    struct dvit_error *error)
+{
+    for (size_t i = 0; i < sizeof pruning_names / sizeof *pruning_names; i++)
+        if (strcmp(name, pruning_names[i]) == 0) {
+            *out = (enum dvit_pruning)i;
+            return DVIT_OK;
+        }
+    return dvit_error_set(error, DVIT_ERROR_ARGUMENT,
+                          "pruning is \"%.40s\", expected learned, static, random, attention or "
+                          "pool",
+                          name);
+}
+
 static enum dvit_status set_field(struct dvit_config *config, char *key, struct dvit_error *error)
 {
     char *value = strchr(key, '=');
@@ -138,6 +163,8 @@ static enum dvit_status set_field(struct dvit_config *config, char *key, struct 
     for (size_t i = 0; i < sizeof traits / sizeof *traits; i++)
         if (strcmp(key, traits[i].key) == 0)
             return set_trait(config, &traits[i], value, error);
+    if (strcmp(key, "pruning") == 0)
+        return dvit_pruning_parse(value, &config->pruning, error);
     if (end == value || *end || number < 1 || number > INT_MAX / 4)
         return dvit_error_set(error, DVIT_ERROR_ARGUMENT,
                               "model text: %s is \"%s\", expected a positive whole number", key,
@@ -153,8 +180,8 @@ static enum dvit_status set_field(struct dvit_config *config, char *key, struct 
         }
     return dvit_error_set(error, DVIT_ERROR_ARGUMENT,
                           "model text: unknown key \"%s\", expected dim, depth, heads, mlp, patch, "
-                          "image, width, height, classes, stem_width, distilled, layer_scale or "
-                          "mean_pool",
+                          "image, width, height, classes, stem_width, distilled, layer_scale, "
+                          "mean_pool or pruning",
                           key);
 }
 
@@ -216,6 +243,48 @@ static enum dvit_status check_range(const char *field, long value, long low, lon
                           field, value, low, high);
 }
 
+/* Pooling again and again halves both sides of the grid. */
+static enum dvit_status check_pooling(const struct dvit_config *c, struct dvit_error *error)
+{
+    int wide = c->image_width / c->patch, high = c->image_height / c->patch;
+    int side = 1 << c->stages;
+    if (wide % side || high % side)
+        return dvit_error_set(
+            error, DVIT_ERROR_ARGUMENT,
+            "model: %d × %d patches cannot be pooled %d times, expected multiples "
+            "of %d",
+            wide, high, c->stages, side);
+    return DVIT_OK;
+}
+
+/* What the kinds of pruning ask of the rest of the model. */
+static enum dvit_status check_pruning(const struct dvit_config *c, struct dvit_error *error)
+{
+    if (c->pruning == DVIT_PRUNING_ATTENTION && c->mean_pool)
+        return dvit_error_set(error, DVIT_ERROR_ARGUMENT,
+                              "model: pruning by the class token's attention, but nothing reads "
+                              "that token: the head reads the mean of the patches");
+    if (c->pruning == DVIT_PRUNING_ATTENTION && c->stages && c->stage_block[0] == 0)
+        return dvit_error_set(error, DVIT_ERROR_ARGUMENT,
+                              "model: stage 1 prunes before block 0, but there is no attention "
+                              "before it to prune by");
+    return c->pruning == DVIT_PRUNING_POOL ? check_pooling(c, error) : DVIT_OK;
+}
+
+enum dvit_status dvit_config_check_keep(const struct dvit_config *c, double keep,
+                                        struct dvit_error *error)
+{
+    if (!(keep > 0 && keep <= 1))
+        return dvit_error_set(error, DVIT_ERROR_ARGUMENT, "keep is %g, expected above 0 up to 1",
+                              keep);
+    if (c->stages && c->pruning == DVIT_PRUNING_POOL && keep < 1 && keep != DVIT_POOL_KEEP)
+        return dvit_error_set(error, DVIT_ERROR_ARGUMENT,
+                              "keep is %g, but the model \"%s\" pools its patches: expected %g, "
+                              "or 1 for the dense path",
+                              keep, c->name, DVIT_POOL_KEEP);
+    return DVIT_OK;
+}
+
 static enum dvit_status check_stages(const struct dvit_config *c, struct dvit_error *error)
 {
     enum dvit_status status = DVIT_OK;
@@ -233,6 +302,8 @@ static enum dvit_status check_stages(const struct dvit_config *c, struct dvit_er
     if (!(c->keep > 0 && c->keep <= 1))
         DVIT_FAIL(error, DVIT_ERROR_ARGUMENT, "model: keep is %g, expected above 0 up to 1",
                   c->keep);
+    DVIT_TRY(dvit_config_check_keep(c, c->keep, error));
+    DVIT_TRY(check_pruning(c, error));
 done:
     return status;
 }

@@ -20,8 +20,7 @@ enum dvit_status dvit_layers_create(struct dvit_layers **out, const struct dvit_
     if (!layers)
         DVIT_FAIL(error, DVIT_ERROR_MEMORY, "layers: out of memory");
     DVIT_TRY(dvit_config_check(config, error));
-    if (!(keep > 0 && keep <= 1))
-        DVIT_FAIL(error, DVIT_ERROR_ARGUMENT, "keep is %g, expected above 0 up to 1", keep);
+    DVIT_TRY(dvit_config_check_keep(config, keep, error));
     DVIT_TRY(dvit_parameters_create(&layers->parameters, config, error));
     DVIT_TRY(dvit_vit_build(&layers->graph, &values, config, &layers->parameters, &options, error));
     *out = layers;
@@ -78,7 +77,7 @@ void dvit_layers_free(struct dvit_layers *layers)
 /* The literature leaves out each predictor's first C×C product, on the patches it sees. */
 static double unpublished_macs(const struct dvit_config *config, const struct dvit_graph *graph)
 {
-    double macs = 0, width = config->dim;
+    double macs = 0, width = config->pruning == DVIT_PRUNING_LEARNED ? config->dim : 0;
     for (int s = 0; s < graph->stages; s++)
         macs += (s ? graph->kept[s - 1] : graph->patches) * width * width;
     return macs;

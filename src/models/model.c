@@ -137,6 +137,18 @@ enum dvit_status dvit_model_copy(struct dvit_model **out, const struct dvit_mode
     return status;
 }
 
+enum dvit_status dvit_model_set_pruning(struct dvit_model *model, enum dvit_pruning pruning,
+                                        struct dvit_error *error)
+{
+    if (model->config.stages && model->config.pruning != pruning)
+        return dvit_error_set(error, DVIT_ERROR_MISMATCH,
+                              "pruning is %s, but the model \"%s\" has stages that prune by %s",
+                              dvit_pruning_name(pruning), model->config.name,
+                              dvit_pruning_name(model->config.pruning));
+    model->config.pruning = pruning;
+    return DVIT_OK;
+}
+
 enum dvit_status dvit_model_sparsify(struct dvit_model **out, const struct dvit_model *dense,
                                      int stages, const int *stage_block, double keep, uint64_t seed,
                                      struct dvit_error *error)
@@ -169,6 +181,11 @@ done:
 const struct dvit_config *dvit_model_config(const struct dvit_model *model)
 {
     return &model->config;
+}
+
+bool dvit_model_chooses(const struct dvit_model *model)
+{
+    return model->config.stages > 0 && model->config.pruning != DVIT_PRUNING_POOL;
 }
 
 const struct dvit_preprocess *dvit_model_preprocess(const struct dvit_model *model)

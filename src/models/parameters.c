@@ -7,7 +7,24 @@
 #include <string.h>
 
 /* A dimension is one of these numbers or letters of the configuration. */
-enum size { END, ONE, TWO, THREE, SEVEN, C, C3, C_2, C_4, M, K, TOKENS, PATCH, HALF_PATCH, STEM };
+enum size {
+    END,
+    ONE,
+    TWO,
+    THREE,
+    SEVEN,
+    C,
+    C3,
+    C_2,
+    C_4,
+    M,
+    K,
+    TOKENS,
+    PATCHES,
+    PATCH,
+    HALF_PATCH,
+    STEM
+};
 
 /* Which models have a row. */
 enum when {
@@ -20,6 +37,8 @@ enum when {
     CLASS_POOL,
     MEAN_POOL,
     AUX_HEAD,
+    LEARNED,
+    STATIC,
 };
 
 struct row {
@@ -88,16 +107,17 @@ static const struct row last_rows[] = {
 };
 
 static const struct row predictor_rows[] = {
-    {"in_conv.0.weight", {C}, WEIGHT_OF_NORM, DVIT_GROUP_PREDICTOR, ALWAYS},
-    {"in_conv.0.bias", {C}, DVIT_INITIAL_ZERO, DVIT_GROUP_PREDICTOR, ALWAYS},
-    {"in_conv.1.weight", {C, C}, NORMAL, DVIT_GROUP_PREDICTOR, ALWAYS},
-    {"in_conv.1.bias", {C}, DVIT_INITIAL_ZERO, DVIT_GROUP_PREDICTOR, ALWAYS},
-    {"out_conv.0.weight", {C_2, C}, NORMAL, DVIT_GROUP_PREDICTOR, ALWAYS},
-    {"out_conv.0.bias", {C_2}, DVIT_INITIAL_ZERO, DVIT_GROUP_PREDICTOR, ALWAYS},
-    {"out_conv.2.weight", {C_4, C_2}, NORMAL, DVIT_GROUP_PREDICTOR, ALWAYS},
-    {"out_conv.2.bias", {C_4}, DVIT_INITIAL_ZERO, DVIT_GROUP_PREDICTOR, ALWAYS},
-    {"out_conv.4.weight", {TWO, C_4}, NORMAL, DVIT_GROUP_PREDICTOR, ALWAYS},
-    {"out_conv.4.bias", {TWO}, DVIT_INITIAL_ZERO, DVIT_GROUP_PREDICTOR, ALWAYS},
+    {"in_conv.0.weight", {C}, WEIGHT_OF_NORM, DVIT_GROUP_PREDICTOR, LEARNED},
+    {"in_conv.0.bias", {C}, DVIT_INITIAL_ZERO, DVIT_GROUP_PREDICTOR, LEARNED},
+    {"in_conv.1.weight", {C, C}, NORMAL, DVIT_GROUP_PREDICTOR, LEARNED},
+    {"in_conv.1.bias", {C}, DVIT_INITIAL_ZERO, DVIT_GROUP_PREDICTOR, LEARNED},
+    {"out_conv.0.weight", {C_2, C}, NORMAL, DVIT_GROUP_PREDICTOR, LEARNED},
+    {"out_conv.0.bias", {C_2}, DVIT_INITIAL_ZERO, DVIT_GROUP_PREDICTOR, LEARNED},
+    {"out_conv.2.weight", {C_4, C_2}, NORMAL, DVIT_GROUP_PREDICTOR, LEARNED},
+    {"out_conv.2.bias", {C_4}, DVIT_INITIAL_ZERO, DVIT_GROUP_PREDICTOR, LEARNED},
+    {"out_conv.4.weight", {TWO, C_4}, NORMAL, DVIT_GROUP_PREDICTOR, LEARNED},
+    {"out_conv.4.bias", {TWO}, DVIT_INITIAL_ZERO, DVIT_GROUP_PREDICTOR, LEARNED},
+    {"places", {PATCHES, TWO}, NORMAL, DVIT_GROUP_PREDICTOR, STATIC},
 };
 
 #define COUNT(rows) (sizeof(rows) / sizeof *(rows))
@@ -121,6 +141,10 @@ static bool has(const struct dvit_config *c, enum when when)
         return c->mean_pool;
     case AUX_HEAD:
         return c->aux_head;
+    case LEARNED:
+        return c->pruning == DVIT_PRUNING_LEARNED;
+    case STATIC:
+        return c->pruning == DVIT_PRUNING_STATIC;
     case ALWAYS:
         break;
     }
@@ -142,6 +166,7 @@ static size_t size_of(const struct dvit_config *c, enum size size)
         [M] = c->mlp,
         [K] = c->classes,
         [TOKENS] = dvit_config_patches(c) + dvit_config_prefix(c),
+        [PATCHES] = dvit_config_patches(c),
         [PATCH] = c->patch,
         [HALF_PATCH] = c->patch / 2,
         [STEM] = c->stem_width,
@@ -172,7 +197,9 @@ static void append(struct filling *f, const struct row *row, const char *prefix,
         .offset = table->floats,
     };
     for (; item->rank < 4 && row->shape[item->rank] != END; item->rank++) {
-        item->shape[item->rank] = size_of(f->config, row->shape[item->rank]);
+        enum size size = row->shape[item->rank];
+        item->shape[item->rank] = size_of(f->config, size);
+        item->on_grid = item->on_grid || size == TOKENS || size == PATCHES;
         item->count *= item->shape[item->rank];
     }
     if (index >= 0)

@@ -34,8 +34,9 @@ struct dvit_parameter {
     size_t offset; /* floats from the start of the weights, 64-byte aligned */
     enum dvit_initial initial;
     enum dvit_parameter_group group;
-    int layer;   /* 0: what makes tokens of pixels; 1 … depth: the blocks; depth + 1: the rest */
-    bool decays; /* weight decay applies: not for 1-D parameters, biases and embeddings */
+    int layer;    /* 0: what makes tokens of pixels; 1 … depth: the blocks; depth + 1: the rest */
+    bool on_grid; /* a row for each patch of the grid, after those of prefix tokens if any */
+    bool decays;  /* weight decay applies: not for 1-D parameters, biases and embeddings */
 };
 
 struct dvit_parameters {

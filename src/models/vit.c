@@ -1,11 +1,10 @@
 /* A vision transformer, dense or dynamic, as a list of operators: ViT, DeiT and LV-ViT differ in
- * their configuration's traits. Here are the blocks and what prunes between them; read `block`
- * first. How it begins and ends is in vit_embed.c and vit_head.c. */
+ * their configuration's traits. Here are the blocks; read `block` first. What prunes between them
+ * is in vit_prune.c, how it begins and ends in vit_embed.c and vit_head.c. */
 #include "models/vit.h"
 
 #include <stdio.h>
 
-#include "models/predictor.h"
 #include "models/vit_parts.h"
 
 int dvit_vit_parameter(const struct dvit_vit *vit, const char *layer, const char *name)
@@ -95,41 +94,19 @@ static int block(struct dvit_vit *vit, int index, int x, int policy)
         snprintf(name[i], sizeof name[i], "blocks.%d.%s", index, layers[i]);
 
     int y = dvit_vit_norm(vit, name[0], x);
-    y = dvit_vit_linear(vit, name[1], y, dvit_branch_plain);
-    y = attention(vit, name[2], y, policy);
+    vit->qkv = dvit_vit_linear(vit, name[1], y, dvit_branch_plain);
+    y = attention(vit, name[2], vit->qkv, policy);
     x = join(vit, index, 0, "attn.proj", y, x);
     y = dvit_vit_norm(vit, name[3], x);
     y = dvit_vit_linear(vit, name[4], y, (struct dvit_branch){true, DVIT_NONE, DVIT_NONE, 0});
     return join(vit, index, 1, "mlp.fc2", y, x);
 }
 
-/* One pruning stage: scores, then a policy (training) or fewer tokens (inference). */
-static void prune(struct dvit_vit *vit, int stage, int *x, int *policy)
-{
-    char name[64];
-    snprintf(name, sizeof name, "select.%d", stage);
-    struct dvit_op op = dvit_vit_op(
-        &dvit_op_select, dvit_build_predictor(&vit->builder, vit->parameters, stage, *x, *policy));
-    op.is.select.ranked = vit->options->training && vit->options->ranked;
-    vit->values->select[stage] = vit->builder.graph->op_count;
-    if (!vit->options->training) {
-        op.inputs[3] = *x;
-        *x = dvit_build_op(&vit->builder, name, &op);
-        return;
-    }
-    char noise[64];
-    snprintf(noise, sizeof noise, "noise.%d", stage);
-    op.inputs[1] = *policy;
-    op.inputs[2] = vit->values->noise[stage] =
-        dvit_build_input(&vit->builder, noise, DVIT_ROWS_PATCHES, 2);
-    *policy = vit->values->policy[stage] = dvit_build_op(&vit->builder, name, &op);
-}
-
 static int blocks(struct dvit_vit *vit, int x, int *policy)
 {
     for (int i = 0, stage = 0; i < vit->config->depth; i++) {
         if (stage < vit->stages && i == vit->config->stage_block[stage])
-            prune(vit, stage++, &x, policy);
+            dvit_vit_prune(vit, stage++, &x, policy);
         x = block(vit, i, x, *policy);
     }
     return x;

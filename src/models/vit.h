@@ -33,9 +33,9 @@ struct dvit_vit_values {
     int targets;                 /* input [images][K] */
     int teacher_logits;          /* input [images][K] */
     int teacher_tokens;          /* input: the teacher's tokens, or its patch_logits */
-    int noise[DVIT_MAX_STAGES];  /* inputs [N][2] */
+    int noise[DVIT_MAX_STAGES];  /* inputs [N][2], where noise takes part */
     int policy[DVIT_MAX_STAGES]; /* [T][1] */
-    int select[DVIT_MAX_STAGES]; /* operator indices */
+    int select[DVIT_MAX_STAGES]; /* operator indices, where something is selected */
     int branch_scale[2 * DVIT_MAX_DEPTH]; /* inputs [images][1]: attention and MLP of each block */
     /* operator indices */
     int loss_cls, loss_cls_distilled, loss_aux, loss_kl, loss_token;

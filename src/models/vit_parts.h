@@ -1,5 +1,5 @@
-/* What the files that write down a vision transformer share: vit.c (blocks, pruning), vit_embed.c
- * (pixels to tokens), vit_head.c (tokens to logits), vit_losses.c. */
+/* What the files that write down a vision transformer share: vit.c (blocks), vit_prune.c,
+ * vit_embed.c (pixels to tokens), vit_head.c (tokens to logits), vit_losses.c. */
 #ifndef DVIT_MODELS_VIT_PARTS_H
 #define DVIT_MODELS_VIT_PARTS_H
 
@@ -12,6 +12,7 @@ struct dvit_vit {
     const struct dvit_vit_options *options;
     struct dvit_vit_values *values;
     int stages; /* of the path that is built */
+    int qkv;    /* of the block built last */
 };
 
 /* Index of parameter "<layer>.<name>", or DVIT_NONE. */
@@ -32,6 +33,9 @@ int dvit_vit_linear(struct dvit_vit *vit, const char *name, int x, struct dvit_b
 
 /* Pixels → tokens [T][C]; sets values->pixels. */
 int dvit_vit_embed(struct dvit_vit *vit);
+
+/* One pruning stage: a policy (training) or fewer tokens (inference). */
+void dvit_vit_prune(struct dvit_vit *vit, int stage, int *x, int *policy);
 
 /* Tokens (and the last policy, or NONE) → logits; sets values->logits, logits_distilled, tokens and
  * patch_logits. */

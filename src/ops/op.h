@@ -90,6 +90,7 @@ struct dvit_op_class {
     double (*macs)(const struct dvit_graph *graph, const struct dvit_op *op);
     /* Index of the input whose gradient is the output's own, unchanged (a residual); or NONE. */
     int passes_gradient;
+    bool stops_gradient; /* the outputs have none, whatever the inputs have: a ranking */
 };
 
 struct dvit_op {
@@ -134,8 +135,16 @@ struct dvit_op {
         } token;
         struct {
             bool ranked; /* training: exactly `kept` patches stay, those ranked highest */
-            int kept;    /* set by the trainer before each pass */
+            int kept;    /* the trainer may set it before each pass */
         } select;
+        struct {
+            int stage;     /* of the patches that get scores; always 0 in training */
+            uint64_t seed; /* of random ones */
+        } scores;
+        struct {
+            int width, height; /* patches of the whole grid */
+            int step;          /* distance of neighbours in it, after earlier poolings */
+        } pool;
         struct {
             int heads;
             bool masked;
@@ -247,7 +256,11 @@ extern const struct dvit_op_class dvit_op_layer_scale;
 extern const struct dvit_op_class dvit_op_attention;
 extern const struct dvit_op_class dvit_op_kept_mean;
 extern const struct dvit_op_class dvit_op_select;
-extern const struct dvit_op_class dvit_op_token; /* one token of each image */
+extern const struct dvit_op_class dvit_op_place_scores; /* three other ways to scores … */
+extern const struct dvit_op_class dvit_op_random_scores;
+extern const struct dvit_op_class dvit_op_class_scores;
+extern const struct dvit_op_class dvit_op_pool_patches; /* … and one to do without */
+extern const struct dvit_op_class dvit_op_token;        /* one token of each image */
 extern const struct dvit_op_class dvit_op_mean_pool;
 extern const struct dvit_op_class dvit_op_average; /* of two heads; inference */
 extern const struct dvit_op_class dvit_op_aux_max; /* inference */

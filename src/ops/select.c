@@ -16,7 +16,8 @@
  * in ascending order of their place; of equal ones, the lower place. NaN counts as the lowest.
  * Which patches of the original grid they are is written to run->kept.
  *
- * inputs, training: 0 scores [N][2], 1 policy before [T][1] or NONE, 2 noise [N][2].
+ * inputs, training: 0 scores [N][2], 1 policy before [T][1] or NONE, 2 noise [N][2], or NONE where
+ * the scores decide alone.
  * outputs, training: 0 policy [T][1], 1 log p [N][2], 2 by rank: τ [images][1].
  * inputs, inference: 0 scores, 3 tokens [T][C]. outputs, inference: 0 tokens of the next stage. */
 #include "ops/op.h"
@@ -35,7 +36,8 @@ static enum dvit_status select_shape(struct dvit_graph *graph, struct dvit_op *o
     if (graph->training) {
         if (op->inputs[POLICY] != DVIT_NONE)
             DVIT_TRY(dvit_graph_expect(graph, op, POLICY, DVIT_ROWS_TOKENS, 1, error));
-        DVIT_TRY(dvit_graph_expect(graph, op, NOISE, DVIT_ROWS_PATCHES, 2, error));
+        if (op->inputs[NOISE] != DVIT_NONE)
+            DVIT_TRY(dvit_graph_expect(graph, op, NOISE, DVIT_ROWS_PATCHES, 2, error));
         DVIT_TRY(dvit_graph_output(graph, op, 0, DVIT_ROWS_TOKENS, stage, 1, error));
         DVIT_TRY(dvit_graph_output(graph, op, 1, DVIT_ROWS_PATCHES, stage, 2, error));
         if (op->is.select.ranked)
@@ -57,6 +59,13 @@ static void log_softmax_pair(float *out, const float *scores)
     out[1] = scores[1] - sum;
 }
 
+/* The noise of patch n; none is 0. */
+static const float *noise_of(const float *noise, size_t n)
+{
+    static const float none[2] = {0.0f, 0.0f};
+    return noise ? noise + 2 * n : none;
+}
+
 static bool hard_keep(const float *log_p, const float *noise)
 {
     return log_p[0] + noise[0] >= log_p[1] + noise[1];
@@ -68,7 +77,7 @@ static void decide(float *policy, float *log_p, const float *scores, const float
 {
     for (size_t n = 0; n < patches; n++) {
         log_softmax_pair(log_p + 2 * n, scores + 2 * n);
-        bool keep = hard_keep(log_p + 2 * n, noise + 2 * n);
+        bool keep = hard_keep(log_p + 2 * n, noise_of(noise, n));
         policy[n] = keep ? (before ? before[n] : 1.0f) : 0.0f;
     }
 }
@@ -130,7 +139,7 @@ static void noisy_margins(float *margins, const float *log_p, const float *befor
                           const float *noise, size_t patches)
 {
     for (size_t n = 0; n < patches; n++) {
-        float margin = noisy_margin(log_p + 2 * n, noise + 2 * n);
+        float margin = noisy_margin(log_p + 2 * n, noise_of(noise, n));
         bool gone = before && before[n] == 0.0f;
         margins[n] = gone || isnan(margin) ? -INFINITY : margin;
     }
@@ -166,6 +175,13 @@ static float decide_by_rank(float *policy, float *log_p, const float *scores, co
     return rank_threshold(scratch, policy, patches);
 }
 
+static const float *image_noise(const struct dvit_op *op, const struct dvit_run *run,
+                                size_t first_patch)
+{
+    const float *noise = dvit_run_value(run, op->inputs[NOISE]);
+    return noise ? noise + 2 * first_patch : NULL;
+}
+
 static void forward_masked(const struct dvit_op *op, struct dvit_run *run, int image)
 {
     int stage = run->graph->values[op->outputs[0]].stage;
@@ -179,7 +195,7 @@ static void forward_masked(const struct dvit_op *op, struct dvit_run *run, int i
     policy += prefix;
     float *log_p = dvit_run_value(run, op->outputs[1]) + 2 * patches.first;
     const float *scores = dvit_run_value(run, op->inputs[SCORES]) + 2 * patches.first;
-    const float *noise = dvit_run_value(run, op->inputs[NOISE]) + 2 * patches.first;
+    const float *noise = image_noise(op, run, patches.first);
     const float *patches_before = before ? before + tokens.first + prefix : NULL;
     size_t count = patches.last - patches.first;
     if (op->is.select.ranked)
@@ -252,7 +268,7 @@ static float common_push(const float *dpolicy, const float *log_p, const float *
 {
     double push = 0, weight = 0;
     for (size_t n = 0; n < patches; n++) {
-        float w = steepness(noisy_margin(log_p + 2 * n, noise + 2 * n), threshold,
+        float w = steepness(noisy_margin(log_p + 2 * n, noise_of(noise, n)), threshold,
                             before ? before + n : NULL);
         push += (double)w * dpolicy[n];
         weight += w;
@@ -271,7 +287,7 @@ static void backward_image(const struct dvit_op *op, struct dvit_run *run, int i
     struct dvit_span patches = dvit_run_image_rows(run, DVIT_ROWS_PATCHES, stage, image);
     const float *dpolicy = dvit_run_gradient(run, op->outputs[0]) + tokens.first + prefix;
     const float *log_p = dvit_run_value(run, op->outputs[1]) + 2 * patches.first;
-    const float *noise = dvit_run_value(run, op->inputs[NOISE]) + 2 * patches.first;
+    const float *noise = image_noise(op, run, patches.first);
     const float *before = dvit_run_value(run, op->inputs[POLICY]);
     float *dscores = dvit_run_gradient(run, op->inputs[SCORES]);
     float *dbefore = dvit_run_gradient(run, op->inputs[POLICY]);
@@ -287,7 +303,7 @@ static void backward_image(const struct dvit_op *op, struct dvit_run *run, int i
     float push =
         op->is.select.ranked ? common_push(dpolicy, log_p, noise, before, threshold, count) : 0.0f;
     for (size_t n = 0; n < count; n++) {
-        float margin = noisy_margin(log_p + 2 * n, noise + 2 * n);
+        float margin = noisy_margin(log_p + 2 * n, noise_of(noise, n));
         float slope =
             (dpolicy[n] - push) * steepness(margin, threshold, before ? before + n : NULL);
         if (dscores) {
@@ -296,8 +312,8 @@ static void backward_image(const struct dvit_op *op, struct dvit_run *run, int i
             pair[0] = accumulate ? pair[0] + slope : slope;
             pair[1] = accumulate ? pair[1] - slope : -slope;
         }
-        bool hard =
-            op->is.select.ranked ? margin >= threshold : hard_keep(log_p + 2 * n, noise + 2 * n);
+        bool hard = op->is.select.ranked ? margin >= threshold
+                                         : hard_keep(log_p + 2 * n, noise_of(noise, n));
         if (dbefore && hard)
             dbefore[n] += dpolicy[n];
     }

@@ -38,6 +38,18 @@ static enum dvit_status mark_trained(struct dvit_trainer *t, struct dvit_error *
     return DVIT_OK;
 }
 
+/* A model that pools has one ratio, and none to draw. */
+static enum dvit_status check_keep(const struct dvit_trainer *t, struct dvit_error *error)
+{
+    const struct dvit_config *c = &t->model->config;
+    if (c->stages && c->pruning == DVIT_PRUNING_POOL && t->options.elastic_low > 0)
+        return dvit_error_set(error, DVIT_ERROR_ARGUMENT,
+                              "elastic keep ratios, but the model \"%s\" pools its patches: it has "
+                              "one ratio only, %g",
+                              c->name, DVIT_POOL_KEEP);
+    return c->stages ? dvit_config_check_keep(c, t->options.keep, error) : DVIT_OK;
+}
+
 static bool distils(const struct dvit_trainer *t)
 {
     return t->teacher != NULL;
@@ -213,6 +225,7 @@ enum dvit_status dvit_trainer_create(struct dvit_trainer **out, struct dvit_mode
     t->progress.best_top1 = -1;
     DVIT_TRY(dvit_train_options_check(options, error));
     DVIT_TRY(dvit_optimizer_parse(options->optimizer, &t->optimizer, error));
+    DVIT_TRY(check_keep(t, error));
     DVIT_TRY(check_teacher(t, error));
     DVIT_TRY(dvit_cpu_parse(options->cpu ? options->cpu : "auto", &cpu, error));
     dvit_kernels_select(&t->kernels, cpu);
@@ -437,19 +450,24 @@ static void update_statistics(struct dvit_trainer *t, const struct dvit_op *op)
     }
 }
 
-/* Elastic training: the ratio of this micro-batch. Decisions by rank keep exactly as many patches
- * as inference would, so the ratio loss aims at that share and is 0. */
-static void draw_keep(struct dvit_trainer *t)
+/* The ratio of this micro-batch; elastic training draws it. Decisions by rank keep exactly as many
+ * patches as inference would, so the ratio loss aims at that share and is 0. */
+static void choose_keep(struct dvit_trainer *t)
 {
     const struct dvit_config *c = &t->model->config;
-    if (t->options.elastic_low <= 0)
-        return;
-    struct dvit_rng rng = dvit_rng_stream(t->options.seed, DVIT_RNG_KEEP, t->noise_step, 0);
-    double keep = dvit_rng_range(&rng, t->options.elastic_low, t->options.elastic_high);
+    double keep = t->options.keep;
+    if (t->options.elastic_low > 0) {
+        struct dvit_rng rng = dvit_rng_stream(t->options.seed, DVIT_RNG_KEEP, t->noise_step, 0);
+        keep = dvit_rng_range(&rng, t->options.elastic_low, t->options.elastic_high);
+    }
     for (int s = 0; s < c->stages; s++) {
-        int kept = dvit_config_kept(c, keep, s);
-        t->graph->ops[t->values.select[s]].is.select.kept = kept;
-        t->graph->ops[t->values.loss_ratio[s]].is.loss.target = (double)kept / t->graph->patches;
+        struct dvit_op *select =
+            t->values.select[s] == DVIT_NONE ? NULL : &t->graph->ops[t->values.select[s]];
+        if (!select || !select->is.select.ranked)
+            continue;
+        select->is.select.kept = dvit_config_kept(c, keep, s);
+        t->graph->ops[t->values.loss_ratio[s]].is.loss.target =
+            (double)select->is.select.kept / t->graph->patches;
     }
 }
 
@@ -482,13 +500,14 @@ enum dvit_status dvit_trainer_micro(struct dvit_trainer *t, const struct dvit_mi
     t->batch = batch;
     t->noise_step =
         (uint64_t)t->progress.step * (uint64_t)t->options.accumulate + (uint64_t)t->micro;
-    draw_keep(t);
+    choose_keep(t);
     if (t->micro == 0)
         t->losses = (struct dvit_losses){0};
     t->training.values[t->values.pixels] = (float *)batch->pixels; /* the graph only reads it */
     size_t noise = (size_t)batch->images * 2 * (size_t)t->graph->patches;
     for (int s = 0; s < t->model->config.stages; s++)
-        t->training.values[t->values.noise[s]] = t->noise + (size_t)s * noise;
+        if (t->values.noise[s] != DVIT_NONE)
+            t->training.values[t->values.noise[s]] = t->noise + (size_t)s * noise;
     atomic_store(&t->failure, DVIT_OK);
     dvit_training_begin(&t->training, batch->images);
     dvit_threads_run(t->threads, micro_member, t);

@@ -167,26 +167,26 @@ static struct dvit_grid grid_of(const struct dvit_config *config)
                               config->image_width / config->patch};
 }
 
-/* Positions of the stored grid, interpolated to the model's; rows of prefix tokens as they are. */
-static enum dvit_status read_positions(const struct dvit_assembly *assembly,
-                                       const struct dvit_tensor_view *view,
-                                       struct dvit_model *model, float *out,
-                                       struct dvit_error *error)
+/* Rows of the stored grid, interpolated to the model's; rows of prefix tokens as they are. */
+static enum dvit_status read_on_grid(const struct dvit_assembly *assembly,
+                                     const struct dvit_tensor_view *view, struct dvit_model *model,
+                                     const struct dvit_parameter *item, float *out,
+                                     struct dvit_error *error)
 {
     enum dvit_status status = DVIT_OK;
     struct dvit_grid from = grid_of(assembly->stored), to = grid_of(&model->config);
-    size_t dim = (size_t)model->config.dim;
-    size_t prefix = dim * (size_t)dvit_config_prefix(&model->config);
-    size_t skip = assembly->bare_positions ? 0 : prefix;
+    size_t dim = item->shape[item->rank - 1];
+    size_t prefix = item->count - dim * (size_t)dvit_config_patches(&model->config);
+    size_t skip = is_position(item) && assembly->bare_positions ? 0 : prefix;
     float *stored = NULL;
     if (from.rows == to.rows && from.columns == to.columns)
         return dvit_tensor_to_f32(view, out + prefix - skip, error);
     stored = malloc(dvit_tensor_elements(view) * sizeof *stored);
     if (!stored)
-        DVIT_FAIL(error, DVIT_ERROR_MEMORY, "position embedding: out of memory");
+        DVIT_FAIL(error, DVIT_ERROR_MEMORY, "tensor \"%s\": out of memory", item->name);
     DVIT_TRY(dvit_tensor_to_f32(view, stored, error));
     memcpy(out, stored, skip * sizeof *out);
-    dvit_position_resize(out + prefix, to, stored + skip, from, model->config.dim);
+    dvit_position_resize(out + prefix, to, stored + skip, from, (int)dim);
 done:
     free(stored);
     return status;
@@ -204,9 +204,9 @@ enum dvit_status dvit_assembly_read(const struct dvit_assembly *assembly, struct
             continue;
         size_t first = dvit_tensor_names_lookup(names, item->name);
         size_t parts = (size_t)names->items[first].parts;
-        if (is_position(item))
-            DVIT_TRY(read_positions(assembly, names->items[first].view, model, out, error));
-        for (size_t part = 0; !is_position(item) && part < parts; part++)
+        if (item->on_grid)
+            DVIT_TRY(read_on_grid(assembly, names->items[first].view, model, item, out, error));
+        for (size_t part = 0; !item->on_grid && part < parts; part++)
             DVIT_TRY(dvit_tensor_to_f32(names->items[first + part].view,
                                         out + part * (item->count / parts), error));
     }

@@ -174,6 +174,8 @@ enum dvit_status dvit_recognise(struct dvit_config *config, const struct dvit_te
     DVIT_TRY(choose_skip_lam(&c, notes, error));
     DVIT_TRY(choose_grid(&c, names, stated, error));
     int stages = dvit_tensor_names_indices(names, "score_predictor.");
+    if (dvit_tensor_names_find(names, "score_predictor.0.places"))
+        c.pruning = DVIT_PRUNING_STATIC;
     if (stages > 0)
         dvit_config_add_stages(&c, stages, DVIT_DEFAULT_KEEP);
     dvit_recognise_preset(&c);
