@@ -5,6 +5,10 @@
 #include <stdio.h>
 #include <string.h>
 
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
 static const char *const cpu_names[] = {
     [DVIT_CPU_REFERENCE] = "reference",
     [DVIT_CPU_AVX2] = "avx2",
@@ -28,6 +32,27 @@ bool dvit_cpu_has_bf16(void)
 {
 #if defined(__x86_64__)
     return dvit_cpu_best() == DVIT_CPU_AVX512 && __builtin_cpu_supports("avx512bf16");
+#else
+    return false;
+#endif
+}
+
+bool dvit_cpu_has_vnni(void)
+{
+#if defined(__x86_64__)
+    return dvit_cpu_best() == DVIT_CPU_AVX512 && __builtin_cpu_supports("avx512vnni");
+#else
+    return false;
+#endif
+}
+
+bool dvit_cpu_has_amx(void)
+{
+#if defined(__x86_64__)
+    /* The compilers' builtins do not know it: leaf 7, EDX bits 22 (bfloat16) and 24 (tiles). */
+    const unsigned needed = 1u << 22 | 1u << 24;
+    unsigned a, b, c, d;
+    return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d & needed) == needed;
 #else
     return false;
 #endif

@@ -18,6 +18,10 @@ enum dvit_cpu {
 enum dvit_cpu dvit_cpu_best(void);
 /* Whether the processor multiplies bfloat16 numbers itself (AVX-512 BF16). */
 bool dvit_cpu_has_bf16(void);
+/* Whether it multiplies bytes four at a time (AVX-512 VNNI). */
+bool dvit_cpu_has_vnni(void);
+/* Whether it multiplies bfloat16 numbers in tiles (AMX). */
+bool dvit_cpu_has_amx(void);
 const char *dvit_cpu_name(enum dvit_cpu cpu); /* "reference", "avx2", "avx512" */
 /* Parses a name, or "auto" for the best; an error if unknown or above what the machine has. */
 enum dvit_status dvit_cpu_parse(const char *name, enum dvit_cpu *out, struct dvit_error *error);

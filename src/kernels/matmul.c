@@ -1,5 +1,5 @@
 /* Matrix products: checks the shape, chooses the backend, and passes runs on. The arithmetic lives
- * in matmul_ref.c and matmul_dnnl.c. */
+ * in matmul_packed.c, matmul_dnnl.c and matmul_ref.c. */
 #include "kernels/matmul.h"
 
 #include <stdint.h>
@@ -18,14 +18,25 @@ struct dvit_matmul {
     bool prepared;
 };
 
-static const struct dvit_matmul_backend *choose(enum dvit_cpu cpu)
+/* oneDNN has products for AMX, which ours are slower than. */
+static const struct dvit_matmul_backend *choose(const struct dvit_matmul_shape *shape,
+                                                enum dvit_cpu cpu)
 {
+    bool own = dvit_matmul_packed_serves(shape, cpu);
+#if defined(DVIT_HAVE_DNNL)
+    own = own && !(shape->bf16 && dvit_cpu_has_amx());
+#endif
+    if (own)
+        return &dvit_matmul_packed;
 #if defined(DVIT_HAVE_DNNL)
     if (cpu != DVIT_CPU_REFERENCE)
         return &dvit_matmul_dnnl;
 #endif
     return &dvit_matmul_reference;
 }
+
+/* So that no sum of 255 · 127 leaves 32 bits, also with the zero's share. */
+enum { MAX_INT8_INPUTS = 32768 };
 
 static enum dvit_status check(const struct dvit_matmul_shape *shape, enum dvit_cpu cpu, int threads,
                               struct dvit_error *error)
@@ -57,6 +68,19 @@ static enum dvit_status check(const struct dvit_matmul_shape *shape, enum dvit_c
     if (shape->bf16 && cpu != DVIT_CPU_REFERENCE && !dvit_cpu_has_bf16())
         DVIT_FAIL(error, DVIT_ERROR_UNSUPPORTED,
                   "this processor has no bfloat16 products (AVX-512 BF16)");
+    if (shape->constant && shape->kind != DVIT_MATMUL_FORWARD)
+        DVIT_FAIL(error, DVIT_ERROR_ARGUMENT,
+                  "only the forward matrix product has a constant weight");
+    if (shape->int8 && (!shape->constant || shape->bf16))
+        DVIT_FAIL(error, DVIT_ERROR_ARGUMENT,
+                  "a matrix product of 8 bits needs a constant weight and no other precision");
+    if (shape->int8 && shape->inputs > MAX_INT8_INPUTS)
+        DVIT_FAIL(error, DVIT_ERROR_LIMIT,
+                  "matrix product of 8 bits with %zu inputs, expected at most %d", shape->inputs,
+                  (int)MAX_INT8_INPUTS);
+    if (shape->int8 && cpu != DVIT_CPU_REFERENCE && !dvit_matmul_packed_serves(shape, cpu))
+        DVIT_FAIL(error, DVIT_ERROR_UNSUPPORTED,
+                  "this processor or level has no products of 8 bits (AVX-512 VNNI)");
     if (threads < 1 || threads > DVIT_MAX_THREADS)
         DVIT_FAIL(error, DVIT_ERROR_ARGUMENT, "matrix product for %d threads, expected 1 to %d",
                   threads, (int)DVIT_MAX_THREADS);
@@ -74,7 +98,7 @@ enum dvit_status dvit_matmul_create(struct dvit_matmul **out, const struct dvit_
     matmul = calloc(1, sizeof *matmul);
     if (!matmul)
         DVIT_FAIL(error, DVIT_ERROR_MEMORY, "matrix product: out of memory");
-    matmul->backend = choose(cpu);
+    matmul->backend = choose(shape, cpu);
     dvit_kernels_select(&matmul->kernels, cpu);
     matmul->shape = *shape;
     matmul->threads = threads;
@@ -108,7 +132,7 @@ enum dvit_status dvit_matmul_prepare(struct dvit_matmul *matmul, size_t rows,
 size_t dvit_matmul_packed_bytes(const struct dvit_matmul *matmul)
 {
     const struct dvit_matmul_shape *shape = &matmul->shape;
-    if (shape->bf16)
+    if (shape->bf16 && !matmul->backend->packs_bf16)
         return shape->kind == DVIT_MATMUL_WEIGHT
                    ? 0
                    : shape->outputs * shape->inputs * sizeof(uint16_t);
@@ -121,7 +145,7 @@ enum dvit_status dvit_matmul_pack(struct dvit_matmul *matmul, void *packed, cons
     if (dvit_matmul_packed_bytes(matmul) == 0)
         return dvit_error_set(error, DVIT_ERROR_UNSUPPORTED,
                               "this matrix product has no packed layout");
-    if (matmul->shape.bf16) {
+    if (matmul->shape.bf16 && !matmul->backend->packs_bf16) {
         matmul->kernels.to_bf16(packed, weight, matmul->shape.outputs * matmul->shape.inputs);
         return DVIT_OK;
     }
@@ -156,7 +180,9 @@ enum dvit_status dvit_matmul_run(const struct dvit_matmul *matmul, int member, s
         return DVIT_OK;
     if (!matmul->prepared || member < 0 || member >= matmul->threads)
         return DVIT_ERROR_ARGUMENT;
-    if (matmul->shape.bf16 && matmul->shape.kind != DVIT_MATMUL_WEIGHT && !operands->packed)
+    bool needs_packed =
+        matmul->shape.int8 || (matmul->shape.bf16 && matmul->shape.kind != DVIT_MATMUL_WEIGHT);
+    if (needs_packed && !operands->packed)
         return DVIT_ERROR_ARGUMENT;
     enum dvit_status status = matmul->backend->run(matmul->plan, member, rows, operands);
     if (status == DVIT_OK && !matmul->backend->finishes)
@@ -178,4 +204,9 @@ const char *dvit_matmul_backend(void)
 #else
     return "none";
 #endif
+}
+
+const char *dvit_matmul_server(const struct dvit_matmul *matmul)
+{
+    return matmul->backend->name ? matmul->backend->name : dvit_matmul_backend();
 }

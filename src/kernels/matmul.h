@@ -7,8 +7,9 @@
  * created for a number of `threads`, and a run names the `member` (0 … threads − 1) it belongs to;
  * two runs of the same member must not overlap in time.
  *
- * A row count that was not prepared is served by the largest prepared ones that fit; 1, 8, 64 and
- * 512 are always prepared on first use of dvit_matmul_prepare. */
+ * dvit's own products need no preparation. Elsewhere a row count that was not prepared is served by
+ * the largest prepared ones that fit; 1, 8, 64 and 512 are always prepared on first use of
+ * dvit_matmul_prepare. */
 #ifndef DVIT_KERNELS_MATMUL_H
 #define DVIT_KERNELS_MATMUL_H
 
@@ -39,6 +40,14 @@ struct dvit_matmul_shape {
      * for the weight of FORWARD and DATA, which is taken from `packed`: [outputs][inputs] as
      * bfloat16, what dvit_matmul_pack makes. */
     bool bf16;
+    /* FORWARD: the weight stays as it is while it serves many runs (inference), and always comes
+     * packed. dvit's own products serve these where the processor has them. */
+    bool constant;
+    /* With constant: both factors are rounded to 8 bits and their products summed exactly. Each
+     * output's weights share a scale, 127 for the largest; a row's, or all rows', numbers share
+     * scale and zero (operands). A row with a number that is not finite gives NaN, or, where the
+     * scale is given, saturates (NaN as the lowest). */
+    bool int8;
     /* What FORWARD makes of v = x·weightᵀ + bias before it is written, at most one of: gelu(v), as
      * the kernel of that name; residual + factor·v. */
     bool gelu;
@@ -55,16 +64,19 @@ struct dvit_matmul_operands {
     const void *packed;    /* used instead of it if not NULL (FORWARD, and DATA in bf16) */
     const float *bias;     /* [outputs] where the shape has one */
     const float *residual; /* rows as those of y, where the shape has one; not overlapping y */
+    float x_scale;         /* int8: x = x_scale · (byte − x_zero), byte and zero in 0 … 255; */
+    int x_zero;            /* x_scale 0: each row's own, which cover its lowest and highest */
     void *scratch;
 };
 
 struct dvit_matmul;
 
-/* `cpu` = DVIT_CPU_REFERENCE gives the plain C definition (double accumulators); other levels use
- * oneDNN (its own dispatch is the machine's best; a lower `cpu` is honoured as far as oneDNN's
- * per-process setting allows: it is not touched here). bf16 needs dvit_cpu_has_bf16, but for the
- * definition. threads: 1 … DVIT_MAX_THREADS, how many
- * members may run at once. */
+/* `cpu` = DVIT_CPU_REFERENCE gives the plain C definition (double accumulators). Other levels use
+ * dvit's own products for constant weights, but for bf16 with AMX, and else oneDNN (its own
+ * dispatch is the machine's best; a lower `cpu` is honoured as far as oneDNN's per-process setting
+ * allows: it is not touched here). bf16 needs dvit_cpu_has_bf16 and int8 dvit_cpu_has_vnni, but for
+ * the definition; in bf16, factors and sums below float's normal range may count as 0. threads: 1 …
+ * DVIT_MAX_THREADS, how many members may run at once. */
 enum dvit_status dvit_matmul_create(struct dvit_matmul **out, const struct dvit_matmul_shape *shape,
                                     enum dvit_cpu cpu, int threads, struct dvit_error *error);
 void dvit_matmul_free(struct dvit_matmul *matmul);
@@ -92,7 +104,9 @@ enum dvit_status dvit_matmul_run(const struct dvit_matmul *matmul, int member, s
  * dvit_threads_create). */
 void dvit_matmul_thread_start(void);
 
-/* "oneDNN 2.6.3" or "none". */
+/* What serves products that dvit's own do not: "oneDNN 2.6.3" or "none". */
 const char *dvit_matmul_backend(void);
+/* What serves this one: "dvit's own", "oneDNN 2.6.3" or "plain C". */
+const char *dvit_matmul_server(const struct dvit_matmul *matmul);
 
 #endif

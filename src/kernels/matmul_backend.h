@@ -9,14 +9,15 @@
 struct dvit_matmul_plan;
 
 struct dvit_matmul_backend {
-    bool finishes; /* does what follows the product too; else matmul.c does, on what it wrote */
+    const char *name; /* NULL: dvit_matmul_backend says it */
+    bool packs_bf16;  /* in a layout of its own; else [outputs][inputs], which matmul.c makes */
+    bool finishes;    /* does what follows the product too; else matmul.c does, on what it wrote */
     /* The shape has been checked. *out is NULL on failure. */
     enum dvit_status (*open)(struct dvit_matmul_plan **out, const struct dvit_matmul_shape *shape,
                              enum dvit_cpu cpu, int threads, struct dvit_error *error);
     void (*close)(struct dvit_matmul_plan *plan);
     enum dvit_status (*prepare)(struct dvit_matmul_plan *plan, size_t rows,
                                 struct dvit_error *error);
-    /* f32 only: a bf16 weight's layout is the contract's. */
     size_t (*packed_bytes)(const struct dvit_matmul_plan *plan);
     enum dvit_status (*pack)(struct dvit_matmul_plan *plan, void *packed, const float *weight,
                              struct dvit_error *error);
@@ -27,6 +28,9 @@ struct dvit_matmul_backend {
 };
 
 extern const struct dvit_matmul_backend dvit_matmul_reference;
+extern const struct dvit_matmul_backend dvit_matmul_packed;
+/* Whether dvit_matmul_packed can make this product at this level. */
+bool dvit_matmul_packed_serves(const struct dvit_matmul_shape *shape, enum dvit_cpu cpu);
 #if defined(DVIT_HAVE_DNNL)
 extern const struct dvit_matmul_backend dvit_matmul_dnnl;
 void dvit_matmul_dnnl_thread_start(void);

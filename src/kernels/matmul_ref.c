@@ -1,10 +1,12 @@
 /* Matrix products in plain C with double accumulators: the definition that oneDNN's are tested
- * against, and the fallback where oneDNN is absent. Any row count runs; nothing is packed. */
+ * against, and the fallback where oneDNN is absent. Any row count runs; nothing is packed, but that
+ * weights of 8 bits are bytes [outputs][inputs] behind their scales [outputs]. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "kernels/kernel_names.h"
 #include "kernels/matmul_backend.h"
+#include "kernels/packed/quantise.h"
 
 static double from_bf16(uint16_t half)
 {
@@ -40,16 +42,30 @@ static enum dvit_status prepare(struct dvit_matmul_plan *plan, size_t rows,
     return DVIT_OK;
 }
 
-static size_t no_bytes(const struct dvit_matmul_plan *plan)
+static size_t packed_bytes(const struct dvit_matmul_plan *plan)
 {
-    return 0;
+    const struct dvit_matmul_shape *shape = &plan->shape;
+    return shape->int8 ? shape->outputs * (sizeof(float) + shape->inputs) : 0;
 }
 
+/* Of 8 bits; the only ones that are packed here. */
 static enum dvit_status pack(struct dvit_matmul_plan *plan, void *packed, const float *weight,
                              struct dvit_error *error)
 {
-    return dvit_error_set(error, DVIT_ERROR_UNSUPPORTED,
-                          "the reference matrix product has no packed layout");
+    const struct dvit_matmul_shape *shape = &plan->shape;
+    float *scales = packed;
+    int8_t *bytes = (int8_t *)(scales + shape->outputs);
+    for (size_t o = 0; o < shape->outputs; o++, weight += shape->inputs, bytes += shape->inputs) {
+        scales[o] = dvit_quantise_weight_scale(weight, shape->inputs);
+        for (size_t i = 0; i < shape->inputs; i++)
+            bytes[i] = dvit_quantise_weight(weight[i], scales[o]);
+    }
+    return DVIT_OK;
+}
+
+static size_t no_scratch(const struct dvit_matmul_plan *plan)
+{
+    return 0;
 }
 
 /* A factor as the product sees it. */
@@ -66,6 +82,39 @@ static double weight_at(const struct dvit_matmul_shape *shape,
                         const struct dvit_matmul_operands *op, size_t index)
 {
     return shape->bf16 ? from_bf16(((const uint16_t *)op->packed)[index]) : op->weight[index];
+}
+
+static struct dvit_quantised range_of(const float *x, size_t count)
+{
+    float lowest = 0.0f, highest = 0.0f, poison = 0.0f;
+    for (size_t i = 0; i < count; i++) {
+        lowest = x[i] < lowest ? x[i] : lowest;
+        highest = x[i] > highest ? x[i] : highest;
+        poison += x[i] * 0.0f; /* NaN if x is not finite */
+    }
+    struct dvit_quantised q = dvit_quantise_range(lowest, highest);
+    q.scale += poison;
+    return q;
+}
+
+static void forward_int8(const struct dvit_matmul_shape *shape, size_t rows,
+                         const struct dvit_matmul_operands *op)
+{
+    const float *scales = op->packed;
+    const int8_t *bytes = (const int8_t *)(scales + shape->outputs);
+    for (size_t r = 0; r < rows; r++) {
+        const float *x = op->x + r * shape->x_stride;
+        struct dvit_quantised q = {op->x_scale, op->x_zero};
+        if (q.scale == 0.0f)
+            q = range_of(x, shape->inputs);
+        for (size_t o = 0; o < shape->outputs; o++) {
+            double sum = 0;
+            for (size_t i = 0; i < shape->inputs; i++)
+                sum += (double)(dvit_quantise(x[i], q) - q.zero) * bytes[o * shape->inputs + i];
+            sum = sum * q.scale * scales[o] + (shape->bias ? op->bias[o] : 0);
+            op->y[r * shape->y_stride + o] = (float)sum;
+        }
+    }
 }
 
 static void forward(const struct dvit_matmul_shape *shape, size_t rows,
@@ -116,7 +165,7 @@ static enum dvit_status run(const struct dvit_matmul_plan *plan, int member, siz
 {
     switch (plan->shape.kind) {
     case DVIT_MATMUL_FORWARD:
-        forward(&plan->shape, rows, operands);
+        (plan->shape.int8 ? forward_int8 : forward)(&plan->shape, rows, operands);
         break;
     case DVIT_MATMUL_DATA:
         data(&plan->shape, rows, operands);
@@ -129,11 +178,12 @@ static enum dvit_status run(const struct dvit_matmul_plan *plan, int member, siz
 }
 
 const struct dvit_matmul_backend dvit_matmul_reference = {
+    .name = "plain C",
     .open = open_plan,
     .close = close_plan,
     .prepare = prepare,
-    .packed_bytes = no_bytes,
+    .packed_bytes = packed_bytes,
     .pack = pack,
-    .scratch_bytes = no_bytes,
+    .scratch_bytes = no_scratch,
     .run = run,
 };

@@ -6,14 +6,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#define ALWAYS_INLINE static inline __attribute__((always_inline))
-
-/* Before the loops over the register block: only unrolled are their arrays registers. */
-#if defined(__clang__)
-#define UNROLL _Pragma("clang loop unroll(full)")
-#else
-#define UNROLL _Pragma("GCC unroll 8")
-#endif
+#include "kernels/vector/unroll.h"
 
 /* The depth of b that is used while it is in the first-level cache. */
 enum { PRODUCT_DEPTH = 96 };

@@ -1,4 +1,4 @@
-/* The vector interface of vector/README.md in AVX2 with FMA. Included by kernels_avx2.c alone. */
+/* The vector interface of vector/README.md in AVX2 with FMA. Included by this folder alone. */
 #ifndef DVIT_KERNELS_X86_VECTOR_AVX2_H
 #define DVIT_KERNELS_X86_VECTOR_AVX2_H
 

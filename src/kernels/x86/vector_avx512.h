@@ -1,4 +1,4 @@
-/* The vector interface of vector/README.md in AVX-512 (F, BW, DQ, VL). Included by kernels_avx512.c
+/* The vector interface of vector/README.md in AVX-512 (F, BW, DQ, VL). Included by this folder
  * alone. */
 #ifndef DVIT_KERNELS_X86_VECTOR_AVX512_H
 #define DVIT_KERNELS_X86_VECTOR_AVX512_H

@@ -1,0 +1,220 @@
+/* Template: the product of a packed weight and what follows it. Compiled once per level and type,
+ * over the words of vector/README.md and these:
+ *
+ * PACKED_PRODUCT            the external name
+ * PACKED_GRANULE            inputs in 32 bits
+ * TILE_ROWS, TILE_VECS      the register block; TILE_VECS · VEC_WIDTH divides a panel's columns
+ * granules                  a register of granules
+ * granules_load(p), granules_spread(p)   aligned; one granule in every lane
+ * sum, sum_zero(), sum_step(s, a, b)     accumulators; s + the products of a and b, granule by
+ * granule sum_add(s, t), sum_load_part(p, n), sum_store_part(p, s, n)   like vectors, at floats'
+ * addresses sum_value(s, f, r, job, c)             columns c … of row r as floats struct factors,
+ * take_rows(f, job, first, rows)   the rows as granules: f->data, f->stride (bytes)
+ *
+ * Order of the work: a few rows (their granules stay in the second-level cache), then a part of the
+ * depth, then panels, then register blocks of rows. Sums that are not complete wait in y. */
+#ifndef DVIT_KERNELS_PACKED_TILES_H
+#define DVIT_KERNELS_PACKED_TILES_H
+
+#include "kernels/packed/packed.h"
+#include "kernels/vector/gelu.h"
+#include "kernels/vector/unroll.h"
+
+enum {
+    TILE_COLUMNS = TILE_VECS * VEC_WIDTH,
+    DEPTH_STEPS = 512, /* of a panel at most at a time: 96 KiB, which stay while the rows pass */
+    FEW_ROWS = 4,      /* at most: the weight is read faster than it comes by itself */
+    AHEAD_BYTES = 12 * DVIT_PACKED_STEP_BYTES,
+    PREFETCH_TILES = DVIT_PACKED_STEP_BYTES / 64, /* that fetch a line of the next panel per step */
+};
+
+/* A part of the depth of the product of some rows. */
+struct part {
+    const struct dvit_packed_job *job;
+    const struct factors *factors;
+    size_t row, rows;         /* of y: where the factors begin, and how many */
+    size_t first_step, steps; /* of the depth */
+    bool begins, ends;        /* the depth */
+};
+
+/* sums[rows][TILE_COLUMNS] = a · b over `steps`. Few rows have too few sums to keep the multipliers
+ * busy: then several steps go on at once, each in sums of its own (chains). */
+ALWAYS_INLINE void tile(float *sums, const char *a, size_t stride, const char *b, const char *next,
+                        size_t steps, const int rows, const int chains)
+{
+    sum s[TILE_ROWS][TILE_VECS];
+    UNROLL
+    for (int r = 0; r < rows * chains; r++) {
+        UNROLL
+        for (int v = 0; v < TILE_VECS; v++)
+            s[r][v] = sum_zero();
+    }
+    size_t k = 0;
+    for (; k + (size_t)chains <= steps; k += (size_t)chains) {
+        UNROLL
+        for (int c = 0; c < chains; c++) {
+            granules right[TILE_VECS];
+            UNROLL
+            for (int v = 0; v < TILE_VECS; v++) {
+                right[v] = granules_load(b + (size_t)v * sizeof(granules));
+                if (rows <= FEW_ROWS && v * sizeof(granules) % 64 == 0)
+                    __builtin_prefetch(b + AHEAD_BYTES + (size_t)v * sizeof(granules), 0, 3);
+            }
+            if (rows > FEW_ROWS)
+                __builtin_prefetch(next, 0, 2);
+            UNROLL
+            for (int r = 0; r < rows; r++) {
+                granules left = granules_spread(a + (size_t)r * stride);
+                UNROLL
+                for (int v = 0; v < TILE_VECS; v++)
+                    s[c * rows + r][v] = sum_step(s[c * rows + r][v], left, right[v]);
+            }
+            a += 4;
+            b += DVIT_PACKED_STEP_BYTES;
+            next += 64;
+        }
+    }
+    for (; chains > 1 && k < steps; k++, a += 4, b += DVIT_PACKED_STEP_BYTES) {
+        UNROLL
+        for (int r = 0; r < rows; r++) {
+            UNROLL
+            for (int v = 0; v < TILE_VECS; v++)
+                s[r][v] = sum_step(s[r][v], granules_spread(a + (size_t)r * stride),
+                                   granules_load(b + (size_t)v * sizeof(granules)));
+        }
+    }
+    UNROLL
+    for (int r = 0; r < rows; r++) {
+        UNROLL
+        for (int v = 0; v < TILE_VECS; v++) {
+            sum total = s[r][v];
+            UNROLL
+            for (int c = 1; c < chains; c++)
+                total = sum_add(total, s[c * rows + r][v]);
+            sum_store_part(sums + r * TILE_COLUMNS + v * VEC_WIDTH, total, VEC_WIDTH);
+        }
+    }
+}
+
+static void tile_of(float *sums, const char *a, size_t stride, const char *b, const char *next,
+                    size_t steps, size_t rows)
+{
+    switch (rows) {
+    case 1:
+        tile(sums, a, stride, b, next, steps, 1, 4);
+        break;
+    case 2:
+        tile(sums, a, stride, b, next, steps, 2, 3);
+        break;
+    case 3:
+        tile(sums, a, stride, b, next, steps, 3, 2);
+        break;
+    case 4:
+        tile(sums, a, stride, b, next, steps, 4, 1);
+        break;
+    case 5:
+        tile(sums, a, stride, b, next, steps, 5, 1);
+        break;
+    case 6:
+        tile(sums, a, stride, b, next, steps, 6, 1);
+        break;
+#if TILE_ROWS > 6
+    case 7:
+        tile(sums, a, stride, b, next, steps, 7, 1);
+        break;
+    case 8:
+        tile(sums, a, stride, b, next, steps, 8, 1);
+        break;
+#endif
+    default:
+        break;
+    }
+}
+
+/* v = a complete sum as a float, at columns c … of row r of y; n ≥ 1 of them exist. */
+ALWAYS_INLINE vec follow(const struct dvit_packed_job *job, vec v, size_t r, size_t c, size_t n)
+{
+    if (job->bias)
+        v = v + vec_load_part(job->bias + c, n);
+    if (job->gelu)
+        v = gelu(v);
+    if (job->residual)
+        v = vec_fma(vec_set(job->factor), v,
+                    vec_load_part(job->residual + r * job->y_stride + c, n));
+    return v;
+}
+
+/* Takes the sums of `rows` rows from row `first` of the part, columns column …, to y. */
+static void finish(const struct part *part, const float *sums, size_t first, size_t rows,
+                   size_t column)
+{
+    const struct dvit_packed_job *job = part->job;
+    size_t last = job->outputs - column < TILE_COLUMNS ? job->outputs - column : TILE_COLUMNS;
+    for (size_t r = 0; r < rows; r++, sums += TILE_COLUMNS) {
+        size_t row = part->row + first + r;
+        float *y = job->y + row * job->y_stride + column;
+        for (size_t c = 0; c < last; c += VEC_WIDTH) {
+            size_t n = last - c;
+            sum s = sum_load_part(sums + c, VEC_WIDTH);
+            if (!part->begins)
+                s = sum_add(s, sum_load_part(y + c, n));
+            if (!part->ends) {
+                sum_store_part(y + c, s, n);
+                continue;
+            }
+            vec v = sum_value(s, part->factors, first + r, job, column + c);
+            vec_store_part(y + c, follow(job, v, row, column + c, n), n);
+        }
+    }
+}
+
+/* All rows of the part, TILE_COLUMNS columns. Register blocks differ by at most one row. */
+static void column_block(const struct part *part, size_t column)
+{
+    _Alignas(64) float sums[TILE_ROWS * TILE_COLUMNS];
+    size_t panel = column / DVIT_PACKED_COLUMNS, within = column % DVIT_PACKED_COLUMNS;
+    size_t steps = dvit_packed_steps(part->job->inputs, PACKED_GRANULE);
+    size_t tiles = (part->rows + TILE_ROWS - 1) / TILE_ROWS;
+    size_t fewest = part->rows / tiles, larger = part->rows % tiles, row = 0;
+    const char *panels = part->job->panels;
+    const char *b = panels + (panel * steps + part->first_step) * DVIT_PACKED_STEP_BYTES;
+    const char *following = b + steps * DVIT_PACKED_STEP_BYTES; /* only a hint: may be beyond */
+    for (size_t t = 0; t < tiles; t++) {
+        size_t rows = fewest + (t < larger);
+        const char *next = t < PREFETCH_TILES ? following + t * part->steps * 64 : b;
+        tile_of(sums,
+                (const char *)part->factors->data + row * part->factors->stride +
+                    4 * part->first_step,
+                part->factors->stride, b + within * 4, next, part->steps, rows);
+        finish(part, sums, row, rows, column);
+        row += rows;
+    }
+}
+
+static void some_rows(const struct dvit_packed_job *job, const struct factors *factors, size_t row,
+                      size_t rows)
+{
+    size_t steps = dvit_packed_steps(job->inputs, PACKED_GRANULE);
+    size_t parts = (steps + DEPTH_STEPS - 1) / DEPTH_STEPS, first = 0;
+    for (size_t n = 0; n < parts; n++) {
+        size_t count = steps / parts + (n < steps % parts);
+        const struct part part = {job, factors, row, rows, first, count, n == 0, n + 1 == parts};
+        for (size_t column = 0; column < job->outputs; column += TILE_COLUMNS)
+            column_block(&part, column);
+        first += count;
+    }
+}
+
+void PACKED_PRODUCT(const struct dvit_packed_job *job)
+{
+    size_t chunks = (job->rows + DVIT_PACKED_ROWS - 1) / DVIT_PACKED_ROWS, row = 0;
+    for (size_t n = 0; n < chunks; n++) {
+        size_t rows = job->rows / chunks + (n < job->rows % chunks);
+        struct factors factors;
+        take_rows(&factors, job, row, rows);
+        some_rows(job, &factors, row, rows);
+        row += rows;
+    }
+}
+
+#endif

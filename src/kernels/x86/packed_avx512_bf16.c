@@ -1,0 +1,90 @@
+/* Packed products of bfloat16 for AVX-512 BF16: pairs of inputs, summed in float. As the
+ * instructions have it, numbers too small to be normal count as 0. */
+#include "kernels/x86/vector_avx512.h"
+
+#include <string.h>
+
+#include "kernels/packed/packed.h"
+
+#define PACKED_PRODUCT dvit_packed_product_bf16_avx512
+#define PACKED_GRANULE 2
+/* As for floats. */
+#define TILE_ROWS 8
+#define TILE_VECS 3
+
+typedef __m512i granules;
+typedef __m512 sum;
+
+struct factors {
+    const void *data;
+    size_t stride; /* bytes */
+};
+
+static inline granules granules_load(const char *p)
+{
+    return _mm512_load_si512(p);
+}
+
+static inline granules granules_spread(const char *p)
+{
+    return _mm512_set1_epi32(*(const int *)(const void *)p);
+}
+
+static inline sum sum_zero(void)
+{
+    return vec_set(0.0f);
+}
+
+/* The instruction itself: gcc 12 keeps the sums of its intrinsic in memory. */
+static inline sum sum_step(sum s, granules a, granules b)
+{
+    __asm__("vdpbf16ps %2, %1, %0" : "+v"(s) : "v"(a), "v"(b));
+    return s;
+}
+
+static inline sum sum_add(sum s, sum t)
+{
+    return s + t;
+}
+
+static inline sum sum_load_part(const float *p, size_t n)
+{
+    return vec_load_part(p, n);
+}
+
+static inline void sum_store_part(float *p, sum s, size_t n)
+{
+    vec_store_part(p, s, n);
+}
+
+static inline vec sum_value(sum s, const struct factors *factors, size_t row,
+                            const struct dvit_packed_job *job, size_t column)
+{
+    (void)factors, (void)row, (void)job, (void)column;
+    return s;
+}
+
+static inline vec load_or_zero(const float *x, size_t first, size_t count)
+{
+    return first < count ? vec_load_part(x + first, count - first) : vec_set(0.0f);
+}
+
+/* Rounds the rows to scratch. */
+static void take_rows(struct factors *factors, const struct dvit_packed_job *job, size_t first,
+                      size_t rows)
+{
+    size_t stride = dvit_packed_row_bytes(job->inputs, PACKED_GRANULE);
+    char *to = job->scratch;
+    *factors = (struct factors){to, stride};
+    for (size_t r = 0; r < rows; r++, to += stride) {
+        const float *x = job->x + (first + r) * job->x_stride;
+        for (size_t i = 0; i < job->inputs; i += 2 * VEC_WIDTH) {
+            vec low = load_or_zero(x, i, job->inputs);
+            vec high = load_or_zero(x, i + VEC_WIDTH, job->inputs);
+            __m512bh both = _mm512_cvtne2ps_pbh(high, low);
+            memcpy(to + 2 * i, &both, sizeof both);
+        }
+    }
+}
+
+#include "kernels/packed/tiles.h"
