@@ -41,7 +41,7 @@ static struct dvit_attention_shape shape_of(const struct dvit_graph *graph,
     };
 }
 
-static void attention_forward(const struct dvit_op *op, struct dvit_run *run)
+static void forward_masked(const struct dvit_op *op, struct dvit_run *run)
 {
     const struct dvit_value *out = &run->graph->values[op->outputs[0]];
     const float *qkv = dvit_run_value(run, op->inputs[QKV]);
@@ -56,17 +56,61 @@ static void attention_forward(const struct dvit_op *op, struct dvit_run *run)
         if (first >= last)
             continue;
         struct dvit_attention_shape shape = shape_of(run->graph, op, (int)(rows.last - rows.first));
-        size_t stride = 3 * out->width;
-        const float *from = qkv + rows.first * stride;
-        if (op->is.attention.masked)
-            run->kernels->attention_masked(
-                y + rows.first * out->width, from, policy ? policy + rows.first : NULL,
-                (int)(first - rows.first), (int)(last - rows.first), &shape, run->scratch);
-        else
-            run->kernels->attention(y + first * out->width, out->width, qkv + first * stride,
-                                    stride, from + out->width, from + 2 * out->width, stride,
-                                    last - first, &shape, run->scratch);
+        run->kernels->attention_masked(
+            y + rows.first * out->width, qkv + rows.first * 3 * out->width,
+            policy ? policy + rows.first : NULL, (int)(first - rows.first),
+            (int)(last - rows.first), &shape, run->scratch);
     }
+}
+
+/* This member's queries of one image and head, counted over all heads of all images, one head's
+ * after those of another: where members share images, each so packs keys of the fewest heads. */
+static struct dvit_span own_queries(const struct dvit_op *op, const struct dvit_run *run,
+                                    struct dvit_span rows, size_t head)
+{
+    int stage = run->graph->values[op->outputs[0]].stage;
+    size_t heads = (size_t)op->is.attention.heads, queries = rows.last - rows.first;
+    struct dvit_span own = dvit_run_rows(run, DVIT_ROWS_TOKENS, stage);
+    own.first *= heads;
+    own.last *= heads;
+    if (run->by_rows)
+        own = dvit_span_share(heads * dvit_run_total_rows(run, DVIT_ROWS_TOKENS, stage),
+                              run->member, run->members);
+    size_t begin = rows.first * heads + head * queries, end = begin + queries;
+    size_t first = own.first > begin ? own.first : begin, last = own.last < end ? own.last : end;
+    return first < last ? (struct dvit_span){first - begin, last - begin}
+                        : (struct dvit_span){0, 0};
+}
+
+static void forward_plain(const struct dvit_op *op, struct dvit_run *run)
+{
+    const struct dvit_value *out = &run->graph->values[op->outputs[0]];
+    size_t width = out->width, stride = 3 * width;
+    for (int image = 0; image < run->images; image++) {
+        struct dvit_span rows = dvit_run_image_rows(run, DVIT_ROWS_TOKENS, out->stage, image);
+        struct dvit_attention_shape shape = shape_of(run->graph, op, (int)(rows.last - rows.first));
+        const float *qkv = dvit_run_value(run, op->inputs[QKV]) + rows.first * stride;
+        float *y = dvit_run_value(run, op->outputs[0]) + rows.first * width;
+        shape.heads = 1;
+        for (size_t h = 0; h < (size_t)op->is.attention.heads; h++) {
+            struct dvit_span own = own_queries(op, run, rows, h);
+            const float *q = qkv + h * (size_t)shape.head_dim;
+            if (own.first == own.last)
+                continue;
+            (run->graph->bf16 ? run->kernels->attention_bf16 : run->kernels->attention)(
+                y + own.first * width + h * (size_t)shape.head_dim, width, q + own.first * stride,
+                stride, q + width, q + 2 * width, stride, own.last - own.first, &shape,
+                run->scratch);
+        }
+    }
+}
+
+static void attention_forward(const struct dvit_op *op, struct dvit_run *run)
+{
+    if (op->is.attention.masked)
+        forward_masked(op, run);
+    else
+        forward_plain(op, run);
 }
 
 /* The kernel overwrites dqkv. Where that must be added to, or no one wants it (only the policy has
