@@ -12,6 +12,9 @@
 
 struct cli_options;
 
+/* The name of the model that comes with dvit, wherever a model is asked for. */
+#define CLI_SHIPPED_MODEL "cifar10"
+
 /* What the process returns; the meanings are told once, in cli_exit_table. */
 enum cli_exit {
     CLI_EXIT_OK = 0,

@@ -81,7 +81,7 @@ static void print_machine(const struct cli_options *options, struct dvit_session
     struct dvit_machine machine = dvit_machine_describe();
     printf("dvit %s on %s: %d threads, kernels %s, matrix products %s, %s\n"
            "medians of %d rounds, %g s per line\n\n",
-           dvit_version(), machine.processor, info.threads, info.cpu, machine.backend,
+           dvit_version(), machine.processor, info.threads, info.cpu, info.backend,
            info.precision, options->rounds, options->seconds);
 }
 
@@ -143,7 +143,7 @@ static int run_contest(const char *name, const struct dvit_model *model, int bat
 static struct cli_reals choose_keeps(const char *name, const struct cli_options *options)
 {
     struct cli_reals keeps = options->keeps;
-    if (keeps.count == 0 && !cli_is_file(name))
+    if (keeps.count == 0 && !cli_is_model_file(name))
         keeps = (struct cli_reals){.count = 1, .values = {0.7}};
     return keeps;
 }

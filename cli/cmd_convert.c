@@ -113,7 +113,8 @@ int cli_cmd_convert(const struct cli_options *options)
 {
     struct dvit_error error = {0};
     struct dvit_model *model = NULL;
-    struct end in = {.path = options->operands[0]}, out = {.path = options->operands[1]};
+    struct end in = {.path = cli_model_file(options->operands[0])},
+               out = {.path = options->operands[1]};
     struct dvit_save_options save = {.format = chosen_format(options), .dtype = options->dtype};
     int code = check_request(in.path, out.path);
     if (code == CLI_EXIT_OK)

@@ -290,8 +290,8 @@ static int open_model(struct subject *subject, const struct cli_options *options
 static int open_subject(struct subject *subject, const struct cli_options *options)
 {
     struct dvit_error error = {0};
-    if (cli_is_file(subject->name)) {
-        if (dvit_weight_file_open(&subject->file, subject->name, &error) != DVIT_OK)
+    if (cli_is_model_file(subject->name)) {
+        if (dvit_weight_file_open(&subject->file, cli_model_file(subject->name), &error) != DVIT_OK)
             return cli_fail(&error);
     } else if (options->tensors || options->contents) {
         cli_error("info: --%s needs a file, \"%s\" is none",

@@ -26,7 +26,7 @@ static int load_teacher(struct dvit_model **out, const struct cli_options *optio
     struct dvit_error error = {0};
     struct dvit_load_options load = cli_load_options(options, 0, options->teacher);
     load.classes = 0;
-    if (dvit_model_load(out, options->teacher, &load, &error) != DVIT_OK)
+    if (dvit_model_load(out, cli_model_file(options->teacher), &load, &error) != DVIT_OK)
         return cli_fail(&error);
     cli_model_tell(*out, options->teacher, options, false);
     return CLI_EXIT_OK;

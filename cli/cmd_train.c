@@ -29,9 +29,9 @@ int cli_cmd_train(const struct cli_options *options)
     bool new_head = false;
     bool is_text = strncmp(options->model, "vit:", 4) == 0;
     bool names_classes = is_text && strstr(options->model, "classes=") != NULL;
-    bool is_new = !cli_is_file(options->model) &&
+    bool is_new = !cli_is_model_file(options->model) &&
                   dvit_config_parse(options->model, &config, &error) == DVIT_OK;
-    if (!is_new && is_text && !cli_is_file(options->model))
+    if (!is_new && is_text && !cli_is_model_file(options->model))
         return cli_fail(&error);
     int side = options->image_size.width;
     int code = is_new ? cli_training_open(&data, options, side ? side : config.image_width)

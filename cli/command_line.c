@@ -374,6 +374,8 @@ static bool parse_option(struct cli_options *options, int count, char **argument
         unknown_option(name, length, options->verb);
         return false;
     }
+    if (option->type == OPTION_TEXTS && !given[option - cli_option_table])
+        ((struct cli_texts *)((char *)options + option->field))->count = 0; /* not the default */
     given[option - cli_option_table] = true;
     if (!option->argument) {
         if (value) {

@@ -112,7 +112,7 @@ enum cli_option_type {
     OPTION_CHOICE, /* one of the words of `choices` */
     OPTION_INTS,   /* comma-separated */
     OPTION_REALS,  /* comma-separated */
-    OPTION_TEXTS,  /* may be given several times */
+    OPTION_TEXTS,  /* may be given several times; what is given replaces the default */
 };
 
 /* One row: an option as some verbs know it. A name may have several rows with disjoint verbs. */

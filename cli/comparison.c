@@ -63,7 +63,7 @@ static int list_tensors(struct cli_side *side)
 static int open_file(struct cli_side *side, const char *path)
 {
     struct dvit_error error = {0};
-    side->path = path;
+    side->path = path = cli_model_file(path);
     if (dvit_weight_file_open(&side->file, path, &error) != DVIT_OK)
         return cli_fail(&error);
     side->summary = cli_file_summarise(side->file, path);

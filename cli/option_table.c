@@ -43,7 +43,7 @@ const struct cli_option cli_option_table[] = {
      .field = FIELD(model),
      .help = "what to train: a preset or \"vit:dim=…,depth=…,heads=…,patch=…,image=…\" (random "
              "weights from --seed; what is left out is as in deit-t, the class count as in the "
-             "data), or a model file to go on with",
+             "data), or a model file to go on with; cifar10 is the model that comes with dvit",
      .verbs = ON(TRAIN),
      .required = ON(TRAIN)},
     {.name = "model",
@@ -57,21 +57,22 @@ const struct cli_option cli_option_table[] = {
      .argument = "MODEL",
      .type = OPTION_TEXT,
      .field = FIELD(model),
-     .help = "a model file; or a preset or \"vit:…\" text, with random weights from --seed",
-     .verbs = ON(CLASSIFY),
-     .required = ON(CLASSIFY)},
+     .help = "a model file; cifar10, the model that comes with dvit; or a preset or \"vit:…\" "
+             "text, with random weights from --seed",
+     .default_text = CLI_SHIPPED_MODEL,
+     .verbs = ON(CLASSIFY)},
     TEXT("model", "MODEL", model,
-         "a model file; or a preset or \"vit:…\" text, with random weights from --seed; may "
-         "stand as the operand instead",
+         "a model file; cifar10, the model that comes with dvit; or a preset or \"vit:…\" text, "
+         "with random weights from --seed; may stand as the operand instead",
          ON(INFO)),
     {.name = "model",
      .argument = "MODEL",
      .type = OPTION_TEXTS,
      .field = FIELD(models),
-     .help = "a model file; or a preset or \"vit:…\" text, with random weights from --seed; may "
-             "be given several times",
-     .verbs = ON(EVAL) | ON(BENCH),
-     .required = ON(EVAL) | ON(BENCH)},
+     .help = "a model file; cifar10, the model that comes with dvit; or a preset or \"vit:…\" "
+             "text, with random weights from --seed; may be given several times",
+     .default_text = CLI_SHIPPED_MODEL,
+     .verbs = ON(EVAL) | ON(BENCH)},
 
     /* ---- how to read a model ---- */
     {.name = "image-size",
@@ -546,8 +547,9 @@ const struct cli_option cli_option_table[] = {
      .choices = "f32|bf16|auto",
      .default_text = "f32",
      .field = FIELD(precision),
-     .help = "matrix products of linear layers: bf16 needs AVX-512 BF16, auto takes it where it is; "
-             "all else stays f32",
+     .help =
+         "matrix products of linear layers: bf16 needs AVX-512 BF16, auto takes it where it is; "
+         "all else stays f32",
      .verbs = TRAINING | RUNNING},
     TOGGLE(
         "train", bench_train,

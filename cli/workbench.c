@@ -89,11 +89,11 @@ enum dvit_status cli_model_read(struct dvit_model **out, const char *text,
 {
     struct dvit_config config;
     *out = NULL;
-    *is_random = !cli_is_file(text) && dvit_config_parse(text, &config, error) == DVIT_OK;
+    *is_random = !cli_is_model_file(text) && dvit_config_parse(text, &config, error) == DVIT_OK;
     if (*is_random)
         return cli_model_create(out, &config, load, error);
     /* a file, or nothing: the library says what it could have been */
-    return dvit_model_open(out, text, load, load->seed, NULL, error);
+    return dvit_model_open(out, cli_model_file(text), load, load->seed, NULL, error);
 }
 
 void cli_model_tell(const struct dvit_model *model, const char *text,
