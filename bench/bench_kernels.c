@@ -179,10 +179,21 @@ static void run_attention(void *context)
     attend(context, TOKENS);
 }
 
+static struct dvit_attention_rows packed_rows(const struct bench *b)
+{
+    return (struct dvit_attention_rows){.q = b->a,
+                                        .k = b->a + WIDTH,
+                                        .v = b->a + 2 * WIDTH,
+                                        .q_stride = 3 * WIDTH,
+                                        .kv_stride = 3 * WIDTH,
+                                        .queries = TOKENS};
+}
+
 static void run_attention_masked(void *context)
 {
     struct bench *b = context;
-    b->kernels.attention_masked(b->c, b->a, b->policy, 0, b->shape.tokens, &b->shape, b->scratch);
+    struct dvit_attention_rows x = packed_rows(b);
+    b->kernels.attention_masked(b->c, &x, b->policy, &b->shape, b->scratch);
 }
 
 static void run_attention_class_row(void *context)
@@ -193,8 +204,9 @@ static void run_attention_class_row(void *context)
 static void run_attention_backward(void *context)
 {
     struct bench *b = context;
-    b->kernels.attention_masked_backward(b->d, b->dpolicy, b->b, b->c, b->a, b->policy, &b->shape,
-                                         b->scratch);
+    struct dvit_attention_rows x = packed_rows(b);
+    b->kernels.attention_masked_backward(b->d, b->d + WIDTH, b->d + 2 * WIDTH, b->dpolicy, b->b,
+                                         b->c, &x, b->policy, &b->shape, b->scratch);
 }
 
 static void run_adamw(void *context)

@@ -89,6 +89,34 @@ static void attention_rows(const struct dvit_kernels *kernels, struct problem *p
                        (size_t)(last - first), &p->shape, p->scratch.data);
 }
 
+/* The problem's packed rows, all queries. */
+static struct dvit_attention_rows all_rows(const struct problem *p)
+{
+    return (struct dvit_attention_rows){.q = p->qkv.data,
+                                        .k = p->qkv.data + p->channels,
+                                        .v = p->qkv.data + 2 * p->channels,
+                                        .q_stride = 3 * p->channels,
+                                        .kv_stride = 3 * p->channels,
+                                        .queries = p->tokens};
+}
+
+static void attend_masked(const struct dvit_kernels *kernels, struct problem *p, float *out,
+                          const float *policy)
+{
+    struct dvit_attention_rows x = all_rows(p);
+    kernels->attention_masked(out, &x, policy, &p->shape, p->scratch.data);
+}
+
+/* out: of the forward pass. */
+static void attend_masked_backward(const struct dvit_kernels *kernels, struct problem *p,
+                                   const float *out, const float *policy)
+{
+    struct dvit_attention_rows x = all_rows(p);
+    float *dk = p->dqkv.data + p->channels;
+    kernels->attention_masked_backward(p->dqkv.data, dk, dk + p->channels, p->dpolicy.data,
+                                       p->dout.data, out, &x, policy, &p->shape, p->scratch.data);
+}
+
 /* --- the formula in double ---------------------------------------------------------------------
  */
 
@@ -194,8 +222,7 @@ static void test_reference_is_the_formula(void **state)
                     continue;
                 struct exact e = exact_new(&p, masked ? 1e-6 : 0);
                 if (masked)
-                    reference.attention_masked(p.out.data, p.qkv.data, p.policy_or_null, 0,
-                                               p.shape.tokens, &p.shape, p.scratch.data);
+                    attend_masked(&reference, &p, p.out.data, p.policy_or_null);
                 else
                     attention_rows(&reference, &p, p.out.data, 0, p.shape.tokens);
                 for (size_t h = 0; h * p.width < p.channels; h++) {
@@ -221,11 +248,8 @@ static void test_gradient_is_the_difference_quotient(void **state)
             struct problem p =
                 problem_new(small[n], (enum policy_kind)kind, 6, &reference, GUARD_AFTER);
             struct exact e = exact_new(&p, 1e-6f);
-            reference.attention_masked(p.out.data, p.qkv.data, p.policy_or_null, 0, p.shape.tokens,
-                                       &p.shape, p.scratch.data);
-            reference.attention_masked_backward(p.dqkv.data, p.dpolicy.data, p.dout.data,
-                                                p.out.data, p.qkv.data, p.policy_or_null, &p.shape,
-                                                p.scratch.data);
+            attend_masked(&reference, &p, p.out.data, p.policy_or_null);
+            attend_masked_backward(&reference, &p, p.out.data, p.policy_or_null);
             for (size_t at = 0; at < p.tokens * 3 * p.channels; at++) {
                 double want = slope(&p, &e, &e.qkv[at]);
                 assert_true(fabs(p.dqkv.data[at] - want) < 1e-5 * (1 + fabs(want)));
@@ -321,18 +345,13 @@ static void check_level(const struct dvit_kernels *kernels, struct size_case siz
     }
     for (size_t n = 0; n < count; n++)
         p.out.data[n] = NAN;
-    reference.attention_masked(want.out.data, p.qkv.data, p.policy_or_null, 0, size.tokens,
-                               &p.shape, want.scratch.data);
-    kernels->attention_masked(p.out.data, p.qkv.data, p.policy_or_null, 0, size.tokens, &p.shape,
-                              p.scratch.data);
+    attend_masked(&reference, &want, want.out.data, want.policy_or_null);
+    attend_masked(kernels, &p, p.out.data, p.policy_or_null);
     assert_close(p.out.data, want.out.data, count, 2 * m.relative * m.v, "attention_masked", &p,
                  kernels->cpu);
 
-    reference.attention_masked_backward(want.dqkv.data, want.dpolicy.data, p.dout.data,
-                                        want.out.data, p.qkv.data, p.policy_or_null, &p.shape,
-                                        want.scratch.data);
-    kernels->attention_masked_backward(p.dqkv.data, p.dpolicy.data, p.dout.data, want.out.data,
-                                       p.qkv.data, p.policy_or_null, &p.shape, p.scratch.data);
+    attend_masked_backward(&reference, &want, want.out.data, want.policy_or_null);
+    attend_masked_backward(kernels, &p, want.out.data, p.policy_or_null);
     const double bounds[] = {p.shape.scale * m.dout_v * m.k * 4 * m.relative,
                              p.shape.scale * m.dout_v * m.q * m.mass * 4 * m.relative,
                              largest(p.dout.data, count) * m.mass * 4 * m.relative};
@@ -372,31 +391,81 @@ static void test_query_ranges(void **state)
     for (int cpu = 0; cpu <= (int)dvit_cpu_best(); cpu++) {
         struct dvit_kernels kernels;
         dvit_kernels_select(&kernels, (enum dvit_cpu)cpu);
-        struct problem p = problem_new(size, POLICY_RANDOM, 6, &kernels, GUARD_AFTER);
+        struct problem p = problem_new(size, POLICY_NONE, 6, &kernels, GUARD_AFTER);
         size_t count = p.tokens * p.channels;
         struct guarded whole = guard_new(count, GUARD_AFTER);
-        for (int masked = 0; masked < 2; masked++) {
-            for (size_t n = 0; n < count; n++)
-                p.out.data[n] = NAN;
-            for (size_t c = 0; c + 1 < sizeof cuts / sizeof *cuts; c++) {
-                float *out = p.out.data;
-                if (masked)
-                    kernels.attention_masked(out, p.qkv.data, p.policy.data, cuts[c], cuts[c + 1],
-                                             &p.shape, p.scratch.data);
-                else
-                    attention_rows(&kernels, &p, out, cuts[c], cuts[c + 1]);
-                for (size_t n = (size_t)cuts[c + 1] * p.channels; n < count; n++)
-                    assert_true(isnan(out[n]));
-            }
-            if (masked)
-                kernels.attention_masked(whole.data, p.qkv.data, p.policy.data, 0, size.tokens,
-                                         &p.shape, p.scratch.data);
-            else
-                attention_rows(&kernels, &p, whole.data, 0, size.tokens);
-            assert_close(p.out.data, whole.data, count, 2 * measure(&p).relative, "ranges", &p,
-                         kernels.cpu);
+        for (size_t n = 0; n < count; n++)
+            p.out.data[n] = NAN;
+        for (size_t c = 0; c + 1 < sizeof cuts / sizeof *cuts; c++) {
+            attention_rows(&kernels, &p, p.out.data, cuts[c], cuts[c + 1]);
+            for (size_t n = (size_t)cuts[c + 1] * p.channels; n < count; n++)
+                assert_true(isnan(p.out.data[n]));
         }
+        attention_rows(&kernels, &p, whole.data, 0, size.tokens);
+        assert_close(p.out.data, whole.data, count, 2 * measure(&p).relative, "ranges", &p,
+                     kernels.cpu);
         guard_free(&whole);
+        problem_free(&p);
+    }
+}
+
+/* Masked attention of some of the queries, from an array of their own: their rows of the whole;
+ * gradients as if the others' outputs had none. */
+static void test_masked_queries_apart(void **state)
+{
+    const struct size_case size = {67, 24, 2};
+    enum { QUERIES = 24 };
+    for (int cpu = 0; cpu <= (int)dvit_cpu_best(); cpu++) {
+        struct dvit_kernels kernels;
+        dvit_kernels_select(&kernels, (enum dvit_cpu)cpu);
+        struct problem p = problem_new(size, POLICY_RANDOM, 6, &kernels, GUARD_AFTER);
+        struct magnitudes m = measure(&p);
+        size_t C = p.channels, row = C * sizeof(float);
+        struct guarded q = guard_new(QUERIES * C, GUARD_AFTER), out = guard_new(QUERIES * C, 0);
+        struct guarded dout = guard_new(QUERIES * C, 0), dq = guard_new(QUERIES * C, 0);
+        struct guarded dkv = guard_new(p.tokens * 2 * C, GUARD_AFTER), dpolicy = guard_new(67, 0);
+        struct dvit_attention_rows x = all_rows(&p);
+        int token[QUERIES], next = 0;
+        attend_masked(&kernels, &p, p.out.data, p.policy.data);
+        for (size_t i = 0; i < p.tokens;
+             i++) { /* dropped ones among them: their gate is their own */
+            if (i % 3 == 0 || i == 1) {
+                memcpy(q.data + (size_t)next * C, p.qkv.data + i * 3 * C, row);
+                memcpy(dout.data + (size_t)next * C, p.dout.data + i * C, row);
+                token[next++] = (int)i;
+            } else {
+                memset(p.dout.data + i * C, 0, row);
+            }
+        }
+        assert_int_equal(next, QUERIES);
+        for (size_t j = 0; j < p.tokens; j++)
+            dpolicy.data[j] = 0.25f;
+        x.q = q.data, x.q_stride = C, x.queries = QUERIES, x.token = token;
+        kernels.attention_masked(out.data, &x, p.policy.data, &p.shape, p.scratch.data);
+        for (size_t i = 0; i < QUERIES; i++)
+            assert_close(out.data + i * C, p.out.data + (size_t)token[i] * C, C,
+                         2 * m.relative * m.v, "queries apart", &p, kernels.cpu);
+
+        attend_masked_backward(&kernels, &p, p.out.data, p.policy.data);
+        float *packed = p.qkv.data; /* keys and values alone, in a packed kv */
+        for (size_t j = 0; j < p.tokens; j++)
+            memmove(packed + j * 2 * C, p.qkv.data + (3 * j + 1) * C, 2 * row);
+        x.k = packed, x.v = packed + C, x.kv_stride = 2 * C;
+        kernels.attention_masked_backward(dq.data, dkv.data, dkv.data + C, dpolicy.data, dout.data,
+                                          out.data, &x, p.policy.data, &p.shape, p.scratch.data);
+        double bound = m.dout_v * fmax(m.q, m.k) * (1 + m.mass) * 4 * m.relative;
+        for (size_t i = 0; i < QUERIES; i++)
+            assert_close(dq.data + i * C, p.dqkv.data + (size_t)token[i] * 3 * C, C, bound, "dq",
+                         &p, kernels.cpu);
+        for (size_t j = 0; j < p.tokens; j++)
+            assert_close(dkv.data + j * 2 * C, p.dqkv.data + (3 * j + 1) * C, 2 * C, bound, "dkv",
+                         &p, kernels.cpu);
+        assert_close(dpolicy.data, p.dpolicy.data, p.tokens,
+                     size.heads * m.dout_v * m.lead * 4 * m.relative + 1e-6, "dpolicy", &p,
+                     kernels.cpu);
+        struct guarded *all[] = {&q, &out, &dout, &dq, &dkv, &dpolicy};
+        for (size_t n = 0; n < sizeof all / sizeof *all; n++)
+            guard_free(all[n]);
         problem_free(&p);
     }
 }
@@ -443,10 +512,8 @@ static void test_dropped_giants_are_harmless(void **state)
         float *key = p.qkv.data + 3 * 3 * p.channels + p.channels;
         for (size_t d = 0; d < p.channels; d++)
             key[d] *= 1e30f;
-        kernels.attention_masked(p.out.data, p.qkv.data, p.policy.data, 0, size.tokens, &p.shape,
-                                 p.scratch.data);
-        kernels.attention_masked_backward(p.dqkv.data, p.dpolicy.data, p.dout.data, p.out.data,
-                                          p.qkv.data, p.policy.data, &p.shape, p.scratch.data);
+        attend_masked(&kernels, &p, p.out.data, p.policy.data);
+        attend_masked_backward(&kernels, &p, p.out.data, p.policy.data);
         assert_true(largest(p.out.data, count) <= largest(p.qkv.data + 2 * p.channels, 16) * 5 + 5);
         for (size_t n = 0; n < count * 3; n++)
             assert_true(isfinite(p.dqkv.data[n]));
@@ -474,8 +541,7 @@ static void test_huge_scores_stay_finite_and_nan_shows(void **state)
         }
         for (int masked = 0; masked < 2; masked++) {
             if (masked)
-                kernels.attention_masked(p.out.data, p.qkv.data, p.policy.data, 0, size.tokens,
-                                         &p.shape, p.scratch.data);
+                attend_masked(&kernels, &p, p.out.data, p.policy.data);
             else
                 attention_rows(&kernels, &p, p.out.data, 0, size.tokens);
             for (size_t n = 0; n < count; n++)
@@ -489,8 +555,7 @@ static void test_huge_scores_stay_finite_and_nan_shows(void **state)
         for (size_t n = 0; n < count; n++)
             assert_int_equal(isnan(p.out.data[n]) != 0, n / p.channels == 5);
         p.qkv.data[7 * 3 * p.channels + p.channels] = NAN; /* key 7 */
-        kernels.attention_masked(p.out.data, p.qkv.data, NULL, 0, size.tokens, &p.shape,
-                                 p.scratch.data);
+        attend_masked(&kernels, &p, p.out.data, NULL);
         for (size_t n = 0; n < count; n++)
             assert_true(isnan(p.out.data[n]));
         problem_free(&p);
@@ -504,6 +569,7 @@ int main(void)
         cmocka_unit_test(test_gradient_is_the_difference_quotient),
         cmocka_unit_test(test_levels),
         cmocka_unit_test(test_query_ranges),
+        cmocka_unit_test(test_masked_queries_apart),
         cmocka_unit_test(test_exponential_is_accurate_in_its_tail),
         cmocka_unit_test(test_dropped_giants_are_harmless),
         cmocka_unit_test(test_huge_scores_stay_finite_and_nan_shows),

@@ -109,6 +109,7 @@ static void bench_open(struct bench *b, const char *cpu, int threads, bool on_ba
                                        .keep = 0.7,
                                        .trained = trained,
                                        .distill = true,
+                                       .distill_tokens = true,
                                        .weight_cls = 1,
                                        .weight_ratio = 2,
                                        .weight_kl = .5,
@@ -263,6 +264,16 @@ static void ratio_on_batch_mean_is_pytorchs(void **state)
     bench_close(&b);
 }
 
+static struct dvit_attention_rows packed_rows(const float *qkv, size_t width, size_t tokens)
+{
+    return (struct dvit_attention_rows){.q = qkv,
+                                        .k = qkv + width,
+                                        .v = qkv + 2 * width,
+                                        .q_stride = 3 * width,
+                                        .kv_stride = 3 * width,
+                                        .queries = tokens};
+}
+
 /* Masked attention where dropped keys lead by up to 50: output and gradients, each element against
  * its own size, for the policy spans seven orders of magnitude. */
 static void attention_at_large_gaps_is_pytorchs(void **state)
@@ -290,10 +301,11 @@ static void attention_at_large_gaps_is_pytorchs(void **state)
     float *scratch = aligned_alloc(64, (bytes + 63) / 64 * 64);
     for (int b = 0; b < BATCH; b++) {
         size_t row = (size_t)(b * KEYS);
-        kernels.attention_masked(out + row * WIDTH, qkv + row * 3 * WIDTH, policy + row, 0, KEYS,
-                                 &shape, scratch);
-        kernels.attention_masked_backward(dqkv + row * 3 * WIDTH, dpolicy + row, dout + row * WIDTH,
-                                          out + row * WIDTH, qkv + row * 3 * WIDTH, policy + row,
+        struct dvit_attention_rows x = packed_rows(qkv + row * 3 * WIDTH, WIDTH, KEYS);
+        kernels.attention_masked(out + row * WIDTH, &x, policy + row, &shape, scratch);
+        float *dq = dqkv + row * 3 * WIDTH;
+        kernels.attention_masked_backward(dq, dq + WIDTH, dq + 2 * WIDTH, dpolicy + row,
+                                          dout + row * WIDTH, out + row * WIDTH, &x, policy + row,
                                           &shape, scratch);
     }
     golden_compare(file, "gap.output", out, BATCH * KEYS * WIDTH, tolerance);
@@ -310,8 +322,10 @@ static void attention_at_large_gaps_is_pytorchs(void **state)
     memset(dpolicy, 0, sizeof dpolicy);
     for (int b = 0; b < BATCH; b++) {
         size_t row = (size_t)(b * KEYS);
-        kernels.attention_masked_backward(dqkv + row * 3 * WIDTH, dpolicy + row, dout + row * WIDTH,
-                                          out + row * WIDTH, qkv + row * 3 * WIDTH, policy + row,
+        struct dvit_attention_rows x = packed_rows(qkv + row * 3 * WIDTH, WIDTH, KEYS);
+        float *dq = dqkv + row * 3 * WIDTH;
+        kernels.attention_masked_backward(dq, dq + WIDTH, dq + 2 * WIDTH, dpolicy + row,
+                                          dout + row * WIDTH, out + row * WIDTH, &x, policy + row,
                                           &shape, scratch);
     }
     golden_compare(file, "gap.grad.qkv", dqkv, BATCH * KEYS * 3 * WIDTH, tolerance);

@@ -126,8 +126,9 @@ DVIT_API struct dvit_tensor_info dvit_model_tensor(const struct dvit_model *mode
 
 /* Cost of one image, in multiply–accumulates. `keep` = 1 is the dense path of the same weights. */
 struct dvit_cost {
-    double macs;           /* everything that is computed */
-    double macs_published; /* the literature's count: without the predictors' C×C product */
+    double macs;           /* everything that is computed; of the last block what the head reads */
+    double macs_published; /* the literature's count: all rows of the last block, and without the
+                              predictors' C×C product */
 };
 DVIT_API enum dvit_status dvit_model_cost(const struct dvit_config *config, double keep,
                                           struct dvit_cost *out, struct dvit_error *error);

@@ -12,7 +12,7 @@ enum dvit_status dvit_graph_create(struct dvit_graph **out,
     enum dvit_status status = DVIT_OK;
     *out = NULL;
     struct dvit_graph *graph = calloc(1, sizeof *graph);
-    int *kept = calloc((size_t)options->stages + 1, sizeof *kept);
+    int *kept = calloc((size_t)options->stages + 2, sizeof *kept);
     bool *trained = calloc(options->parameter_count + 1, sizeof *trained);
     if (!graph || !kept || !trained) {
         free(graph);
@@ -22,6 +22,7 @@ enum dvit_status dvit_graph_create(struct dvit_graph **out,
     }
     for (int s = 0; s < options->stages; s++)
         kept[s] = options->kept[s];
+    kept[options->stages] = options->read_patches;
     if (options->trained)
         memcpy(trained, options->trained, options->parameter_count * sizeof *trained);
     graph->training = options->training;
@@ -31,6 +32,7 @@ enum dvit_status dvit_graph_create(struct dvit_graph **out,
     graph->map_width = options->map_width;
     graph->map_height = options->map_height;
     graph->stages = options->stages;
+    graph->layouts = options->stages + 1 + options->narrow;
     graph->kept = kept;
     graph->trained = trained;
     graph->parameter_count = options->parameter_count;

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "graph/layouts.h"
 #include "graph/memory.h"
 
 /* The step until which memory read at step `last` may not be written: where rows are shared, no
@@ -45,19 +46,16 @@ static void lay_out(struct dvit_forward *f)
 {
     const struct dvit_graph *graph = f->graph;
     size_t values = (size_t)graph->value_count, stages = (size_t)graph->stages;
+    size_t layouts = (size_t)graph->layouts;
     size_t images = (size_t)f->max_images;
     f->activations = dvit_arena_take(&f->arena, f->plan_bytes, 1);
     f->scratch = dvit_arena_take(&f->arena, (size_t)f->members, f->scratch_bytes);
     f->values = dvit_arena_take(&f->arena, values, sizeof *f->values);
-    f->layout = dvit_arena_take(&f->arena, stages + 1, sizeof *f->layout);
+    f->layout = dvit_arena_take(&f->arena, layouts, sizeof *f->layout);
     f->kept = dvit_arena_take(&f->arena, stages + 1, sizeof *f->kept);
-    for (size_t s = 0; s <= stages; s++) {
-        int *offset = dvit_arena_take(&f->arena, images + 1, sizeof *offset);
-        int *kept = s < stages
-                        ? dvit_arena_take(&f->arena, images * (size_t)graph->kept[s], sizeof *kept)
-                        : NULL;
-        if (f->layout)
-            f->layout[s].offset = offset;
+    dvit_layouts_take(f->layout, graph, f->max_images, &f->arena);
+    for (size_t s = 0; s < stages; s++) {
+        int *kept = dvit_arena_take(&f->arena, images * (size_t)graph->kept[s], sizeof *kept);
         if (f->kept)
             f->kept[s] = kept;
     }
@@ -99,12 +97,7 @@ void dvit_forward_free(struct dvit_forward *forward)
 
 void dvit_forward_begin(struct dvit_forward *forward, int images)
 {
-    const struct dvit_graph *graph = forward->graph;
-    for (int s = 0; s <= graph->stages; s++) {
-        int patches = s == 0 ? graph->patches : graph->kept[s - 1];
-        for (int i = 0; i <= images; i++)
-            forward->layout[s].offset[i] = i * (patches + graph->prefix);
-    }
+    dvit_layouts_begin(forward->layout, forward->graph, images);
 }
 
 void dvit_forward_run(const struct dvit_forward_job *job, int member, int product_member)
@@ -130,6 +123,10 @@ void dvit_forward_run(const struct dvit_forward_job *job, int member, int produc
     for (int i = 0; i < graph->op_count; i++) {
         const struct dvit_op *op = &graph->ops[i];
         if (shared && op->class->crosses_rows)
+            dvit_threads_barrier(job->team);
+        if (op->class->lay_out && member == 0)
+            op->class->lay_out(op, &run);
+        if (shared && op->class->lay_out)
             dvit_threads_barrier(job->team);
         op->class->forward(op, &run);
         if (shared && op->class->crosses_rows)

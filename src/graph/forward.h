@@ -19,7 +19,7 @@ struct dvit_forward {
     struct dvit_arena arena;
     float **values;             /* [value_count]; those of inputs are bound by the caller */
     int **kept;                 /* [stages] → images × kept[stage], original patch indices */
-    struct dvit_layout *layout; /* [stages + 1] */
+    struct dvit_layout *layout; /* [layouts] */
     unsigned char *scratch;     /* [members][scratch_bytes] */
     size_t scratch_bytes;
     size_t plan_bytes; /* of the activations */

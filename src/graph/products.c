@@ -49,6 +49,7 @@ static enum dvit_status create_for(struct dvit_products *products, const struct 
     op->class->products(graph, op, products->members, &want);
     op->product.chunk_rows = want.chunk_rows;
     op->product.weight_chunk_rows = want.weight_chunk_rows;
+    op->product.weight_first = want.first_output * want.forward.inputs;
     DVIT_TRY(find_or_create(products, &want.forward, &op->product.forward, error));
     if (want.has_data)
         DVIT_TRY(find_or_create(products, &want.data, &op->product.data, error));
@@ -183,8 +184,9 @@ enum dvit_status dvit_products_pack(struct dvit_products *products, struct dvit_
         if (op->class->fold)
             op->class->fold(op, parameters, (float *)op->product.weight_folded,
                             (float *)op->product.bias_folded);
-        const float *weight =
-            op->class->fold ? op->product.weight_folded : parameters[op->parameters[0]];
+        const float *weight = op->class->fold
+                                  ? op->product.weight_folded
+                                  : parameters[op->parameters[0]] + op->product.weight_first;
         if (op->product.packed)
             DVIT_TRY(dvit_matmul_pack((struct dvit_matmul *)op->product.forward,
                                       (void *)op->product.packed, weight, error));

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "graph/layouts.h"
 #include "graph/memory.h"
 
 static bool has_trained_parameters(const struct dvit_graph *graph, const struct dvit_op *op)
@@ -126,7 +127,8 @@ static void lay_out(struct dvit_training *t, const struct plan *plan)
     size_t count = (size_t)graph->value_count;
     t->values = dvit_arena_take(&t->arena, count, sizeof *t->values);
     t->gradients = dvit_arena_take(&t->arena, count, sizeof *t->gradients);
-    t->layout.offset = dvit_arena_take(&t->arena, (size_t)t->max_images + 1, sizeof(int));
+    t->layout = dvit_arena_take(&t->arena, (size_t)graph->layouts, sizeof *t->layout);
+    dvit_layouts_take(t->layout, graph, t->max_images, &t->arena);
     t->scratch = dvit_arena_take(&t->arena, (size_t)t->members, t->scratch_bytes);
     size_t before = t->arena.used_bytes;
     for (int v = 0; v < graph->value_count; v++) {
@@ -183,9 +185,7 @@ void dvit_training_free(struct dvit_training *training)
 
 void dvit_training_begin(struct dvit_training *training, int images)
 {
-    int tokens = training->graph->patches + training->graph->prefix;
-    for (int i = 0; i <= images; i++)
-        training->layout.offset[i] = i * tokens;
+    dvit_layouts_begin(training->layout, training->graph, images);
 }
 
 struct dvit_run dvit_training_view(const struct dvit_training_job *job, int member)
@@ -195,7 +195,7 @@ struct dvit_run dvit_training_view(const struct dvit_training_job *job, int memb
         .graph = t->graph,
         .kernels = t->kernels,
         .images = job->images,
-        .layout = &t->layout,
+        .layout = t->layout,
         .values = t->values,
         .gradients = t->gradients,
         .parameters = job->parameters,
@@ -217,6 +217,12 @@ void dvit_training_forward(const struct dvit_training_job *job, int member)
         if (op->class->forward_partial) {
             op->class->forward_partial(op, &run);
             dvit_threads_barrier(job->team); /* it sums over everyone's images */
+        }
+        if (op->class->lay_out) {
+            dvit_threads_barrier(job->team); /* it reads what all have decided */
+            if (member == 0)
+                op->class->lay_out(op, &run);
+            dvit_threads_barrier(job->team);
         }
         op->class->forward(op, &run);
     }

@@ -20,7 +20,7 @@ struct dvit_training {
     struct dvit_arena arena;
     float **values;    /* [value_count]; those of inputs are bound by the caller */
     float **gradients; /* [value_count]; NULL where none flows */
-    struct dvit_layout layout;
+    struct dvit_layout *layout; /* [layouts] */
     unsigned char *scratch;
     size_t scratch_bytes;
     size_t values_bytes, gradients_bytes; /* of the two parts of the arena */

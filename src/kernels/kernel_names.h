@@ -26,11 +26,11 @@
     void dvit_attention_f32_##isa(float *out, size_t out_stride, const float *q, size_t q_stride,  \
         const float *k, const float *v, size_t kv_stride, size_t queries,                          \
         const struct dvit_attention_shape *shape, float *scratch);                                 \
-    void dvit_attention_masked_f32_##isa(float *out, const float *qkv, const float *policy,        \
-        int first, int last, const struct dvit_attention_shape *shape, float *scratch);            \
-    void dvit_attention_masked_backward_f32_##isa(float *dqkv, float *dpolicy, const float *dout,  \
-        const float *out, const float *qkv, const float *policy,                                   \
-        const struct dvit_attention_shape *shape, float *scratch);                                 \
+    void dvit_attention_masked_f32_##isa(float *out, const struct dvit_attention_rows *x,          \
+        const float *policy, const struct dvit_attention_shape *shape, float *scratch);            \
+    void dvit_attention_masked_backward_f32_##isa(float *dq, float *dk, float *dv, float *dpolicy, \
+        const float *dout, const float *out, const struct dvit_attention_rows *x,                  \
+        const float *policy, const struct dvit_attention_shape *shape, float *scratch);            \
     void dvit_adamw_f32_##isa(float *weight, float *moment1, float *moment2,                       \
         const float *gradient, size_t count, const struct dvit_adamw_step *step);                  \
     void dvit_lamb_direction_f32_##isa(float *gradient, float *moment1, float *moment2,            \

@@ -35,6 +35,15 @@ struct dvit_attention_shape {
     float lead_cap; /* backward only: see attention_masked_backward; 0 … DVIT_LEAD_CAP_TANGENT */
 };
 
+/* What masked attention reads of one image: rows of all heads side by side. */
+struct dvit_attention_rows {
+    const float *q;             /* [queries][C] */
+    const float *k, *v;         /* [T][C] */
+    size_t q_stride, kv_stride; /* floats from row to row: 3C in a packed qkv */
+    size_t queries;             /* 1 … T */
+    const int *token; /* [queries], ascending: which token each is; NULL: query i is token i */
+};
+
 struct dvit_adamw_step {
     float learning_rate;
     float beta1, beta2, eps;
@@ -103,18 +112,21 @@ struct dvit_kernels {
     void (*attention_bf16)(float *out, size_t out_stride, const float *q, size_t q_stride,
                            const float *k, const float *v, size_t kv_stride, size_t queries,
                            const struct dvit_attention_shape *shape, float *scratch);
-    /* Masked softmax attention (training): policy: [T], 1 kept, 0 dropped (NULL: all kept).
+    /* Masked softmax attention (training): out: [queries][C], dense; policy: [T], 1 kept, 0 dropped
+     * (NULL: all kept). In these formulas, i names a query by its token.
      *   G_ij = policy_j, but 1 for i = j;  m_i = max over j with policy_j > 0, and i, of a_ij;
      *   e_ij = exp(a_ij − m_i)·G_ij (0 where G_ij = 0, whatever a_ij), S_i = Σ_j e_ij;
      *   A_ij = (e_ij + eps/T) / (S_i + eps);  out_i = Σ_j A_ij v_j. */
-    void (*attention_masked)(float *out, const float *qkv, const float *policy, int first, int last,
+    void (*attention_masked)(float *out, const struct dvit_attention_rows *x, const float *policy,
                              const struct dvit_attention_shape *shape, float *scratch);
-    /* Backward of attention_masked for one whole image: dqkv [T][3C] overwritten, dpolicy[T]
+    /* Backward of attention_masked: dq, dk, dv, laid out as q, k and v, overwritten; dpolicy[T]
      * (NULL: not wanted) += Σ over heads and i ≠ j of de_ij·exp(min(a_ij − m_i, lead_cap)).
+     * dout, out: [queries][C], dense.
      *   D_i = dout_i·out_i;  de_ij = (dout_i·v_j − D_i)/(S_i + eps);  da_ij = de_ij·e_ij;
      *   dv_j = Σ_i A_ij dout_i;  dq_i = scale·Σ_j da_ij k_j;  dk_j = scale·Σ_i da_ij q_i. */
-    void (*attention_masked_backward)(float *dqkv, float *dpolicy, const float *dout,
-                                      const float *out, const float *qkv, const float *policy,
+    void (*attention_masked_backward)(float *dq, float *dk, float *dv, float *dpolicy,
+                                      const float *dout, const float *out,
+                                      const struct dvit_attention_rows *x, const float *policy,
                                       const struct dvit_attention_shape *shape, float *scratch);
 
     /* One decoupled-weight-decay Adam step on `count` parameters (Loshchilov & Hutter 2019):

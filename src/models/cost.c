@@ -9,12 +9,13 @@ struct dvit_layers {
     struct dvit_graph *graph;
 };
 
-enum dvit_status dvit_layers_create(struct dvit_layers **out, const struct dvit_config *config,
-                                    double keep, struct dvit_error *error)
+/* whole: with all rows of the last block. */
+static enum dvit_status create(struct dvit_layers **out, const struct dvit_config *config,
+                               double keep, bool whole, struct dvit_error *error)
 {
     enum dvit_status status = DVIT_OK;
     struct dvit_vit_values values;
-    struct dvit_vit_options options = {.keep = keep};
+    struct dvit_vit_options options = {.keep = keep, .want_tokens = whole};
     *out = NULL;
     struct dvit_layers *layers = calloc(1, sizeof *layers);
     if (!layers)
@@ -28,6 +29,12 @@ enum dvit_status dvit_layers_create(struct dvit_layers **out, const struct dvit_
 done:
     dvit_layers_free(layers);
     return status;
+}
+
+enum dvit_status dvit_layers_create(struct dvit_layers **out, const struct dvit_config *config,
+                                    double keep, struct dvit_error *error)
+{
+    return create(out, config, keep, false, error);
 }
 
 size_t dvit_layers_count(const struct dvit_layers *layers)
@@ -86,12 +93,14 @@ static double unpublished_macs(const struct dvit_config *config, const struct dv
 enum dvit_status dvit_model_cost(const struct dvit_config *config, double keep,
                                  struct dvit_cost *out, struct dvit_error *error)
 {
-    struct dvit_layers *layers;
-    enum dvit_status status = dvit_layers_create(&layers, config, keep, error);
-    if (status != DVIT_OK)
-        return status;
+    enum dvit_status status = DVIT_OK;
+    struct dvit_layers *layers = NULL, *whole = NULL;
+    DVIT_TRY(create(&layers, config, keep, false, error));
+    DVIT_TRY(create(&whole, config, keep, true, error));
     out->macs = dvit_graph_macs(layers->graph);
-    out->macs_published = out->macs - unpublished_macs(config, layers->graph);
+    out->macs_published = dvit_graph_macs(whole->graph) - unpublished_macs(config, whole->graph);
+done:
     dvit_layers_free(layers);
-    return DVIT_OK;
+    dvit_layers_free(whole);
+    return status;
 }

@@ -45,10 +45,23 @@ int dvit_vit_linear(struct dvit_vit *vit, const char *name, int x, struct dvit_b
     return dvit_build_op(&vit->builder, name, &op);
 }
 
-static int attention(struct dvit_vit *vit, const char *name, int qkv, int policy)
+/* Channels first … first + count − 1 of a linear layer, as an operator of its own name. */
+static int linear_part(struct dvit_vit *vit, const char *name, const char *layer, int x,
+                       size_t first, size_t count)
+{
+    struct dvit_op op = dvit_vit_op(&dvit_op_linear, x);
+    op.parameters[0] = dvit_vit_parameter(vit, layer, "weight");
+    op.parameters[1] = dvit_vit_parameter(vit, layer, "bias");
+    op.is.linear.first = first;
+    op.is.linear.outputs = count;
+    return dvit_build_op(&vit->builder, name, &op);
+}
+
+static int attention(struct dvit_vit *vit, const char *name, int qkv, int policy, int queries)
 {
     struct dvit_op op = dvit_vit_op(&dvit_op_attention, qkv);
     op.inputs[1] = policy;
+    op.inputs[2] = queries;
     op.is.attention.heads = vit->config->heads;
     op.is.attention.masked = vit->options->training;
     op.is.attention.lead_cap = (float)vit->options->lead_cap;
@@ -85,20 +98,53 @@ static int join(struct dvit_vit *vit, int block, int branch, const char *layer, 
     return dvit_build_op(&vit->builder, name, &op);
 }
 
+/* Of all rows of x those that are read; a policy decides which, where one is given. */
+static int rows_read(struct dvit_vit *vit, const char *name, int x, int policy)
+{
+    struct dvit_op op =
+        dvit_vit_op(policy == DVIT_NONE ? &dvit_op_read_rows : &dvit_op_read_kept, x);
+    op.inputs[1] = policy;
+    return dvit_build_op(&vit->builder, name, &op);
+}
+
+/* attention(LN1(x)). Where not all rows of the block are read, *x becomes those that are: they are
+ * the only ones with queries. */
+static int attend(struct dvit_vit *vit, int index, int *x, int policy, bool narrow)
+{
+    enum { NORM, QKV, ATTENTION, READ, READ_NORM, Q, KV, LAYERS };
+    static const char *const layers[LAYERS] = {"norm1",      "attn.qkv", "attn",   "read",
+                                               "read.norm1", "attn.q",   "attn.kv"};
+    char name[LAYERS][64];
+    size_t C = (size_t)vit->config->dim;
+    for (int i = 0; i < LAYERS; i++)
+        snprintf(name[i], sizeof name[i], "blocks.%d.%s", index, layers[i]);
+    int all = *x, q = DVIT_NONE, qkv;
+    if (narrow) /* before the norm: then the norm begins the gradient of all rows, and not this */
+        *x = rows_read(vit, name[READ], all, vit->read == DVIT_READ_KEPT ? policy : DVIT_NONE);
+    int y = dvit_vit_norm(vit, name[NORM], all);
+    if (narrow) {
+        int own = rows_read(vit, name[READ_NORM], y, DVIT_NONE);
+        q = linear_part(vit, name[Q], name[QKV], own, 0, C);
+        qkv = linear_part(vit, name[KV], name[QKV], y, C, 2 * C);
+    } else {
+        qkv = dvit_vit_linear(vit, name[QKV], y, dvit_branch_plain);
+    }
+    vit->qkv = qkv;
+    return attention(vit, name[ATTENTION], qkv, policy, q);
+}
+
 /* x += proj(attention(LN1(x)))/skip_lam, x += fc2(gelu(fc1(LN2(x))))/skip_lam. */
 static int block(struct dvit_vit *vit, int index, int x, int policy)
 {
-    char name[5][64];
-    static const char *const layers[5] = {"norm1", "attn.qkv", "attn", "norm2", "mlp.fc1"};
-    for (int i = 0; i < 5; i++)
-        snprintf(name[i], sizeof name[i], "blocks.%d.%s", index, layers[i]);
+    char norm[64], fc1[64];
+    snprintf(norm, sizeof norm, "blocks.%d.norm2", index);
+    snprintf(fc1, sizeof fc1, "blocks.%d.mlp.fc1", index);
 
-    int y = dvit_vit_norm(vit, name[0], x);
-    vit->qkv = dvit_vit_linear(vit, name[1], y, dvit_branch_plain);
-    y = attention(vit, name[2], vit->qkv, policy);
+    bool narrow = vit->read != DVIT_READ_ALL && index == vit->config->depth - 1;
+    int y = attend(vit, index, &x, policy, narrow);
     x = join(vit, index, 0, "attn.proj", y, x);
-    y = dvit_vit_norm(vit, name[3], x);
-    y = dvit_vit_linear(vit, name[4], y, (struct dvit_branch){true, DVIT_NONE, DVIT_NONE, 0});
+    y = dvit_vit_norm(vit, norm, x);
+    y = dvit_vit_linear(vit, fc1, y, (struct dvit_branch){true, DVIT_NONE, DVIT_NONE, 0});
     return join(vit, index, 1, "mlp.fc2", y, x);
 }
 
@@ -135,6 +181,15 @@ static void no_values(struct dvit_vit_values *v)
         v->branch_scale[i] = DVIT_NONE;
 }
 
+/* A mean of the patches and an auxiliary head read all rows; class heads the prefix tokens. */
+static enum dvit_vit_read rows_that_are_read(const struct dvit_vit *vit)
+{
+    const struct dvit_vit_options *o = vit->options;
+    if (vit->config->mean_pool || vit->config->aux_head || o->training || o->want_tokens)
+        return DVIT_READ_ALL;
+    return DVIT_READ_PREFIX;
+}
+
 enum dvit_status dvit_vit_build(struct dvit_graph **out, struct dvit_vit_values *values,
                                 const struct dvit_config *config,
                                 const struct dvit_parameters *parameters,
@@ -150,6 +205,7 @@ enum dvit_status dvit_vit_build(struct dvit_graph **out, struct dvit_vit_values 
         .stages = options->training || options->keep < 1.0 ? config->stages : 0,
     };
     *out = NULL;
+    vit.read = rows_that_are_read(&vit);
     no_values(values);
     for (int s = 0; s < vit.stages; s++)
         kept[s] = dvit_config_kept(config, options->keep, s);
@@ -162,6 +218,8 @@ enum dvit_status dvit_vit_build(struct dvit_graph **out, struct dvit_vit_values 
         .map_height = config->stem_width ? config->image_height / 2 : 0,
         .stages = options->training ? 0 : vit.stages,
         .kept = kept,
+        .narrow = vit.read != DVIT_READ_ALL,
+        .read_patches = vit.read == DVIT_READ_KEPT ? dvit_config_patches(config) : 0,
         .parameter_count = parameters->count,
         .trained = options->training ? options->trained : NULL,
     };

@@ -76,7 +76,7 @@ void dvit_vit_head(struct dvit_vit *vit, int x, int policy)
 {
     const struct dvit_config *c = vit->config;
     struct dvit_vit_values *v = vit->values;
-    if (wants_tokens(vit) && !c->mean_pool && !c->aux_head)
+    if (wants_tokens(vit) && !c->mean_pool && !c->aux_head && vit->read != DVIT_READ_PREFIX)
         v->tokens = dvit_vit_norm(vit, "norm", x);
     if (c->mean_pool)
         mean_head(vit, x, policy);

@@ -5,6 +5,13 @@
 
 #include "models/vit.h"
 
+/* Which rows of the last block somebody looks at. */
+enum dvit_vit_read {
+    DVIT_READ_ALL,
+    DVIT_READ_KEPT,   /* prefix tokens, and the patches that the last policy keeps */
+    DVIT_READ_PREFIX, /* prefix tokens */
+};
+
 struct dvit_vit {
     struct dvit_builder builder;
     const struct dvit_config *config;
@@ -12,6 +19,7 @@ struct dvit_vit {
     const struct dvit_vit_options *options;
     struct dvit_vit_values *values;
     int stages; /* of the path that is built */
+    enum dvit_vit_read read;
     int qkv;    /* of the block built last */
 };
 
@@ -37,8 +45,8 @@ int dvit_vit_embed(struct dvit_vit *vit);
 /* One pruning stage: a policy (training) or fewer tokens (inference). */
 void dvit_vit_prune(struct dvit_vit *vit, int stage, int *x, int *policy);
 
-/* Tokens (and the last policy, or NONE) → logits; sets values->logits, logits_distilled, tokens and
- * patch_logits. */
+/* Tokens, as far as they are read (and the last policy, or NONE) → logits; sets values->logits,
+ * logits_distilled, tokens and patch_logits. */
 void dvit_vit_head(struct dvit_vit *vit, int tokens, int policy);
 
 /* The terms of the loss, and the inputs they compare with. */

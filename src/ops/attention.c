@@ -2,27 +2,34 @@
  * softmax; in training the masked one, in which a dropped token gives nothing to others and still
  * attends to the kept tokens and itself (kernels.h has the formulas).
  *
- * inputs: 0 qkv, 1 policy [T][1] or NONE (all kept). outputs: 0 out. */
+ * Where not all rows are read of the block, queries come apart: kv [T][2C] and q [Q][C] → [Q][C].
+ *
+ * inputs: 0 qkv or kv, 1 policy [T][1] or NONE (all kept), 2 q or NONE (part of 0).
+ * outputs: 0 out. */
 #include "ops/op.h"
 
 #include <math.h>
 #include <string.h>
 
-enum { QKV, POLICY };
+enum { QKV, POLICY, QUERIES };
 
 static enum dvit_status attention_shape(struct dvit_graph *graph, struct dvit_op *op,
                                         struct dvit_error *error)
 {
     enum dvit_status status = DVIT_OK;
     struct dvit_value qkv = graph->values[op->inputs[QKV]];
-    size_t heads = (size_t)op->is.attention.heads;
+    const struct dvit_value *q = dvit_op_input(graph, op, QUERIES);
+    size_t heads = (size_t)op->is.attention.heads, parts = q ? 2 : 3, width = qkv.width / parts;
     DVIT_TRY(dvit_graph_expect(graph, op, QKV, DVIT_ROWS_TOKENS, 0, error));
     if (op->inputs[POLICY] != DVIT_NONE)
         DVIT_TRY(dvit_graph_expect(graph, op, POLICY, DVIT_ROWS_TOKENS, 1, error));
-    if (qkv.width % (3 * heads) != 0)
-        DVIT_FAIL(error, DVIT_ERROR_MISMATCH, "attention \"%s\": width %zu is not 3 × %zu heads",
-                  op->name, qkv.width, heads);
-    DVIT_TRY(dvit_graph_output(graph, op, 0, DVIT_ROWS_TOKENS, qkv.stage, qkv.width / 3, error));
+    if (qkv.width % (parts * heads) != 0)
+        DVIT_FAIL(error, DVIT_ERROR_MISMATCH, "attention \"%s\": width %zu is not %zu × %zu heads",
+                  op->name, qkv.width, parts, heads);
+    if (q)
+        DVIT_TRY(dvit_graph_expect(graph, op, QUERIES, DVIT_ROWS_TOKENS, width, error));
+    DVIT_TRY(
+        dvit_graph_output(graph, op, 0, DVIT_ROWS_TOKENS, q ? q->stage : qkv.stage, width, error));
 done:
     return status;
 }
@@ -41,25 +48,60 @@ static struct dvit_attention_shape shape_of(const struct dvit_graph *graph,
     };
 }
 
+/* What one image's attention reads; its queries are all rows of the output. */
+static struct dvit_attention_rows rows_of(const struct dvit_op *op, const struct dvit_run *run,
+                                          int image)
+{
+    const struct dvit_value *out = &run->graph->values[op->outputs[0]];
+    const struct dvit_value *in = dvit_op_input(run->graph, op, QKV);
+    struct dvit_span rows = dvit_run_image_rows(run, DVIT_ROWS_TOKENS, out->stage, image);
+    struct dvit_span keys = dvit_run_image_rows(run, DVIT_ROWS_TOKENS, in->stage, image);
+    const float *qkv = dvit_run_value(run, op->inputs[QKV]) + keys.first * in->width;
+    const float *apart = dvit_run_value(run, op->inputs[QUERIES]);
+    const float *k = apart ? qkv : qkv + out->width;
+    const int *token = run->layout[out->stage].token;
+    return (struct dvit_attention_rows){
+        .q = apart ? apart + rows.first * out->width : qkv,
+        .k = k,
+        .v = k + out->width,
+        .q_stride = apart ? out->width : in->width,
+        .kv_stride = in->width,
+        .queries = rows.last - rows.first,
+        .token = apart && token ? token + rows.first : NULL,
+    };
+}
+
+static struct dvit_attention_shape shape_of_image(const struct dvit_op *op,
+                                                  const struct dvit_run *run, int image)
+{
+    int stage = dvit_op_input(run->graph, op, QKV)->stage;
+    struct dvit_span keys = dvit_run_image_rows(run, DVIT_ROWS_TOKENS, stage, image);
+    return shape_of(run->graph, op, (int)(keys.last - keys.first));
+}
+
+/* The image's own entries of the policy or of its gradient, or NULL. */
+static float *policy_of(const struct dvit_op *op, const struct dvit_run *run, float *policy,
+                        int image)
+{
+    int stage = dvit_op_input(run->graph, op, QKV)->stage;
+    return policy ? policy + dvit_run_image_rows(run, DVIT_ROWS_TOKENS, stage, image).first : NULL;
+}
+
 static void forward_masked(const struct dvit_op *op, struct dvit_run *run)
 {
     const struct dvit_value *out = &run->graph->values[op->outputs[0]];
-    const float *qkv = dvit_run_value(run, op->inputs[QKV]);
-    const float *policy = dvit_run_value(run, op->inputs[POLICY]);
-    float *y = dvit_run_value(run, op->outputs[0]);
-    struct dvit_span own = dvit_run_rows(run, DVIT_ROWS_TOKENS, out->stage);
+    float *policy = dvit_run_value(run, op->inputs[POLICY]);
+    struct dvit_span images = dvit_run_images(run); /* training: members have whole images */
 
-    for (int image = 0; image < run->images; image++) {
+    for (size_t i = images.first; i < images.last; i++) {
+        int image = (int)i;
         struct dvit_span rows = dvit_run_image_rows(run, DVIT_ROWS_TOKENS, out->stage, image);
-        size_t first = rows.first > own.first ? rows.first : own.first;
-        size_t last = rows.last < own.last ? rows.last : own.last;
-        if (first >= last)
-            continue;
-        struct dvit_attention_shape shape = shape_of(run->graph, op, (int)(rows.last - rows.first));
-        run->kernels->attention_masked(
-            y + rows.first * out->width, qkv + rows.first * 3 * out->width,
-            policy ? policy + rows.first : NULL, (int)(first - rows.first),
-            (int)(last - rows.first), &shape, run->scratch);
+        struct dvit_attention_shape shape = shape_of_image(op, run, image);
+        struct dvit_attention_rows x = rows_of(op, run, image);
+        float *y = dvit_run_value(run, op->outputs[0]) + rows.first * out->width;
+        if (x.queries > 0)
+            run->kernels->attention_masked(y, &x, policy_of(op, run, policy, image), &shape,
+                                           run->scratch);
     }
 }
 
@@ -85,22 +127,21 @@ static struct dvit_span own_queries(const struct dvit_op *op, const struct dvit_
 static void forward_plain(const struct dvit_op *op, struct dvit_run *run)
 {
     const struct dvit_value *out = &run->graph->values[op->outputs[0]];
-    size_t width = out->width, stride = 3 * width;
     for (int image = 0; image < run->images; image++) {
         struct dvit_span rows = dvit_run_image_rows(run, DVIT_ROWS_TOKENS, out->stage, image);
-        struct dvit_attention_shape shape = shape_of(run->graph, op, (int)(rows.last - rows.first));
-        const float *qkv = dvit_run_value(run, op->inputs[QKV]) + rows.first * stride;
-        float *y = dvit_run_value(run, op->outputs[0]) + rows.first * width;
+        struct dvit_attention_shape shape = shape_of_image(op, run, image);
+        struct dvit_attention_rows x = rows_of(op, run, image);
+        float *y = dvit_run_value(run, op->outputs[0]) + rows.first * out->width;
         shape.heads = 1;
         for (size_t h = 0; h < (size_t)op->is.attention.heads; h++) {
             struct dvit_span own = own_queries(op, run, rows, h);
-            const float *q = qkv + h * (size_t)shape.head_dim;
+            size_t column = h * (size_t)shape.head_dim;
             if (own.first == own.last)
                 continue;
             (run->graph->bf16 ? run->kernels->attention_bf16 : run->kernels->attention)(
-                y + own.first * width + h * (size_t)shape.head_dim, width, q + own.first * stride,
-                stride, q + width, q + 2 * width, stride, own.last - own.first, &shape,
-                run->scratch);
+                y + own.first * out->width + column, out->width,
+                x.q + own.first * x.q_stride + column, x.q_stride, x.k + column, x.v + column,
+                x.kv_stride, own.last - own.first, &shape, run->scratch);
         }
     }
 }
@@ -113,11 +154,11 @@ static void attention_forward(const struct dvit_op *op, struct dvit_run *run)
         forward_plain(op, run);
 }
 
-/* The kernel overwrites dqkv. Where that must be added to, or no one wants it (only the policy has
- * a gradient), it writes to scratch instead. */
-static bool writes_in_place(const struct dvit_graph *graph, const struct dvit_op *op)
+/* The kernel overwrites gradients. Where one must be added to, or no one wants it (only the policy
+ * has a gradient), it writes to scratch instead. */
+static bool writes_in_place(const struct dvit_graph *graph, const struct dvit_op *op, int slot)
 {
-    return graph->values[op->inputs[QKV]].gradient && !dvit_op_accumulates(op, QKV);
+    return graph->values[op->inputs[slot]].gradient && !dvit_op_accumulates(op, slot);
 }
 
 static size_t kernel_scratch_floats(const struct dvit_attention_shape *shape,
@@ -126,32 +167,68 @@ static size_t kernel_scratch_floats(const struct dvit_attention_shape *shape,
     return (kernels->attention_scratch(shape) + 15) / 16 * 16; /* what follows stays aligned */
 }
 
-static void attention_backward(const struct dvit_op *op, struct dvit_run *run)
+/* One image's gradient of input `slot`, as the kernel writes it. */
+struct written {
+    float *kernel, *gradient; /* gradient: where that must be added to, or NULL */
+    size_t count;             /* floats */
+};
+
+/* *aside is scratch that is free; it moves on if this takes some. */
+static struct written written_for(const struct dvit_op *op, const struct dvit_run *run, int slot,
+                                  int image, float **aside)
+{
+    const struct dvit_value *in = dvit_op_input(run->graph, op, slot);
+    struct dvit_span rows = dvit_run_image_rows(run, DVIT_ROWS_TOKENS, in->stage, image);
+    float *gradient = dvit_run_gradient(run, op->inputs[slot]);
+    struct written to = {.count = (rows.last - rows.first) * in->width};
+    float *own = gradient ? gradient + rows.first * in->width : NULL;
+    if (writes_in_place(run->graph, op, slot)) {
+        to.kernel = own;
+        return to;
+    }
+    to.gradient = own;
+    to.kernel = *aside;
+    *aside += to.count;
+    return to;
+}
+
+static void add_written(const struct dvit_run *run, const struct written *from)
+{
+    if (from->gradient)
+        run->kernels->add_scaled(from->gradient, from->gradient, from->kernel, 1.0f, from->count);
+}
+
+static void backward_image(const struct dvit_op *op, struct dvit_run *run, int image)
 {
     const struct dvit_value *out = &run->graph->values[op->outputs[0]];
-    float *dqkv = dvit_run_gradient(run, op->inputs[QKV]);
-    bool in_place = writes_in_place(run->graph, op);
-    float *dpolicy = dvit_run_gradient(run, op->inputs[POLICY]);
-    const float *policy = dvit_run_value(run, op->inputs[POLICY]);
-    struct dvit_span images = dvit_run_images(run);
+    bool apart = op->inputs[QUERIES] != DVIT_NONE;
+    size_t offset =
+        dvit_run_image_rows(run, DVIT_ROWS_TOKENS, out->stage, image).first * out->width;
+    struct dvit_attention_shape shape = shape_of_image(op, run, image);
+    struct dvit_attention_rows x = rows_of(op, run, image);
+    float *policy = dvit_run_value(run, op->inputs[POLICY]);
+    float *dpolicy = policy_of(op, run, dvit_run_gradient(run, op->inputs[POLICY]), image);
+    float *aside = (float *)run->scratch + kernel_scratch_floats(&shape, run->kernels);
+    struct written kv = written_for(op, run, QKV, image, &aside), q = {0};
+    if (apart)
+        q = written_for(op, run, QUERIES, image, &aside);
+    if (dpolicy && !dvit_op_accumulates(op, POLICY))
+        memset(dpolicy, 0, (size_t)shape.tokens * sizeof *dpolicy);
+    float *dk = apart ? kv.kernel : kv.kernel + out->width;
+    run->kernels->attention_masked_backward(
+        apart ? q.kernel : kv.kernel, dk, dk + out->width, dpolicy,
+        dvit_run_gradient(run, op->outputs[0]) + offset,
+        dvit_run_value(run, op->outputs[0]) + offset, &x, policy_of(op, run, policy, image), &shape,
+        run->scratch);
+    add_written(run, &kv);
+    add_written(run, &q);
+}
 
-    for (size_t image = images.first; image < images.last; image++) {
-        struct dvit_span rows = dvit_run_image_rows(run, DVIT_ROWS_TOKENS, out->stage, (int)image);
-        size_t tokens = rows.last - rows.first, offset = rows.first * out->width;
-        struct dvit_attention_shape shape = shape_of(run->graph, op, (int)tokens);
-        float *aside = (float *)run->scratch + kernel_scratch_floats(&shape, run->kernels);
-        if (dpolicy && !dvit_op_accumulates(op, POLICY))
-            memset(dpolicy + rows.first, 0, tokens * sizeof *dpolicy);
-        run->kernels->attention_masked_backward(
-            in_place ? dqkv + 3 * offset : aside, dpolicy ? dpolicy + rows.first : NULL,
-            dvit_run_gradient(run, op->outputs[0]) + offset,
-            dvit_run_value(run, op->outputs[0]) + offset,
-            dvit_run_value(run, op->inputs[QKV]) + 3 * offset, policy ? policy + rows.first : NULL,
-            &shape, run->scratch);
-        if (dqkv && !in_place)
-            run->kernels->add_scaled(dqkv + 3 * offset, dqkv + 3 * offset, aside, 1.0f,
-                                     3 * tokens * out->width);
-    }
+static void attention_backward(const struct dvit_op *op, struct dvit_run *run)
+{
+    struct dvit_span images = dvit_run_images(run);
+    for (size_t image = images.first; image < images.last; image++)
+        backward_image(op, run, (int)image);
 }
 
 static size_t attention_scratch_bytes(const struct dvit_graph *graph, const struct dvit_op *op,
@@ -159,16 +236,18 @@ static size_t attention_scratch_bytes(const struct dvit_graph *graph, const stru
 {
     struct dvit_attention_shape shape = shape_of(graph, op, graph->patches + graph->prefix);
     size_t aside = 0;
-    if (graph->training && !writes_in_place(graph, op))
-        aside = 3 * (size_t)shape.tokens * graph->values[op->outputs[0]].width;
+    for (int slot = QKV; graph->training && slot <= QUERIES; slot += QUERIES - QKV)
+        if (op->inputs[slot] != DVIT_NONE && !writes_in_place(graph, op, slot))
+            aside += (size_t)shape.tokens * dvit_op_input(graph, op, slot)->width;
     return (kernel_scratch_floats(&shape, kernels) + aside) * sizeof(float);
 }
 
-/* Scores and weighted sums: 2·T²·C. */
+/* Scores and weighted sums: 2·queries·T·C. */
 static double attention_macs(const struct dvit_graph *graph, const struct dvit_op *op)
 {
-    double tokens = (double)dvit_graph_rows(graph, op->outputs[0]);
-    return 2.0 * tokens * tokens * (double)graph->values[op->outputs[0]].width;
+    double queries = (double)dvit_graph_rows(graph, op->outputs[0]);
+    double tokens = (double)dvit_graph_rows(graph, op->inputs[QKV]);
+    return 2.0 * queries * tokens * (double)graph->values[op->outputs[0]].width;
 }
 
 const struct dvit_op_class dvit_op_attention = {

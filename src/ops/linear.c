@@ -7,7 +7,8 @@
  *
  * inputs: 0 x, 1 residual or NONE, 2 branch scale [images][1] or NONE (training only).
  * outputs: 0 y; 1 with GELU in training: the value before it; with a factor or branch scale in
- * training: the gradient of the branch. parameters: 0 weight [outputs][inputs], 1 bias [outputs].
+ * training: the gradient of the branch. parameters: 0 weight [outputs][inputs], 1 bias [outputs],
+ * of which the operator's channels may be a range.
  */
 #include "ops/op.h"
 
@@ -22,6 +23,13 @@ enum { ROUNDED_CHUNK_ROWS = 512 };
 static float factor_of(const struct dvit_op *op)
 {
     return op->is.linear.factor == 0.0f ? 1.0f : op->is.linear.factor;
+}
+
+/* A parameter of `width` floats per channel, or its gradient, from the operator's first channel on.
+ */
+static float *own_channels(const struct dvit_op *op, const float *parameter, size_t width)
+{
+    return parameter ? (float *)parameter + op->is.linear.first * width : NULL;
 }
 
 /* Whether the branch's gradient differs from the output's. */
@@ -103,7 +111,7 @@ static void linear_forward(const struct dvit_op *op, struct dvit_run *run)
     float *before = dvit_run_value(run, op->outputs[1]);
     const float *residual = dvit_run_value(run, op->inputs[RESIDUAL]);
     float *product = op->is.linear.gelu && before ? before : y;
-    float *weight = (float *)dvit_run_parameter(run, op, 0); /* only read: FORWARD */
+    float *weight = own_channels(op, dvit_run_parameter(run, op, 0), inputs); /* only read */
     struct dvit_span own = dvit_run_rows(run, value->rows, value->stage);
     int chunks = dvit_chunk_count(own.last - own.first, op->product.chunk_rows);
 
@@ -116,7 +124,7 @@ static void linear_forward(const struct dvit_op *op, struct dvit_run *run)
             .y = product + rows.first * outputs,
             .weight = weight,
             .packed = op->product.packed,
-            .bias = dvit_run_parameter(run, op, 1),
+            .bias = own_channels(op, dvit_run_parameter(run, op, 1), 1),
             .residual = residual ? residual + rows.first * outputs : NULL,
             .scratch = run->scratch};
         dvit_run_note(run, dvit_matmul_run(op->product.forward, run->product_member,
@@ -149,7 +157,7 @@ static void linear_backward(const struct dvit_op *op, struct dvit_run *run)
     if (op->is.linear.gelu)
         run->kernels->gelu_backward(dproduct + offset, dproduct + offset,
                                     dvit_run_value(run, op->outputs[1]) + offset, count * outputs);
-    float *weight = (float *)dvit_run_parameter(run, op, 0); /* only read: DATA */
+    float *weight = own_channels(op, dvit_run_parameter(run, op, 0), inputs); /* only read */
     const void *packed = run->graph->bf16 ? op->product.packed : NULL;
     int chunks = dx ? dvit_chunk_count(count, op->product.chunk_rows) : 0;
     for (int i = 0; i < chunks; i++) {
@@ -179,8 +187,8 @@ static void linear_backward_parameters(const struct dvit_op *op, struct dvit_run
     size_t rows = dvit_run_total_rows(run, value->rows, value->stage);
     struct dvit_span channels = dvit_span_share(outputs, run->member, run->members);
     float *dproduct = product_gradient(op, run);
-    float *dweight = dvit_run_parameter_gradient(run, op, 0);
-    float *dbias = dvit_run_parameter_gradient(run, op, 1);
+    float *dweight = own_channels(op, dvit_run_parameter_gradient(run, op, 0), inputs);
+    float *dbias = own_channels(op, dvit_run_parameter_gradient(run, op, 1), 1);
     if (channels.first == channels.last)
         return;
     bool smaller = channels.last - channels.first <
@@ -215,6 +223,7 @@ static void linear_products(const struct dvit_graph *graph, const struct dvit_op
         (struct dvit_op_products){.forward = shape,
                                   .data = shape,
                                   .weight = {shape, shape},
+                                  .first_output = op->is.linear.first,
                                   .has_data = x->gradient,
                                   .chunk_rows = DVIT_CHUNK_ROWS,
                                   .weight_chunk_rows = graph->bf16 ? ROUNDED_CHUNK_ROWS : SIZE_MAX};

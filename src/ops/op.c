@@ -8,6 +8,11 @@ const struct dvit_value *dvit_op_input(const struct dvit_graph *graph, const str
     return value == DVIT_NONE ? NULL : &graph->values[value];
 }
 
+int dvit_graph_patches(const struct dvit_graph *graph, int layout)
+{
+    return layout == 0 ? graph->patches : graph->kept[layout - 1];
+}
+
 size_t dvit_graph_rows(const struct dvit_graph *graph, int value)
 {
     const struct dvit_value *v = &graph->values[value];
@@ -15,7 +20,7 @@ size_t dvit_graph_rows(const struct dvit_graph *graph, int value)
         return 1;
     if (v->rows == DVIT_ROWS_PIXELS)
         return (size_t)graph->map_width * (size_t)graph->map_height;
-    size_t patches = (size_t)(v->stage == 0 ? graph->patches : graph->kept[v->stage - 1]);
+    size_t patches = (size_t)dvit_graph_patches(graph, v->stage);
     return v->rows == DVIT_ROWS_PATCHES ? patches : patches + (size_t)graph->prefix;
 }
 

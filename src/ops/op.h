@@ -7,7 +7,8 @@
  *
  * Rows are packed: an activation is [rows][width] for a whole batch, and an image's rows stand
  * together, prefix tokens first (the class token; in distilled models the distillation token too).
- * The layout of a stage (after `stage` selections) says where. */
+ * The layout of a stage (after `stage` selections) says where. One more layout, the last, may hold
+ * the rows that are read of the last block: what it would compute of others, nobody looks at. */
 #ifndef DVIT_OPS_OP_H
 #define DVIT_OPS_OP_H
 
@@ -38,7 +39,8 @@ enum {
 struct dvit_value {
     const char *name; /* of the operator that makes it, or of the input; owned by the graph */
     enum dvit_rows rows;
-    int stage; /* selections before it (always 0 in training: nothing is removed) */
+    int stage; /* its layout: selections before it (0 in training: nothing is removed), or the last
+                */
     size_t width;
     bool external;      /* an input: memory is bound by the executor */
     bool gradient;      /* depends on a trained parameter, so a gradient flows through it */
@@ -53,6 +55,7 @@ struct dvit_run;
 /* The matrix products of an operator: which it has, and how it cuts rows into chunks. */
 struct dvit_op_products {
     struct dvit_matmul_shape forward, data, weight[2];
+    size_t first_output; /* of parameter 0, where the products' outputs are a range of its */
     bool has_data;
     bool has_weight[2];       /* for the larger and the smaller share of the members */
     size_t chunk_rows;        /* of forward and data products at most */
@@ -68,6 +71,9 @@ struct dvit_op_class {
     enum dvit_status (*shape)(struct dvit_graph *graph, struct dvit_op *op,
                               struct dvit_error *error);
     void (*forward)(const struct dvit_op *op, struct dvit_run *run);
+    /* Decides the layout of its outputs at run time: by one member, when all have finished what
+     * came before; nobody goes on before it is done. NULL: layouts are known beforehand. */
+    void (*lay_out)(const struct dvit_op *op, struct dvit_run *run);
     /* Training, where something sums over the batch: what each image adds to the sum, for the
      * member's own images; all members meet before forward (backward). NULL: nothing does. */
     void (*forward_partial)(const struct dvit_op *op, struct dvit_run *run);
@@ -109,6 +115,7 @@ struct dvit_op {
         } layer_norm;
         struct {
             size_t outputs; /* channels */
+            size_t first;   /* of the parameters' channels: an operator may be a range of them */
             bool gelu;
             float factor; /* of the branch, where there is a residual; 0 stands for 1 */
         } linear;
@@ -161,6 +168,7 @@ struct dvit_op {
         const struct dvit_matmul *forward, *data; /* data: NULL where x has no gradient */
         const struct dvit_matmul *weight[2];      /* for the larger and the smaller share */
         size_t chunk_rows, weight_chunk_rows;     /* as in dvit_op_products */
+        size_t weight_first; /* floats before the operator's channels in parameter 0 */
         const float *weight_folded, *bias_folded; /* where the class folds; else NULL */
         const void *packed; /* weight in the product's own layout, or NULL. In training with bf16
                                the trainer points it at its rounded copy */
@@ -176,9 +184,11 @@ struct dvit_graph {
     bool bf16;  /* linear layers multiply in bfloat16; weights then come packed, also in training */
     int prefix; /* tokens before the patches: the class token and, distilled, one more */
     int map_width, map_height; /* of the stem's feature map; 0 without one */
-    int stages;                /* layouts are 0 … stages */
-    int patches;               /* N, at stage 0 */
-    int *kept;                 /* [stages]: patches kept at each; uniform over images */
+    int stages;                /* selections; layouts 0 … stages are what they leave */
+    int layouts; /* stages + 1, and one more where rows that are not read are left out */
+    int patches; /* N, at stage 0 */
+    int *kept; /* [layouts − 1]: patches of layouts 1 …, uniform over images; of the last one at
+                  most */
     size_t parameter_count;
     const bool *trained; /* [parameter_count], or NULL for none: parameters that get a gradient */
 };
@@ -195,12 +205,16 @@ const struct dvit_value *dvit_op_input(const struct dvit_graph *graph, const str
                                        int slot);
 /* Rows of a value per image, where all images keep the stages' common counts. */
 size_t dvit_graph_rows(const struct dvit_graph *graph, int value);
+/* Patches per image in a layout; at most so many where they are decided at run time. */
+int dvit_graph_patches(const struct dvit_graph *graph, int layout);
 /* True if the operator's parameter in this slot is trained. */
 bool dvit_op_trains(const struct dvit_graph *graph, const struct dvit_op *op, int slot);
 
 /* Where images stand in the rows of one stage. */
 struct dvit_layout {
     int *offset; /* [images + 1]: first token row of each image, then the total */
+    int *token;  /* [rows]: which token of its image each row is in the layout before; or NULL. Of
+                    the  last layout, where it is decided at run time */
 };
 
 /* One execution, as one member sees it. Everything is borrowed from the executor. */
@@ -208,7 +222,7 @@ struct dvit_run {
     const struct dvit_graph *graph;
     const struct dvit_kernels *kernels;
     int images;
-    const struct dvit_layout *layout;  /* [stages + 1] */
+    const struct dvit_layout *layout;  /* [layouts] */
     float *const *values;              /* [value_count] */
     float *const *gradients;           /* [value_count]; training */
     const float *const *parameters;    /* [parameter_count] */
@@ -260,6 +274,8 @@ extern const struct dvit_op_class dvit_op_place_scores; /* three other ways to s
 extern const struct dvit_op_class dvit_op_random_scores;
 extern const struct dvit_op_class dvit_op_class_scores;
 extern const struct dvit_op_class dvit_op_pool_patches; /* … and one to do without */
+extern const struct dvit_op_class dvit_op_read_rows;    /* those of the last layout */
+extern const struct dvit_op_class dvit_op_read_kept;    /* decides that layout by a policy */
 extern const struct dvit_op_class dvit_op_token;        /* one token of each image */
 extern const struct dvit_op_class dvit_op_mean_pool;
 extern const struct dvit_op_class dvit_op_average; /* of two heads; inference */

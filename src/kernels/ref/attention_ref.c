@@ -11,23 +11,30 @@
 struct head {
     const float *q, *k, *v;
     size_t q_stride, stride;
+    const int *token; /* of each query, or NULL */
     int tokens, width;
     double scale, lead_cap;
 };
 
-static struct head head_view(const float *qkv, const struct dvit_attention_shape *shape, int h)
+static struct head head_view(const struct dvit_attention_rows *x,
+                             const struct dvit_attention_shape *shape, int h)
 {
-    size_t channels = (size_t)shape->heads * (size_t)shape->head_dim;
-    const float *q = qkv + (size_t)h * (size_t)shape->head_dim;
-    return (struct head){.q = q,
-                         .k = q + channels,
-                         .v = q + 2 * channels,
-                         .q_stride = 3 * channels,
-                         .stride = 3 * channels,
+    size_t at = (size_t)h * (size_t)shape->head_dim;
+    return (struct head){.q = x->q + at,
+                         .k = x->k + at,
+                         .v = x->v + at,
+                         .q_stride = x->q_stride,
+                         .stride = x->kv_stride,
+                         .token = x->token,
                          .tokens = shape->tokens,
                          .width = shape->head_dim,
                          .scale = shape->scale,
                          .lead_cap = shape->lead_cap};
+}
+
+static int token_of(const struct head *head, int query)
+{
+    return head->token ? head->token[query] : query;
 }
 
 static double dot(const float *a, const float *b, int width)
@@ -44,12 +51,13 @@ static double saturate(double x)
     return x > FLT_MAX ? FLT_MAX : x < -FLT_MAX ? -FLT_MAX : x;
 }
 
-/* score[j] = a_ij; returns m_i, the maximum over j with policy_j > 0, and i. */
-static double scores(double *score, const struct head *head, const float *policy, int i)
+/* score[j] = a_ij of a query; returns m_i, the maximum over j with policy_j > 0, and i. */
+static double scores(double *score, const struct head *head, const float *policy, int query)
 {
     double max = -FLT_MAX;
+    int i = token_of(head, query);
     for (int j = 0; j < head->tokens; j++) {
-        score[j] = saturate(head->scale * dot(head->q + (size_t)i * head->q_stride,
+        score[j] = saturate(head->scale * dot(head->q + (size_t)query * head->q_stride,
                                               head->k + (size_t)j * head->stride, head->width));
         if ((!policy || policy[j] > 0 || j == i) && score[j] > max)
             max = score[j];
@@ -80,16 +88,16 @@ static void weighted_values(float *out, const double *weight, const struct head 
     }
 }
 
-/* Query rows first ≤ i < last of one head; score: [T] of scratch; eps = 0 is the plain softmax. */
+/* The query rows of one head; score: [T] of scratch; eps = 0 is the plain softmax. */
 static void forward(float *out, size_t stride, const struct head *head, const float *policy,
-                    double eps, int first, int last, double *score)
+                    double eps, int queries, double *score)
 {
-    for (int i = first; i < last; i++) {
-        double max = scores(score, head, policy, i);
-        double sum = exponentials(score, policy, head->tokens, i, max);
+    for (int query = 0; query < queries; query++) {
+        double max = scores(score, head, policy, query);
+        double sum = exponentials(score, policy, head->tokens, token_of(head, query), max);
         for (int j = 0; j < head->tokens; j++)
             score[j] = (score[j] + eps / head->tokens) / (sum + eps);
-        weighted_values(out + (size_t)i * stride, score, head);
+        weighted_values(out + (size_t)query * stride, score, head);
     }
 }
 
@@ -114,34 +122,34 @@ void dvit_attention_f32_ref(float *out, size_t out_stride, const float *q, size_
                                   .tokens = shape->tokens,
                                   .width = shape->head_dim,
                                   .scale = shape->scale};
-        forward(out + at, out_stride, &head, NULL, 0, 0, (int)queries, (double *)(void *)scratch);
+        forward(out + at, out_stride, &head, NULL, 0, (int)queries, (double *)(void *)scratch);
     }
 }
 
-void dvit_attention_masked_f32_ref(float *out, const float *qkv, const float *policy, int first,
-                                   int last, const struct dvit_attention_shape *shape,
+void dvit_attention_masked_f32_ref(float *out, const struct dvit_attention_rows *x,
+                                   const float *policy, const struct dvit_attention_shape *shape,
                                    float *scratch)
 {
     size_t channels = (size_t)shape->heads * (size_t)shape->head_dim;
     for (int h = 0; h < shape->heads; h++) {
-        const struct head head = head_view(qkv, shape, h);
-        forward(out + h * shape->head_dim, channels, &head, policy, DVIT_MASK_EPS, first, last,
+        const struct head head = head_view(x, shape, h);
+        forward(out + h * shape->head_dim, channels, &head, policy, DVIT_MASK_EPS, (int)x->queries,
                 (double *)(void *)scratch);
     }
 }
 
 /* One query row's share of the gradients: dq written, dk and dv [T][D] and dpolicy added to. */
 static void backward_row(float *dq, double *dk, double *dv, float *dpolicy, const float *dout,
-                         const float *out, const struct head *head, const float *policy, int i,
+                         const float *out, const struct head *head, const float *policy, int query,
                          double *score, double *e)
 {
     const double eps = DVIT_MASK_EPS;
-    int tokens = head->tokens, width = head->width;
-    double max = scores(score, head, policy, i);
+    int tokens = head->tokens, width = head->width, i = token_of(head, query);
+    double max = scores(score, head, policy, query);
     memcpy(e, score, (size_t)tokens * sizeof *e);
     double sum = exponentials(e, policy, tokens, i, max);
     double mean = dot(dout, out, width); /* D_i */
-    const float *q = head->q + (size_t)i * head->stride;
+    const float *q = head->q + (size_t)query * head->q_stride;
     for (int d = 0; d < width; d++)
         dq[d] = 0;
     for (int j = 0; j < tokens; j++) {
@@ -164,29 +172,31 @@ static void backward_row(float *dq, double *dk, double *dv, float *dpolicy, cons
     }
 }
 
-void dvit_attention_masked_backward_f32_ref(float *dqkv, float *dpolicy, const float *dout,
-                                            const float *out, const float *qkv, const float *policy,
+void dvit_attention_masked_backward_f32_ref(float *dq, float *dk, float *dv, float *dpolicy,
+                                            const float *dout, const float *out,
+                                            const struct dvit_attention_rows *x,
+                                            const float *policy,
                                             const struct dvit_attention_shape *shape,
                                             float *scratch)
 {
     size_t tokens = (size_t)shape->tokens, width = (size_t)shape->head_dim;
     size_t channels = (size_t)shape->heads * width;
     double *score = (double *)(void *)scratch, *e = score + tokens;
-    double *dk = e + tokens, *dv = dk + tokens * width;
+    double *dkeys = e + tokens, *dvalues = dkeys + tokens * width;
     for (int h = 0; h < shape->heads; h++) {
-        struct head head = head_view(qkv, shape, h);
-        float *gradient = dqkv + (size_t)h * width;
+        struct head head = head_view(x, shape, h);
+        size_t first = (size_t)h * width;
         for (size_t n = 0; n < 2 * tokens * width; n++)
-            dk[n] = 0;
-        for (size_t i = 0; i < tokens; i++) {
-            size_t at = i * channels + (size_t)h * width;
-            backward_row(gradient + i * head.stride, dk, dv, dpolicy, dout + at, out + at, &head,
-                         policy, (int)i, score, e);
+            dkeys[n] = 0;
+        for (size_t i = 0; i < x->queries; i++) {
+            size_t at = i * channels + first;
+            backward_row(dq + i * x->q_stride + first, dkeys, dvalues, dpolicy, dout + at, out + at,
+                         &head, policy, (int)i, score, e);
         }
         for (size_t j = 0; j < tokens; j++) {
             for (size_t d = 0; d < width; d++) {
-                gradient[j * head.stride + channels + d] = (float)dk[j * width + d];
-                gradient[j * head.stride + 2 * channels + d] = (float)dv[j * width + d];
+                dk[j * x->kv_stride + first + d] = (float)dkeys[j * width + d];
+                dv[j * x->kv_stride + first + d] = (float)dvalues[j * width + d];
             }
         }
     }

@@ -74,17 +74,24 @@ static size_t attention_layout(struct attention_scratch *s, float *base,
 
 /* One block of queries of one head. */
 struct query_block {
-    size_t first, count; /* tokens first … first + count − 1 */
+    size_t first, count; /* queries first … first + count − 1 */
     size_t columns;      /* count in whole vectors */
+    const int *token;    /* [count]: which tokens they are; NULL: first … */
 };
 
+static inline size_t token_of(const struct query_block *block, size_t query)
+{
+    return block->token ? (size_t)block->token[query] : block->first + query;
+}
+
 /* Splits what is left evenly over the blocks it needs, so that none is a narrow rest. */
-static struct query_block next_block(size_t first, size_t last)
+static struct query_block next_block(size_t first, size_t last, const int *token)
 {
     size_t left = last - first, vecs = padded(left) / VEC_WIDTH;
     size_t blocks = (vecs + PRODUCT_VECS - 1) / PRODUCT_VECS;
     size_t columns = (vecs + blocks - 1) / blocks * VEC_WIDTH;
-    return (struct query_block){first, left < columns ? left : columns, columns};
+    return (struct query_block){first, left < columns ? left : columns, columns,
+                                token ? token + first : NULL};
 }
 
 /* out[rows][padded width] = rows of a strided array, zeros behind them. */
@@ -131,7 +138,7 @@ static void column_max(float *max, const float *scores, const float *policy, siz
         vec_store(max + c, m);
     }
     for (size_t i = 0; policy && i < block->count; i++) {
-        float own = saturate_one(scores[(block->first + i) * QUERY_BLOCK + i]);
+        float own = saturate_one(scores[token_of(block, i) * QUERY_BLOCK + i]);
         max[i] = own > max[i] ? own : max[i];
     }
 }
@@ -144,7 +151,7 @@ static void column_exponentials(float *sum, float *scores, const float *max, con
     float own[QUERY_BLOCK]; /* e_ii */
     for (size_t i = 0; policy && i < block->columns; i++)
         own[i] = i < block->count
-                     ? saturate_one(scores[(block->first + i) * QUERY_BLOCK + i]) - max[i]
+                     ? saturate_one(scores[token_of(block, i) * QUERY_BLOCK + i]) - max[i]
                      : 0;
     for (size_t c = 0; c < block->columns; c += VEC_WIDTH) {
         vec m = vec_load(max + c), s = vec_set(0);
@@ -165,7 +172,7 @@ static void column_exponentials(float *sum, float *scores, const float *max, con
             vec_store(own + c, vec_exp(vec_load(own + c)));
     }
     for (size_t i = 0; policy && i < block->count; i++) {
-        size_t j = block->first + i;
+        size_t j = token_of(block, i);
         float *at = scores + j * QUERY_BLOCK + i;
         sum[i] += policy[j] > 0 ? own[i] - *at : own[i];
         *at = own[i];
@@ -198,37 +205,29 @@ static void sum_values(struct attention_scratch *s, size_t tokens, size_t width)
     }
 }
 
-/* Rows of queries, keys, values and results, at their first row and head. */
-struct attention_rows {
-    float *out;
-    const float *q, *k, *v;
-    size_t out_stride, q_stride, kv_stride;
-};
-
-/* Query rows first ≤ i < last of `rows`; a policy needs query i to be token i. */
-static void attend(const struct attention_rows *rows, const float *policy, float eps, size_t first,
-                   size_t last, const struct dvit_attention_shape *shape, float *scratch)
+static void attend(float *out, size_t out_stride, const struct dvit_attention_rows *x,
+                   const float *policy, float eps, const struct dvit_attention_shape *shape,
+                   float *scratch)
 {
     const size_t tokens = (size_t)shape->tokens, width = (size_t)shape->head_dim;
     struct attention_scratch s;
     attention_layout(&s, scratch, shape);
     for (size_t h = 0; h < (size_t)shape->heads; h++) {
-        const float *q = rows->q + h * width, *k = rows->k + h * width, *v = rows->v + h * width;
-        float *out = rows->out + h * width;
-        pack_rows(s.values, v, rows->kv_stride, tokens, width);
+        const float *q = x->q + h * width, *k = x->k + h * width, *v = x->v + h * width;
+        pack_rows(s.values, v, x->kv_stride, tokens, width);
         if (eps > 0)
             sum_values(&s, tokens, width);
-        for (size_t i = first; i < last;) {
-            struct query_block block = next_block(i, last);
-            pack_transposed(s.queries_t, q + i * rows->q_stride, rows->q_stride, &block, width,
+        for (size_t i = 0; i < x->queries;) {
+            struct query_block block = next_block(i, x->queries, x->token);
+            pack_transposed(s.queries_t, q + i * x->q_stride, x->q_stride, &block, width,
                             shape->scale);
-            product(s.scores, QUERY_BLOCK, (struct product_left){k, rows->kv_stride, 1},
-                    s.queries_t, QUERY_BLOCK, tokens, block.columns, width, false);
+            product(s.scores, QUERY_BLOCK, (struct product_left){k, x->kv_stride, 1}, s.queries_t,
+                    QUERY_BLOCK, tokens, block.columns, width, false);
             column_max(s.max, s.scores, policy, tokens, &block);
             column_exponentials(s.sum, s.scores, s.max, policy, tokens, &block, false);
             product(s.result, padded(width), (struct product_left){s.scores, 1, QUERY_BLOCK},
                     s.values, padded(width), block.count, padded(width), tokens, false);
-            normalise(out + i * rows->out_stride, rows->out_stride, &s, &block, width, eps, tokens);
+            normalise(out + i * out_stride + h * width, out_stride, &s, &block, width, eps, tokens);
             i += block.count;
         }
     }
@@ -241,18 +240,11 @@ size_t KERNEL(attention_scratch)(const struct dvit_attention_shape *shape)
     return masked > plain ? masked : plain;
 }
 
-void KERNEL(attention_masked)(float *out, const float *qkv, const float *policy, int first,
-                              int last, const struct dvit_attention_shape *shape, float *scratch)
+void KERNEL(attention_masked)(float *out, const struct dvit_attention_rows *x, const float *policy,
+                              const struct dvit_attention_shape *shape, float *scratch)
 {
-    const size_t channels = (size_t)shape->heads * (size_t)shape->head_dim;
-    const struct attention_rows rows = {.out = out,
-                                        .q = qkv,
-                                        .k = qkv + channels,
-                                        .v = qkv + 2 * channels,
-                                        .out_stride = channels,
-                                        .q_stride = 3 * channels,
-                                        .kv_stride = 3 * channels};
-    attend(&rows, policy, DVIT_MASK_EPS, (size_t)first, (size_t)last, shape, scratch);
+    size_t channels = (size_t)shape->heads * (size_t)shape->head_dim;
+    attend(out, channels, x, policy, DVIT_MASK_EPS, shape, scratch);
 }
 
 #endif

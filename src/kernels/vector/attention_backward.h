@@ -64,10 +64,11 @@ static void gradient_tile(const struct attention_scratch *s, float *dpolicy, con
                           size_t tokens, const struct query_block *block, float share,
                           float lead_cap)
 {
-    for (size_t j = 0; j < tokens; j++) {
+    for (size_t j = 0, next = 0; j < tokens; j++) {
         float *scores = s->scores + j * QUERY_BLOCK, *grads = s->grads + j * QUERY_BLOCK;
-        bool kept = !policy || policy[j] > 0, own = j - block->first < block->count;
-        size_t i = own ? j - block->first : 0;
+        bool kept = !policy || policy[j] > 0;
+        bool own = next < block->count && token_of(block, next) == j;
+        size_t i = own ? next++ : 0;
         float e = scores[i], de = (grads[i] - s->mean[i]) * s->inverse[i];
         if (own)
             scores[i] = kept ? 0 : -FLT_MAX;
@@ -95,10 +96,10 @@ static void unpack_rows(float *out, size_t stride, const float *x, size_t rows, 
 
 /* What one head reads and writes, at its first channel. */
 struct head_arrays {
-    const float *q, *k, *v;  /* rows 3C apart */
+    const float *q, *k, *v;
     const float *dout, *out; /* rows C apart */
-    float *dq;               /* rows 3C apart */
-    size_t channels, tokens, width;
+    float *dq;               /* rows apart as q's */
+    size_t q_stride, kv_stride, channels, tokens, width;
     float scale, lead_cap;
 };
 
@@ -107,22 +108,22 @@ struct head_arrays {
 static void backward_block(const struct attention_scratch *s, const struct head_arrays *head,
                            float *dpolicy, const float *policy, const struct query_block *block)
 {
-    const size_t stride = 3 * head->channels, width = head->width, wide_width = padded(width);
-    const size_t tokens = head->tokens;
+    const size_t stride = head->q_stride, width = head->width, wide_width = padded(width);
+    const size_t tokens = head->tokens, kv_stride = head->kv_stride;
     const float *q = head->q + block->first * stride;
     const float *dout = head->dout + block->first * head->channels;
     const struct product_left by_query = {s->grads, 1, QUERY_BLOCK};
     const bool add = block->first > 0;
 
     pack_transposed(s->queries_t, q, stride, block, width, head->scale);
-    product(s->scores, QUERY_BLOCK, (struct product_left){head->k, stride, 1}, s->queries_t,
+    product(s->scores, QUERY_BLOCK, (struct product_left){head->k, kv_stride, 1}, s->queries_t,
             QUERY_BLOCK, tokens, block->columns, width, false);
     column_max(s->max, s->scores, policy, tokens, block);
     column_exponentials(s->sum, s->scores, s->max, policy, tokens, block, true);
     row_terms(s, dout, head->out + block->first * head->channels, head->channels, block, width);
 
     pack_transposed(s->grads_t, dout, head->channels, block, width, 1.0f);
-    product(s->grads, QUERY_BLOCK, (struct product_left){head->v, stride, 1}, s->grads_t,
+    product(s->grads, QUERY_BLOCK, (struct product_left){head->v, kv_stride, 1}, s->grads_t,
             QUERY_BLOCK, tokens, block->columns, width, false);
     gradient_tile(s, dpolicy, policy, tokens, block, DVIT_MASK_EPS / (float)tokens, head->lead_cap);
 
@@ -138,35 +139,37 @@ static void backward_block(const struct attention_scratch *s, const struct head_
             wide_width, tokens, wide_width, block->count, add);
 }
 
-void KERNEL(attention_masked_backward)(float *dqkv, float *dpolicy, const float *dout,
-                                       const float *out, const float *qkv, const float *policy,
+void KERNEL(attention_masked_backward)(float *dq, float *dk, float *dv, float *dpolicy,
+                                       const float *dout, const float *out,
+                                       const struct dvit_attention_rows *x, const float *policy,
                                        const struct dvit_attention_shape *shape, float *scratch)
 {
     const size_t tokens = (size_t)shape->tokens, width = (size_t)shape->head_dim;
-    const size_t channels = (size_t)shape->heads * width, stride = 3 * channels;
     struct attention_scratch s;
     attention_layout(&s, scratch, shape);
     for (size_t h = 0; h < (size_t)shape->heads; h++) {
         const size_t at = h * width;
-        const struct head_arrays head = {.q = qkv + at,
-                                         .k = qkv + at + channels,
-                                         .v = qkv + at + 2 * channels,
+        const struct head_arrays head = {.q = x->q + at,
+                                         .k = x->k + at,
+                                         .v = x->v + at,
                                          .dout = dout + at,
                                          .out = out + at,
-                                         .dq = dqkv + at,
-                                         .channels = channels,
+                                         .dq = dq + at,
+                                         .q_stride = x->q_stride,
+                                         .kv_stride = x->kv_stride,
+                                         .channels = (size_t)shape->heads * width,
                                          .tokens = tokens,
                                          .width = width,
                                          .scale = shape->scale,
                                          .lead_cap = shape->lead_cap};
-        pack_rows(s.keys, head.k, stride, tokens, width);
-        for (size_t i = 0; i < tokens;) {
-            struct query_block block = next_block(i, tokens);
+        pack_rows(s.keys, head.k, head.kv_stride, tokens, width);
+        for (size_t i = 0; i < x->queries;) {
+            struct query_block block = next_block(i, x->queries, x->token);
             backward_block(&s, &head, dpolicy, policy, &block);
             i += block.count;
         }
-        unpack_rows(head.dq + channels, stride, s.dkeys, tokens, width, shape->scale);
-        unpack_rows(head.dq + 2 * channels, stride, s.dvalues, tokens, width, 1.0f);
+        unpack_rows(dk + at, head.kv_stride, s.dkeys, tokens, width, shape->scale);
+        unpack_rows(dv + at, head.kv_stride, s.dvalues, tokens, width, 1.0f);
     }
 }
 
