@@ -137,7 +137,7 @@ static const char *const event_names[] = {
     [DVIT_TRAIN_STARTED] = "started",         [DVIT_TRAIN_STEP] = "step",
     [DVIT_TRAIN_EVALUATED] = "evaluated",     [DVIT_TRAIN_SAVED] = "saved",
     [DVIT_TRAIN_SKIPPED] = "skipped",         [DVIT_TRAIN_FINISHED] = "finished",
-    [DVIT_TRAIN_ROLLED_BACK] = "rolled back",
+    [DVIT_TRAIN_ROLLED_BACK] = "rolled back", [DVIT_TRAIN_NOTED] = "noted",
 };
 
 static void json_losses(struct cli_json *json, const struct dvit_train_event *event)
@@ -242,6 +242,9 @@ static void watch_event(void *context, const struct dvit_train_event *event)
         break;
     case DVIT_TRAIN_ROLLED_BACK:
         cli_note("rolled back %s", event->text);
+        break;
+    case DVIT_TRAIN_NOTED:
+        cli_note("%s", event->text);
         break;
     case DVIT_TRAIN_SAVED: /* each epoch: no news for a reader */
     case DVIT_TRAIN_FINISHED:

@@ -507,7 +507,7 @@ static void trainers_that_cannot_be_are_refused(void **state)
                  DVIT_ERROR_ARGUMENT, "needs a teacher");
     assert_null(trainer);
     assert_fails(dvit_trainer_create(&trainer, dynamic, wide, &options, 1, 10, &error), &error,
-                 DVIT_ERROR_MISMATCH, "48 wide");
+                 DVIT_ERROR_MISMATCH, "width 48");
     options.freeze_backbone = true;
     assert_fails(dvit_trainer_create(&trainer, dense, NULL, &options, 1, 10, &error), &error,
                  DVIT_ERROR_ARGUMENT, "nothing to train");

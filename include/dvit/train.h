@@ -94,10 +94,11 @@ struct dvit_train_options {
                                  inference would, so that one model serves every ratio; 0: off */
     double weight_cls;        /* 1 */
     double weight_ratio;      /* 2 */
-    double weight_kl;         /* .5 */
-    double weight_token;      /* .5 */
+    double weight_kl;         /* .5: the teacher's logits */
+    double weight_token;      /* the teacher's patches; 0 dense, .5 sparsify */
     double weight_aux;        /* .5: cross-entropy of every patch's logits against the image's
-                                 target, in models with an auxiliary head and without a teacher */
+                                 target, in models with an auxiliary head and where no teacher's
+                                 patches are learnt */
     bool ratio_on_batch_mean; /* "dynamic": easy images may keep fewer; default false */
     /* Bound of the exponent by which a dropped patch's attention logit may lead the kept ones' in
      * the gradient of its decision, in [0, DVIT_DECISION_GRADIENT_EXACT]. At the upper end the
@@ -105,6 +106,14 @@ struct dvit_train_options {
      * is sharp exceeds the true effect of keeping the patch up to 1/eps times. At 0, the default,
      * a patch counts for at most what the strongest kept one does. */
     double decision_gradient_cap;
+
+    /* A folder, created, in which the teacher's answers to every image are kept, to be read instead
+     * of computed from the second epoch on, and by later runs with the same teacher, images and
+     * precision. The training's bits stay the same. Without augmentation only. NULL: off. A file
+     * there takes 4·(K + what the token term compares) bytes per image; more than the limit is an
+     * error, a disk that has no room or no permission is told and the run goes on. */
+    const char *cache_teacher;
+    double cache_limit_gb; /* of that file, in 10^9 bytes, above 0; default 16 */
 
     bool resume;          /* go on from state.safetensors in `out` */
     bool strict;          /* an unreadable image is an error */
@@ -137,6 +146,7 @@ enum dvit_train_event_kind {
     DVIT_TRAIN_SAVED,       /* `text` is the path */
     DVIT_TRAIN_SKIPPED,     /* an image (`text`: name and reason) or a non-finite step */
     DVIT_TRAIN_ROLLED_BACK, /* `text`: to which state and why */
+    DVIT_TRAIN_NOTED,       /* `text`: worth knowing, such as where a teacher's answers are kept */
     DVIT_TRAIN_FINISHED,    /* `text`: why ("done", "stopped on request", "max steps") */
 };
 
@@ -168,14 +178,22 @@ typedef void dvit_train_callback(void *context, const struct dvit_train_event *e
 /* Images that already have the network's size are never resized: their crops are padded by 4
  * pixels, and the model's preprocessing becomes "native". Others get random resized crops.
  *
- * Trains `model` in place. `teacher` (NULL for dense training) is the frozen dense model of the
- * same shape; a model with stages needs one unless weight_kl and weight_token are 0. `validation`
- * may be NULL (no evaluation; best = last). The data sets' class count must be the model's. */
+ * Trains `model` in place. `teacher` is frozen and answers as a dense model; it needs the student's
+ * classes and image size, and for the token term what dvit_train_compares_tokens says. It sees the
+ * student's pixels, in its own mean and standard deviation. A model with stages needs one unless
+ * weight_kl and weight_token are 0, when none is read; for a dense model it may be NULL.
+ * `validation` may be NULL (no evaluation; best = last). The data sets' class count must be the
+ * model's. */
 DVIT_API enum dvit_status dvit_train(struct dvit_model *model, const struct dvit_model *teacher,
                                      struct dvit_dataset *train, struct dvit_dataset *validation,
                                      const struct dvit_train_options *options,
                                      dvit_train_callback *callback, void *context,
                                      const volatile int *stop, struct dvit_error *error);
+
+/* Whether the token term can compare the two models' patches: the same patch size, width and kind
+ * of head. Where not, weight_token must be 0. */
+DVIT_API bool dvit_train_compares_tokens(const struct dvit_model *student,
+                                         const struct dvit_model *teacher);
 
 /* The loader that a run with these options reads `train` through, for an input of
  * preprocess->crop_width × crop_height; *preprocess becomes "native" where the images have that

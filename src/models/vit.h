@@ -14,9 +14,10 @@ struct dvit_vit_options {
     /* training */
     const bool *trained; /* [parameters]: which get a gradient */
     bool drop_path;      /* with branch-scale inputs */
-    bool distill;        /* with the teacher's logits and tokens as inputs */
+    bool distill;        /* with a teacher's logits as input */
+    bool distill_tokens; /* with its tokens */
     double weight_cls, weight_ratio, weight_kl, weight_token;
-    double weight_aux; /* cross-entropy of the auxiliary head, where no teacher speaks to it */
+    double weight_aux; /* cross-entropy of the auxiliary head, where no teacher's patches do */
     bool ratio_on_batch_mean;
     bool ranked;     /* decisions by rank; the trainer sets how many stay and the ratio's target */
     double lead_cap; /* of the policy's gradient, see kernels.h */

@@ -50,27 +50,31 @@ static void label_losses(struct dvit_vit *vit)
     if (two_heads)
         v->loss_cls_distilled = loss(vit, "loss.cls_distilled", class, weight,
                                      (int[]){v->logits_distilled, v->targets, DVIT_NONE});
-    if (v->patch_logits != DVIT_NONE && !o->distill)
+    if (v->patch_logits != DVIT_NONE && !o->distill_tokens)
         v->loss_aux = loss(vit, "loss.aux", class, o->weight_aux,
                            (int[]){v->patch_logits, v->targets, DVIT_NONE});
 }
 
-static void teacher_losses(struct dvit_vit *vit, int policy)
+static void distill_logits(struct dvit_vit *vit)
 {
-    const struct dvit_vit_options *o = vit->options;
+    struct dvit_vit_values *v = vit->values;
+    int student = v->logits_distilled != DVIT_NONE ? v->logits_distilled : v->logits;
+    v->teacher_logits = dvit_build_input(&vit->builder, "teacher_logits", DVIT_ROWS_IMAGES,
+                                         (size_t)vit->config->classes);
+    v->loss_kl = loss(vit, "loss.kl", &dvit_op_loss_distill, vit->options->weight_kl,
+                      (int[]){student, v->teacher_logits, DVIT_NONE});
+}
+
+static void distill_tokens(struct dvit_vit *vit, int policy)
+{
     const struct dvit_config *c = vit->config;
     struct dvit_vit_values *v = vit->values;
     bool patches = v->patch_logits != DVIT_NONE;
-    int student = v->logits_distilled != DVIT_NONE ? v->logits_distilled : v->logits;
-    v->teacher_logits =
-        dvit_build_input(&vit->builder, "teacher_logits", DVIT_ROWS_IMAGES, (size_t)c->classes);
     v->teacher_tokens = dvit_build_input(&vit->builder, "teacher_tokens",
                                          patches ? DVIT_ROWS_PATCHES : DVIT_ROWS_TOKENS,
                                          (size_t)(patches ? c->classes : c->dim));
-    v->loss_kl = loss(vit, "loss.kl", &dvit_op_loss_distill, o->weight_kl,
-                      (int[]){student, v->teacher_logits, DVIT_NONE});
     v->loss_token = loss(vit, "loss.token", patches ? &dvit_op_loss_distill : &dvit_op_loss_token,
-                         o->weight_token,
+                         vit->options->weight_token,
                          (int[]){patches ? v->patch_logits : v->tokens, v->teacher_tokens, policy});
 }
 
@@ -79,5 +83,7 @@ void dvit_vit_losses(struct dvit_vit *vit, int policy)
     label_losses(vit);
     ratio_losses(vit);
     if (vit->options->distill)
-        teacher_losses(vit, policy);
+        distill_logits(vit);
+    if (vit->options->distill_tokens)
+        distill_tokens(vit, policy);
 }

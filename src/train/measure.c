@@ -32,7 +32,7 @@ static double backward_factor(const struct dvit_graph *graph, const struct dvit_
 /* Multiply–accumulates of one image through student and teacher, as they are computed. */
 static double step_macs(const struct dvit_trainer *t)
 {
-    double macs = t->teacher_graph ? dvit_graph_macs(t->teacher_graph) : 0;
+    double macs = t->teacher.graph ? dvit_graph_macs(t->teacher.graph) : 0;
     for (int i = 0; i < t->graph->op_count; i++) {
         const struct dvit_op *op = &t->graph->ops[i];
         if (op->class->macs)
@@ -44,11 +44,12 @@ static double step_macs(const struct dvit_trainer *t)
 static size_t trainer_bytes(const struct dvit_trainer *t)
 {
     size_t bytes = t->model->arena.used_bytes + t->arena.used_bytes + t->training.arena.used_bytes +
-                   t->teacher_products.packed.used_bytes;
-    bytes += t->teacher ? t->teacher->arena.used_bytes : 0;
+                   t->teacher.products.packed.used_bytes;
+    bytes +=
+        t->teacher.graph ? t->teacher.model->arena.used_bytes + t->teacher.arena.used_bytes : 0;
     bytes += t->average ? t->average->arena.used_bytes : 0;
-    for (int m = 0; t->teacher_lanes && m < dvit_threads_count(t->threads); m++)
-        bytes += t->teacher_lanes[m].arena.used_bytes;
+    for (int m = 0; t->teacher.lanes && m < t->teacher.members; m++)
+        bytes += t->teacher.lanes[m].arena.used_bytes;
     return bytes;
 }
 

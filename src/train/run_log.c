@@ -24,6 +24,7 @@ static const char *const event_names[] = {
     [DVIT_TRAIN_EVALUATED] = "evaluated",     [DVIT_TRAIN_SAVED] = "saved",
     [DVIT_TRAIN_SKIPPED] = "skipped",         [DVIT_TRAIN_FINISHED] = "finished",
     [DVIT_TRAIN_ROLLED_BACK] = "rolled back",
+    [DVIT_TRAIN_NOTED] = "noted",
 };
 
 static void add_step(json_t *line, const struct dvit_train_event *e)

@@ -139,6 +139,13 @@ static void tell_skipped_images(struct job *job)
     }
 }
 
+static void tell_teacher(struct job *job)
+{
+    char text[DVIT_TEACHER_CACHE_NEWS];
+    while (dvit_teacher_news(&job->trainer->teacher, text))
+        emit_text(job, DVIT_TRAIN_NOTED, text);
+}
+
 /* ------------------------------------------------------------------------------- saving --- */
 
 static enum dvit_status save_state(struct job *job)
@@ -366,8 +373,10 @@ static enum dvit_status take_step(struct job *job, bool *ended)
             .pixels = batch->pixels,
             .labels = batch->labels,
             .targets = batch->targets,
+            .indices = batch->indices,
         };
         DVIT_TRY(dvit_trainer_micro(t, &micro, job->error));
+        tell_teacher(job);
         images += (size_t)batch->count;
         job->next_batch = (long)batch->index + 1;
     }
@@ -464,28 +473,14 @@ static enum dvit_status count_steps(struct job *job)
     return DVIT_OK;
 }
 
-/* FNV-1a of the weights, a word at a time. */
-static uint64_t weights_hash(const struct dvit_model *model)
-{
-    uint64_t hash = 0xcbf29ce484222325u;
-    for (size_t i = 0; i < model->parameters.count; i++) {
-        const float *weights = dvit_model_weights(model, i);
-        for (size_t k = 0; k < model->parameters.items[i].count; k++) {
-            uint32_t word;
-            memcpy(&word, &weights[k], sizeof word);
-            hash = (hash ^ word) * 0x100000001b3u;
-        }
-    }
-    return hash;
-}
-
 static void identify(struct job *job, const struct dvit_model *teacher)
 {
     job->identity = (struct dvit_run_identity){.data = dvit_dataset_fingerprint(job->train),
                                                .steps_per_epoch = job->steps_per_epoch};
     if (!teacher)
         return;
-    snprintf(job->teacher_name, sizeof job->teacher_name, "%016" PRIx64, weights_hash(teacher));
+    snprintf(job->teacher_name, sizeof job->teacher_name, "%016" PRIx64,
+             dvit_teacher_weights(teacher));
     job->identity.teacher = job->teacher_name;
 }
 
@@ -535,6 +530,8 @@ static enum dvit_status begin(struct job *job, struct dvit_model *model,
     identify(job, teacher);
     DVIT_TRY(dvit_trainer_create(&job->trainer, model, teacher, o, job->steps_per_epoch,
                                  job->total_steps, job->error));
+    DVIT_TRY(
+        dvit_teacher_keep(&job->trainer->teacher, o, job->train, &model->preprocess, job->error));
     DVIT_TRY(dvit_run_folder_claim(&job->folder, job->error));
     if (!o->resume && dvit_file_exists(job->folder.state))
         DVIT_FAIL(job->error, DVIT_ERROR_ARGUMENT,
@@ -583,6 +580,7 @@ enum dvit_status dvit_train(struct dvit_model *model, const struct dvit_model *t
     DVIT_TRY(begin(&job, model, teacher));
     struct dvit_train_event started = {.kind = DVIT_TRAIN_STARTED};
     emit(&job, &started);
+    tell_teacher(&job);
     job.saves_done = options->save_requests ? *options->save_requests : 0;
     if (job.trainer->progress.unevaluated) {
         reset_window(&job.window);

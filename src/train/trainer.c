@@ -50,44 +50,13 @@ static enum dvit_status check_keep(const struct dvit_trainer *t, struct dvit_err
     return c->stages ? dvit_config_check_keep(c, t->options.keep, error) : DVIT_OK;
 }
 
-static bool distils(const struct dvit_trainer *t)
-{
-    return t->teacher != NULL;
-}
-
-static enum dvit_status check_teacher(const struct dvit_trainer *t, struct dvit_error *error)
-{
-    const struct dvit_config *c = &t->model->config;
-    bool wanted = c->stages && (t->options.weight_kl > 0 || t->options.weight_token > 0);
-    if (!t->teacher)
-        return wanted ? dvit_error_set(error, DVIT_ERROR_ARGUMENT,
-                                       "training a dynamic model needs a teacher, unless the "
-                                       "distillation and token weights are 0")
-                      : DVIT_OK;
-    const struct dvit_config *d = &t->teacher->config;
-    if (d->distilled != c->distilled || d->mean_pool != c->mean_pool || d->aux_head != c->aux_head)
-        return dvit_error_set(error, DVIT_ERROR_MISMATCH,
-                              "the teacher's head is of another kind than the student's: both need "
-                              "a distillation head, an auxiliary head, a mean of the patches, or "
-                              "none of them");
-    if (d->dim != c->dim || d->classes != c->classes || d->image_width != c->image_width ||
-        d->image_height != c->image_height || d->patch != c->patch)
-        return dvit_error_set(error, DVIT_ERROR_MISMATCH,
-                              "the teacher is %d wide with %d classes on %d × %d images of patch "
-                              "%d, expected %d, %d, %d × %d, %d",
-                              d->dim, d->classes, d->image_width, d->image_height, d->patch, c->dim,
-                              c->classes, c->image_width, c->image_height, c->patch);
-    return DVIT_OK;
-}
-
 /* In bfloat16 linear layers read the rounded weights. */
 static void point_at_rounded(struct dvit_trainer *t)
 {
     for (int i = 0; t->bf16 && i < t->graph->op_count; i++) {
         struct dvit_op *op = &t->graph->ops[i];
         if (op->class == &dvit_op_linear)
-            op->product.packed = t->rounded +
-                                 t->model->parameters.items[op->parameters[0]].offset +
+            op->product.packed = t->rounded + t->model->parameters.items[op->parameters[0]].offset +
                                  op->product.weight_first;
     }
 }
@@ -103,7 +72,8 @@ static enum dvit_status build_student(struct dvit_trainer *t, enum dvit_cpu cpu,
         .keep = o->keep,
         .trained = t->trained,
         .drop_path = o->drop_path > 0,
-        .distill = distils(t),
+        .distill = t->teacher.logits,
+        .distill_tokens = t->teacher.tokens,
         .weight_cls = o->weight_cls,
         .weight_ratio = o->weight_ratio,
         .weight_kl = o->weight_kl,
@@ -129,50 +99,12 @@ done:
     return status;
 }
 
-/* Images that a member takes through the teacher together. */
-enum { TEACHER_GROUP = 4 };
-
-static enum dvit_status build_teacher(struct dvit_trainer *t, enum dvit_cpu cpu, int members,
-                                      struct dvit_error *error)
-{
-    enum dvit_status status = DVIT_OK;
-    struct dvit_vit_options build = {.keep = 1.0, .bf16 = t->bf16, .want_tokens = true};
-    DVIT_TRY(dvit_vit_build(&t->teacher_graph, &t->teacher_values, &t->teacher->config,
-                            &t->teacher->parameters, &build, error));
-    DVIT_TRY(dvit_products_create(&t->teacher_products, t->teacher_graph, cpu, members, error));
-    for (int images = 1; images <= TEACHER_GROUP; images++)
-        DVIT_TRY(
-            dvit_products_prepare(&t->teacher_products, t->teacher_graph, images, false, error));
-    dvit_parameters_pointers(&t->teacher->parameters, t->teacher->weights, t->teacher_parameters);
-    DVIT_TRY(dvit_products_pack(&t->teacher_products, t->teacher_graph,
-                                (const float *const *)t->teacher_parameters, error));
-    t->teacher_lanes = calloc((size_t)members, sizeof *t->teacher_lanes);
-    if (!t->teacher_lanes)
-        DVIT_FAIL(error, DVIT_ERROR_MEMORY, "trainer: out of memory");
-    for (int m = 0; m < members; m++)
-        DVIT_TRY(dvit_forward_create(&t->teacher_lanes[m], t->teacher_graph, &t->kernels,
-                                     &t->teacher_products, TEACHER_GROUP, 1, error));
-done:
-    return status;
-}
-
-/* Floats of one image that the token loss compares: patch logits of models with an auxiliary head,
- * else tokens. */
-static size_t compared_per_image(const struct dvit_config *c)
-{
-    size_t patches = (size_t)dvit_config_patches(c);
-    if (c->aux_head)
-        return patches * (size_t)c->classes;
-    return (patches + (size_t)dvit_config_prefix(c)) * (size_t)c->dim;
-}
-
 static void lay_out(struct dvit_trainer *t)
 {
     const struct dvit_config *c = &t->model->config;
     const struct dvit_parameters *p = &t->model->parameters;
     size_t batch = (size_t)t->options.batch, classes = (size_t)c->classes;
     size_t patches = (size_t)dvit_config_patches(c);
-    size_t teacher_count = t->teacher ? t->teacher->parameters.count : 0;
     struct dvit_arena *a = &t->arena;
     t->gradients = dvit_arena_take(a, p->floats, sizeof(float));
     t->moment1 = dvit_arena_take(a, p->floats, sizeof(float));
@@ -183,11 +115,9 @@ static void lay_out(struct dvit_trainer *t)
     t->norms = dvit_arena_take(a, norms, sizeof *t->norms);
     t->parameters = dvit_arena_take(a, p->count, sizeof(float *));
     t->parameter_gradients = dvit_arena_take(a, p->count, sizeof(float *));
-    t->teacher_parameters = dvit_arena_take(a, teacher_count, sizeof(float *));
     t->targets = dvit_arena_take(a, batch * classes, sizeof(float));
-    t->teacher_logits = dvit_arena_take(a, distils(t) ? batch * classes : 0, sizeof(float));
-    t->teacher_tokens =
-        dvit_arena_take(a, distils(t) ? batch * compared_per_image(c) : 0, sizeof(float));
+    t->teacher_logits = dvit_arena_take(a, batch * t->teacher.classes, sizeof(float));
+    t->teacher_tokens = dvit_arena_take(a, batch * t->teacher.compared, sizeof(float));
     t->noise = dvit_arena_take(a, (size_t)c->stages * batch * patches * 2, sizeof(float));
     t->branch_scale = dvit_arena_take(a, 2 * (size_t)c->depth * batch, sizeof(float));
     t->partial = dvit_arena_take(a, DVIT_MAX_THREADS, sizeof *t->partial);
@@ -199,10 +129,10 @@ static void bind_inputs(struct dvit_trainer *t)
 {
     float **values = t->training.values;
     values[t->values.targets] = t->targets;
-    if (distils(t)) {
+    if (t->teacher.logits)
         values[t->values.teacher_logits] = t->teacher_logits;
+    if (t->teacher.tokens)
         values[t->values.teacher_tokens] = t->teacher_tokens;
-    }
     for (int i = 0; i < 2 * t->model->config.depth; i++)
         if (t->values.branch_scale[i] != DVIT_NONE)
             values[t->values.branch_scale[i]] = t->branch_scale + i * t->options.batch;
@@ -220,7 +150,6 @@ enum dvit_status dvit_trainer_create(struct dvit_trainer **out, struct dvit_mode
     if (!t)
         DVIT_FAIL(error, DVIT_ERROR_MEMORY, "trainer: out of memory");
     t->model = model;
-    t->teacher = teacher;
     t->options = *options;
     t->steps_per_epoch = steps_per_epoch;
     t->total_steps = total_steps;
@@ -228,11 +157,12 @@ enum dvit_status dvit_trainer_create(struct dvit_trainer **out, struct dvit_mode
     DVIT_TRY(dvit_train_options_check(options, error));
     DVIT_TRY(dvit_optimizer_parse(options->optimizer, &t->optimizer, error));
     DVIT_TRY(check_keep(t, error));
-    DVIT_TRY(check_teacher(t, error));
     DVIT_TRY(dvit_cpu_parse(options->cpu ? options->cpu : "auto", &cpu, error));
     dvit_kernels_select(&t->kernels, cpu);
     DVIT_TRY(dvit_cpu_parse_precision(options->precision, cpu, &t->bf16, error));
     int members = options->threads ? options->threads : dvit_threads_default();
+    struct dvit_teacher_place place = {&t->kernels, t->bf16, members};
+    DVIT_TRY(dvit_teacher_create(&t->teacher, teacher, model, options, &place, error));
     DVIT_TRY(dvit_threads_create(&t->threads, members, dvit_matmul_thread_start, error));
     DVIT_TRY(mark_trained(t, error));
     lay_out(t);
@@ -247,8 +177,6 @@ enum dvit_status dvit_trainer_create(struct dvit_trainer **out, struct dvit_mode
         t->rate_scale[i] = pow(options->layer_decay, above); /* predictors: the last layer's, 1 */
     }
     DVIT_TRY(build_student(t, cpu, members, error));
-    if (distils(t))
-        DVIT_TRY(build_teacher(t, cpu, members, error));
     if (options->ema_decay > 0)
         DVIT_TRY(dvit_model_copy(&t->average, model, error));
     bind_inputs(t);
@@ -263,11 +191,7 @@ void dvit_trainer_free(struct dvit_trainer *t)
 {
     if (!t)
         return;
-    for (int m = 0; t->teacher_lanes && m < dvit_threads_count(t->threads); m++)
-        dvit_forward_free(&t->teacher_lanes[m]);
-    free(t->teacher_lanes);
-    dvit_products_free(&t->teacher_products);
-    dvit_graph_free(t->teacher_graph);
+    dvit_teacher_free(&t->teacher);
     dvit_training_free(&t->training);
     dvit_products_free(&t->products);
     dvit_graph_free(t->graph);
@@ -328,29 +252,14 @@ static void fill_branch_scale(struct dvit_trainer *t, struct dvit_span images)
 
 static void run_teacher(struct dvit_trainer *t, int member, struct dvit_span images)
 {
-    struct dvit_forward *lane = &t->teacher_lanes[member];
-    size_t pixels = t->teacher_graph->values[t->teacher_values.pixels].width;
-    size_t classes = (size_t)t->model->config.classes;
-    size_t row = compared_per_image(&t->model->config);
-    const struct dvit_vit_values *v = &t->teacher_values;
-    int compared = v->patch_logits != DVIT_NONE ? v->patch_logits : v->tokens;
-    for (size_t first = images.first; first < images.last; first += TEACHER_GROUP) {
-        size_t left = images.last - first;
-        size_t count = left < TEACHER_GROUP ? left : TEACHER_GROUP;
-        struct dvit_forward_job job = {
-            .forward = lane,
-            .parameters = (const float *const *)t->teacher_parameters,
-            .images = (int)count,
-            .failure = &t->failure,
-        };
-        dvit_forward_begin(lane, (int)count);
-        lane->values[v->pixels] = (float *)t->batch->pixels + first * pixels;
-        dvit_forward_run(&job, 0, member);
-        memcpy(t->teacher_logits + first * classes, lane->values[v->logits],
-               count * classes * sizeof(float));
-        memcpy(t->teacher_tokens + first * row, lane->values[compared],
-               count * row * sizeof(float));
-    }
+    struct dvit_teacher_job job = {
+        .pixels = t->batch->pixels,
+        .indices = t->batch->indices,
+        .logits = t->teacher_logits,
+        .compared = t->teacher_tokens,
+        .failure = &t->failure,
+    };
+    dvit_teacher_run(&t->teacher, &job, member, images);
 }
 
 static struct dvit_training_job job_of(struct dvit_trainer *t)
@@ -377,7 +286,7 @@ static void micro_member(void *context, int member, int members)
     fill_targets(t, images);
     fill_noise(t, images);
     fill_branch_scale(t, images);
-    if (distils(t))
+    if (dvit_teacher_runs(&t->teacher))
         run_teacher(t, member, images);
     if (t->bf16 && t->micro == 0) {
         struct dvit_span share = dvit_span_share(t->model->parameters.floats, member, members);

@@ -6,10 +6,10 @@
 #define DVIT_TRAIN_TRAINER_H
 
 #include "dvit/train.h"
-#include "graph/forward.h"
 #include "graph/training.h"
 #include "models/model.h"
 #include "models/vit.h"
+#include "train/teacher.h"
 
 /* Everything that changes from step to step and must survive a restart, beside the weights. */
 struct dvit_progress {
@@ -33,9 +33,9 @@ struct dvit_losses {
 };
 
 struct dvit_trainer {
-    struct dvit_model *model;         /* trained in place */
-    struct dvit_model *average;       /* EMA; NULL where it is off */
-    const struct dvit_model *teacher; /* or NULL */
+    struct dvit_model *model;   /* trained in place */
+    struct dvit_model *average; /* EMA; NULL where it is off */
+    struct dvit_teacher teacher;
     struct dvit_train_options options;
     long steps_per_epoch, total_steps;
     struct dvit_progress progress;
@@ -50,23 +50,18 @@ struct dvit_trainer {
     struct dvit_products products;
     struct dvit_training training;
 
-    struct dvit_graph *teacher_graph;
-    struct dvit_vit_values teacher_values;
-    struct dvit_products teacher_products;
-    struct dvit_forward *teacher_lanes; /* [members] */
-
     struct dvit_arena arena;
     float *gradients, *moment1, *moment2; /* laid out as the weights; sgd has no second moment */
     double *rate_scale;                   /* [parameters]: layer decay */
     double *norms; /* [members][parameters][2]: squares of weight and direction; lamb only */
-    float **parameters, **parameter_gradients, **teacher_parameters;
-    float *targets; /* [batch][K] */
-    float *teacher_logits, *teacher_tokens;
-    float *noise;        /* [S][batch][N][2] */
-    float *branch_scale; /* [2·depth][batch] */
-    double *partial;     /* [members]: sums of squares */
-    float *moments;      /* [2·stem_width]: of one batch norm */
-    uint16_t *rounded;   /* the weights as bfloat16, laid out as they are; where bf16 */
+    float **parameters, **parameter_gradients;
+    float *targets;                         /* [batch][K] */
+    float *teacher_logits, *teacher_tokens; /* [batch][…] as the teacher says */
+    float *noise;                           /* [S][batch][N][2] */
+    float *branch_scale;                    /* [2·depth][batch] */
+    double *partial;                        /* [members]: sums of squares */
+    float *moments;                         /* [2·stem_width]: of one batch norm */
+    uint16_t *rounded; /* the weights as bfloat16, laid out as they are; where bf16 */
 
     const struct dvit_micro_batch *batch; /* of the micro-batch in progress */
     uint64_t noise_step;                  /* its number in the whole run */
@@ -78,11 +73,13 @@ struct dvit_trainer {
 };
 
 struct dvit_micro_batch {
-    int images;           /* 1 … options.batch */
-    const float *pixels;  /* [images][3][H][W] */
-    const int *labels;    /* [images]; used where targets is NULL */
-    const float *targets; /* [images][K] soft targets, or NULL: smoothed from the labels */
-    const float *noise;   /* [S][images][N][2] Gumbel noise, or NULL: drawn */
+    int images;              /* 1 … options.batch */
+    const float *pixels;     /* [images][3][H][W] */
+    const int *labels;       /* [images]; used where targets is NULL */
+    const float *targets;    /* [images][K] soft targets, or NULL: smoothed from the labels */
+    const uint32_t *indices; /* [images] into the data set, or NULL: the teacher's answers to them
+                                are not kept */
+    const float *noise;      /* [S][images][N][2] Gumbel noise, or NULL: drawn */
 };
 
 enum dvit_status dvit_trainer_create(struct dvit_trainer **out, struct dvit_model *model,
