@@ -5,6 +5,7 @@
 
 #include "dvit/eval.h"
 #include "eval_details.h"
+#include "eval_plot.h"
 #include "image_list.h"
 #include "json_lines.h"
 #include "throughput.h"
@@ -267,6 +268,8 @@ static int check_files(const struct cli_options *options)
         code = cli_check_file(options->predictions);
     if (code == CLI_EXIT_OK && options->confusion)
         code = cli_check_file(options->confusion);
+    if (code == CLI_EXIT_OK && options->plot)
+        code = cli_check_file(options->plot);
     return code;
 }
 
@@ -300,6 +303,36 @@ static int write_files(const struct job *job)
     return code;
 }
 
+/* The name of an entry's line. */
+static const char *line_of(const struct job *job, const struct entry *entry)
+{
+    if (strcmp(job->options->plot_by, "model") == 0)
+        return entry->name;
+    return dvit_session_stages(entry->session)
+               ? dvit_pruning_name(dvit_model_config(entry->model)->pruning)
+               : "dense";
+}
+
+static int write_plot(const struct job *job)
+{
+    struct cli_plot_point *points = calloc((size_t)job->count, sizeof *points);
+    if (!points) {
+        cli_error("out of memory");
+        return CLI_EXIT_FAILURE;
+    }
+    for (int i = 0; i < job->count; i++) {
+        const struct entry *entry = &job->entries[i];
+        points[i] =
+            (struct cli_plot_point){.line = line_of(job, entry),
+                                    .gmacs = dvit_session_describe(entry->session).cost.macs / 1e9,
+                                    .images_per_s = entry->result.model_images_per_s,
+                                    .top1 = entry->result.top1};
+    }
+    int code = cli_plot_write(job->options->plot, points, job->count);
+    free(points);
+    return code;
+}
+
 static int run_job(struct job *job)
 {
     int code = check_files(job->options);
@@ -311,6 +344,8 @@ static int run_job(struct job *job)
         code = write_files(job);
     if (code == CLI_EXIT_OK)
         code = measure_speeds(job);
+    if (code == CLI_EXIT_OK && job->options->plot)
+        code = write_plot(job);
     if (code == CLI_EXIT_OK)
         code = print_results(job);
     if (code != CLI_EXIT_OK)

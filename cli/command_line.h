@@ -56,6 +56,8 @@ struct cli_options {
     const char *preview;
     const char *predictions;
     const char *confusion;
+    const char *plot;
+    const char *plot_by; /* what makes a line of the plot */
     const char *cpu;
     const char *precision;
     const char *dtype;

@@ -428,6 +428,17 @@ const struct cli_option cli_option_table[] = {
          "write the confusion matrix: a row per class, a column per class answered; for one "
          "model at one keep ratio",
          ON(EVAL)),
+    TEXT("plot", "FILE.svg", plot,
+         "draw accuracy against cost and against speed, a point for each row of the table",
+         ON(EVAL)),
+    {.name = "plot-by",
+     .argument = "WHAT",
+     .type = OPTION_CHOICE,
+     .choices = "model|pruning",
+     .default_text = "model",
+     .field = FIELD(plot_by),
+     .help = "which points the plot joins: those of a model, or of all models that prune alike",
+     .verbs = ON(EVAL)},
     TEXT("predictions", "FILE", predictions,
          "write every prediction, in the order of the data: a table where FILE ends in .csv, "
          "one JSON object per line where it ends in .json or .jsonl",

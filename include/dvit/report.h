@@ -108,6 +108,31 @@ DVIT_API enum dvit_status dvit_report_gallery(struct dvit_image *out,
                                               const struct dvit_overlay_options *options,
                                               struct dvit_error *error);
 
+/* ---- plots ---- */
+
+enum { DVIT_MAX_PLOTS = 4, DVIT_MAX_PLOT_LINES = 21 };
+
+struct dvit_plot_line {
+    const char *name;
+    const double *x; /* [count], ascending */
+    const double *y; /* [count]; what is not finite is a gap */
+    int count;
+};
+
+struct dvit_plot {
+    const char *title, *x_label;
+    const char *unit; /* of y; may be "" */
+    bool percent;     /* y are shares, shown as per cent */
+    const struct dvit_plot_line *lines;
+    int line_count; /* 1 … DVIT_MAX_PLOT_LINES */
+};
+
+/* Writes plots side by side as one SVG file, atomically, over a legend of the first one's lines:
+ * the others should have the same ones, in that order. Light or dark as the reader prefers. Errors:
+ * ARGUMENT, NOT_FOUND (the folder), IO, MEMORY. */
+DVIT_API enum dvit_status dvit_report_plots(const char *path, const struct dvit_plot *plots,
+                                            int count, struct dvit_error *error);
+
 /* ---- a page about training runs ---- */
 
 struct dvit_report_run {

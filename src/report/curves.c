@@ -10,7 +10,14 @@
 #include "report/palette.h"
 
 /* The chart in SVG units; about CSS pixels at its natural size. */
-enum { WIDTH = 400, HEIGHT = 230, LEFT = 46, RIGHT = 16, TOP = 20, BOTTOM = 38 };
+enum {
+    WIDTH = DVIT_CHART_WIDTH,
+    HEIGHT = DVIT_CHART_HEIGHT,
+    LEFT = 46,
+    RIGHT = 16,
+    TOP = 20,
+    BOTTOM = 38
+};
 enum { PLOT_WIDTH = WIDTH - LEFT - RIGHT, PLOT_HEIGHT = HEIGHT - TOP - BOTTOM };
 enum { MAX_BUCKETS = 300, MAX_DOTTED_POINTS = 40 };
 enum { MIN_TREND_POINTS = 60, MIN_TREND_SHARE = 4, MAX_TREND_BUCKETS = 60 };
@@ -109,14 +116,24 @@ static void choose_notation(struct axis *axis, bool percent)
     }
 }
 
-static struct axis make_x_axis(double low, double high)
+/* Room for dots beside the lowest and the highest value. */
+static void pad_measured(struct axis *axis)
+{
+    double pad = 0.05 * (axis->high - axis->low);
+    axis->low = axis->low >= 0 ? fmax(0, axis->low - pad) : axis->low - pad;
+    axis->high += pad;
+}
+
+static struct axis make_x_axis(const struct dvit_chart *chart, double low, double high)
 {
     struct axis axis = {low, high, 0, 0, ""};
-    if (axis.low >= 0)
+    if (axis.low >= 0 && !chart->measured_x)
         axis.low = 0; /* runs begin at step 0 */
     widen(&axis.low, &axis.high);
+    if (chart->measured_x)
+        pad_measured(&axis);
     axis.step = dvit_tick_step(axis.low, axis.high, 5);
-    if (axis.high >= 1 && axis.step < 1)
+    if (axis.high >= 1 && axis.step < 1 && !chart->measured_x)
         axis.step = 1; /* there is no half a step */
     choose_notation(&axis, false);
     return axis;
@@ -210,7 +227,8 @@ static void add_x_axis(struct dvit_markup *markup, const struct axis *axis, cons
     }
     dvit_markup_add(markup, "<text class=\"end\"");
     add_position(markup, "x", LEFT + PLOT_WIDTH, "y", HEIGHT - 4);
-    dvit_markup_format(markup, ">%s", label);
+    dvit_markup_add(markup, ">");
+    dvit_markup_escape(markup, label);
     if (axis->exponent && !*axis->mark) {
         dvit_markup_add(markup, " ×10");
         add_superscript(markup, axis->exponent);
@@ -239,7 +257,8 @@ static void add_y_axis(struct dvit_markup *markup, const struct axis *axis,
         add_superscript(markup, axis->exponent);
         dvit_markup_add(markup, " ");
     }
-    dvit_markup_format(markup, "%s</text>\n", chart->unit);
+    dvit_markup_escape(markup, chart->unit);
+    dvit_markup_add(markup, "</text>\n");
 }
 
 /* ---- lines ---- */
@@ -406,22 +425,24 @@ static void add_legend(struct dvit_markup *markup, const struct dvit_chart *char
     dvit_markup_add(markup, "</ul>\n");
 }
 
-void dvit_chart_add_svg(const struct dvit_chart *chart, struct dvit_markup *markup)
+static bool find_axes(const struct dvit_chart *chart, struct axis *x_axis, struct axis *y_axis)
 {
     double x_low, x_high, y_low, y_high;
-    dvit_markup_format(markup, "<figure class=\"chart\">\n<figcaption>%s</figcaption>\n",
-                       chart->title);
-    if (!find_range(chart, true, &x_low, &x_high) || !find_range(chart, false, &y_low, &y_high)) {
-        dvit_markup_add(markup, "<p class=\"note\">no values</p>\n</figure>\n");
+    if (!find_range(chart, true, &x_low, &x_high) || !find_range(chart, false, &y_low, &y_high))
+        return false;
+    *x_axis = make_x_axis(chart, x_low, x_high);
+    *y_axis = make_y_axis(chart, y_low, y_high);
+    return true;
+}
+
+void dvit_chart_add_drawing(const struct dvit_chart *chart, struct dvit_markup *markup)
+{
+    struct axis x_axis, y_axis;
+    size_t longest = 0;
+    if (!find_axes(chart, &x_axis, &y_axis))
         return;
-    }
-    struct axis x_axis = make_x_axis(x_low, x_high);
-    struct axis y_axis = make_y_axis(chart, y_low, y_high);
-    dvit_markup_format(markup, "<svg viewBox=\"0 0 %d %d\" role=\"img\" aria-label=\"%s\">\n",
-                       WIDTH, HEIGHT, chart->title);
     add_y_axis(markup, &y_axis, chart);
     add_x_axis(markup, &x_axis, chart->x_label);
-    size_t longest = 0;
     for (size_t s = 0; s < chart->count; s++)
         longest = chart->series[s].count > longest ? chart->series[s].count : longest;
     for (size_t s = 0; s < chart->count; s++)
@@ -429,6 +450,23 @@ void dvit_chart_add_svg(const struct dvit_chart *chart, struct dvit_markup *mark
     for (size_t s = 0; s < chart->count; s++)
         if (has_trend(&chart->series[s]))
             add_trend(markup, &chart->series[s], &x_axis, &y_axis);
+}
+
+void dvit_chart_add_svg(const struct dvit_chart *chart, struct dvit_markup *markup)
+{
+    struct axis x_axis, y_axis;
+    dvit_markup_add(markup, "<figure class=\"chart\">\n<figcaption>");
+    dvit_markup_escape(markup, chart->title);
+    dvit_markup_add(markup, "</figcaption>\n");
+    if (!find_axes(chart, &x_axis, &y_axis)) {
+        dvit_markup_add(markup, "<p class=\"note\">no values</p>\n</figure>\n");
+        return;
+    }
+    dvit_markup_format(markup, "<svg viewBox=\"0 0 %d %d\" role=\"img\" aria-label=\"", WIDTH,
+                       HEIGHT);
+    dvit_markup_escape(markup, chart->title);
+    dvit_markup_add(markup, "\">\n");
+    dvit_chart_add_drawing(chart, markup);
     dvit_markup_add(markup, "</svg>\n");
     add_legend(markup, chart);
     dvit_markup_add(markup, "</figure>\n");

@@ -19,17 +19,23 @@ struct dvit_series {
 };
 
 struct dvit_chart {
-    const char *title;   /* ours */
-    const char *x_label; /* ours */
-    const char *unit;    /* ours; may be "" */
-    bool percent;        /* values are shares, shown as per cent */
-    bool from_zero;      /* the y axis includes 0 */
+    const char *title;
+    const char *x_label;
+    const char *unit; /* may be "" */
+    bool percent;     /* values are shares, shown as per cent */
+    bool from_zero;   /* the y axis includes 0 */
+    bool measured_x;  /* x is no count of steps: its axis begins where it likes, in any fractions */
     const struct dvit_series *series;
     size_t count;
 };
 
 /* Whether there is a value to draw that is not 0. */
 bool dvit_series_has_content(const struct dvit_series *series);
+/* Width and height of a drawing, in SVG units. */
+enum { DVIT_CHART_WIDTH = 400, DVIT_CHART_HEIGHT = 230 };
+
+/* Axes and lines alone, as elements of an <svg> of that size; nothing where there are no values. */
+void dvit_chart_add_drawing(const struct dvit_chart *chart, struct dvit_markup *markup);
 /* A <figure>; a chart without finite values says so. */
 void dvit_chart_add_svg(const struct dvit_chart *chart, struct dvit_markup *markup);
 

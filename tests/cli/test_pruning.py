@@ -57,6 +57,27 @@ class Pruning(CommandTest):
                             USAGE)
         self.assertIn("pools its patches: expected 0.25", answer.err)
 
+    def test_a_plot_has_a_line_for_each_way(self):
+        self.check(self.sparsify("static", "--pruning", "static"), OK)
+        plot = self.path("plot.svg")
+        models = ("--model", Models.best("dense"), "--model", Models.best("dynamic"), "--model",
+                  self.path("static", "last.safetensors"))
+        quick = ("--seconds", "0.01", "--rounds", "1", "--data", SCENES)
+        self.check(dvit("eval", *quick, *models, "--plot", plot, "--plot-by", "pruning"), OK)
+        with open(plot, encoding="utf-8") as stream:
+            text = stream.read()
+        for name in ("dense", "learned", "static"):
+            self.assertIn('">%s</text>' % name, text)
+        self.check(dvit("eval", *quick, "--model", Models.best("dynamic"), "--keep", "1,0.7,0.5",
+                        "--plot", plot), OK)
+        with open(plot, encoding="utf-8") as stream:
+            text = stream.read()
+        self.assertEqual(text.count('class="name"'), 1)
+        self.assertEqual(text.count("<circle"), 2 * 3 + 1)
+        answer = self.check(dvit("eval", *quick, "--model", Models.best("dynamic"), "--plot",
+                                 self.path("no", "plot.svg")), FAILURE)
+        self.assertIn("there is no folder", answer.err)
+
     def test_stages_keep_their_way(self):
         self.check(self.sparsify("static", "--pruning", "static"), OK)
         model = self.path("static", "last.safetensors")

@@ -1,0 +1,87 @@
+/* Plots as files: points where the axes say, a legend for all, and what is refused. */
+#include "html_check.h"
+
+#include <math.h>
+
+#include "dvit/report.h"
+
+static struct dvit_error error;
+
+static char *written(const struct dvit_plot *plots, int count)
+{
+    char folder[32], path[64];
+    unsigned char *bytes;
+    size_t size;
+    test_folder_create(folder);
+    snprintf(path, sizeof path, "%s/plots.svg", folder);
+    assert_ok(dvit_report_plots(path, plots, count, &error), &error);
+    assert_ok(dvit_file_read(path, 1 << 20, &bytes, &size, &error), &error);
+    char *text = calloc(size + 1, 1);
+    memcpy(text, bytes, size);
+    free(bytes);
+    test_folder_remove(folder);
+    assert_well_formed(text);
+    return text;
+}
+
+/* x from .02 to .06: the axis is .018 … .062, 338 units wide from 46; not from 0. */
+static void points_are_where_the_axes_say(void **state)
+{
+    const struct dvit_plot_line lines[] = {
+        {"<learned>", (double[]){.02, .04, .06}, (double[]){.5, .6, .7}, 3},
+        {"random", (double[]){.04}, (double[]){.55}, 1},
+    };
+    const struct dvit_plot plots[2] = {{"Cost & more", "GMACs", "top-1", true, lines, 2},
+                                       {"Speed", "images/s", "top-1", true, lines, 2}};
+    char *text = written(plots, 2);
+    (void)state;
+    assert_has(text, "Cost &amp; more</text>");
+    assert_has(text, "M61.4 192.0L215.0 106.0L368.6 20.0");
+    assert_int_equal(count_of(text, "<path"), 2 * 2 + 2);
+    assert_int_equal(count_of(text, "<circle"), 2 * 4 + 2); /* points, and the legend's */
+    assert_int_equal(count_of(text, "class=\"name\""), 2);
+    assert_has(text, "&lt;learned&gt;</text>");
+    assert_has(text, ">%top-1</text>");
+    assert_null(strstr(text, "nan"));
+    free(text);
+}
+
+static void a_point_alone_is_drawn(void **state)
+{
+    const struct dvit_plot_line line = {"one", (double[]){3}, (double[]){.5}, 1};
+    const struct dvit_plot_line gap = {"none", (double[]){3}, (double[]){NAN}, 1};
+    char *text = written(&(struct dvit_plot){"A", "x", "", false, &line, 1}, 1);
+    (void)state;
+    assert_int_equal(count_of(text, "<circle"), 2);
+    free(text);
+    text = written(&(struct dvit_plot){"A", "x", "", false, &gap, 1}, 1);
+    assert_int_equal(count_of(text, "<circle"), 1);
+    free(text);
+}
+
+static void nothing_is_refused(void **state)
+{
+    const struct dvit_plot_line line = {"one", (double[]){3}, (double[]){.5}, 1};
+    struct dvit_plot plot = {"A", "x", "", false, &line, 0};
+    (void)state;
+    assert_fails(dvit_report_plots("plots.svg", &plot, 1, &error), &error, DVIT_ERROR_ARGUMENT,
+                 "0 lines, expected 1 to 21");
+    plot.line_count = DVIT_MAX_PLOT_LINES + 1;
+    assert_fails(dvit_report_plots("plots.svg", &plot, 1, &error), &error, DVIT_ERROR_ARGUMENT,
+                 "22 lines");
+    plot.line_count = 1;
+    assert_fails(dvit_report_plots("plots.svg", &plot, 0, &error), &error, DVIT_ERROR_ARGUMENT,
+                 "0 plots");
+    assert_fails(dvit_report_plots("no/folder/plots.svg", &plot, 1, &error), &error,
+                 DVIT_ERROR_NOT_FOUND, "no/folder");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(points_are_where_the_axes_say),
+        cmocka_unit_test(a_point_alone_is_drawn),
+        cmocka_unit_test(nothing_is_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
