@@ -17,8 +17,10 @@ struct train_run {
     /* what to do */
     struct dvit_train_options options;
     const char *data;
-    bool dynamic;  /* three stages and a teacher */
-    bool validate; /* with a validation set */
+    const struct dvit_dataset_options *data_options;   /* NULL: the usual */
+    void (*at_step)(struct train_run *run, long step); /* called when a step is told; may be NULL */
+    bool dynamic;                                      /* three stages and a teacher */
+    bool validate;                                     /* with a validation set */
     int dim, heads, classes;
     uint64_t dense_seed; /* of the weights of the dense model, also the teacher's */
     float poison;        /* added to a weight of the model */
@@ -41,6 +43,7 @@ struct train_run {
     struct dvit_model *model; /* while it runs */
     char rolled_back[300];    /* text of the last such event */
     double rate;              /* of the last step told */
+    double longest_eta_s, least_eta_s;
     volatile int stop, save;
 };
 
@@ -93,10 +96,14 @@ static inline void run_event(void *context, const struct dvit_train_event *event
             run->first_step = event->step;
         run->last_step = event->step;
         run->rate = event->learning_rate;
+        run->longest_eta_s = fmax(run->longest_eta_s, event->eta_s);
+        run->least_eta_s = fmin(run->least_eta_s, event->eta_s);
         if (event->step == run->stop_at)
             run->stop = 1;
         if (event->step == run->save_at)
             run->save++;
+        if (run->at_step)
+            run->at_step(run, event->step);
         if (event->step >= run->break_at && run->breaks > 0) {
             run->model->weights[0] = NAN;
             run->breaks--;
@@ -160,9 +167,11 @@ static inline enum dvit_status run_train(struct train_run *run)
     run->best_top1 = -1;
     run->model = model;
     run->options.save_requests = &run->save;
-    assert_ok(dvit_dataset_open(&train, run->data, "train", NULL, &run->error), &run->error);
+    assert_ok(dvit_dataset_open(&train, run->data, "train", run->data_options, &run->error),
+              &run->error);
     if (run->validate)
-        assert_ok(dvit_dataset_open(&validation, run->data, "val", NULL, &run->error), &run->error);
+        assert_ok(dvit_dataset_open(&validation, run->data, "val", run->data_options, &run->error),
+                  &run->error);
     run->status = dvit_train(model, run->dynamic ? dense : NULL, train, validation, &run->options,
                              run_event, run, &run->stop, &run->error);
     run->floats = model->parameters.floats;

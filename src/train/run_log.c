@@ -1,5 +1,9 @@
-/* The run's own record, as JSON through jansson, as rows of a table, and for TensorBoard. Times are
- * the wall clock, for people only. Every form is made of the same JSON record. */
+/* The run's own record, as JSON through jansson, as rows of a table, and for TensorBoard. Every
+ * form is made of the same JSON record.
+ *
+ * Times are for people, and for TensorBoard's axes: the wall clock as it was when the log was
+ * opened, but not before what an earlier part of the run has written, and from there on the
+ * monotonic clock. So records stay in order however the wall clock is set. */
 #define _GNU_SOURCE
 #include "train/run_log.h"
 
@@ -9,6 +13,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/clock.h"
 #include "base/file.h"
 #include "train/log_table.h"
 
@@ -23,8 +28,7 @@ static const char *const event_names[] = {
     [DVIT_TRAIN_STARTED] = "started",         [DVIT_TRAIN_STEP] = "step",
     [DVIT_TRAIN_EVALUATED] = "evaluated",     [DVIT_TRAIN_SAVED] = "saved",
     [DVIT_TRAIN_SKIPPED] = "skipped",         [DVIT_TRAIN_FINISHED] = "finished",
-    [DVIT_TRAIN_ROLLED_BACK] = "rolled back",
-    [DVIT_TRAIN_NOTED] = "noted",
+    [DVIT_TRAIN_ROLLED_BACK] = "rolled back", [DVIT_TRAIN_NOTED] = "noted",
 };
 
 static void add_step(json_t *line, const struct dvit_train_event *e)
@@ -65,6 +69,11 @@ static double wall_clock(void)
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
+double dvit_run_log_time(const struct dvit_run_log *log)
+{
+    return log->opened_s + (dvit_clock_seconds() - log->opened_monotonic_s);
+}
+
 static json_t *event_record(const struct dvit_train_event *e, double time_s)
 {
     json_t *line = json_pack("{s:s, s:I, s:i, s:I}", "event", event_names[e->kind], "time",
@@ -98,9 +107,18 @@ static bool is_past(const json_t *line, const struct dvit_run_log_options *optio
              json_integer_value(step) == options->resumed_step);
 }
 
-/* Keeps the lines of the past, and writes their rows to `table`. */
+/* When a record was made; what is no year that people live in does not count. */
+static double time_of(const json_t *line)
+{
+    static const double latest = 1e11;
+    double time_s = json_number_value(json_object_get(line, "time"));
+    return time_s < latest ? time_s : 0;
+}
+
+/* Keeps the lines of the past, and writes their rows to `table`. *last_s becomes the latest time of
+ * all lines. */
 static size_t filter_lines(unsigned char *data, size_t size,
-                           const struct dvit_run_log_options *options, FILE *table)
+                           const struct dvit_run_log_options *options, FILE *table, double *last_s)
 {
     size_t kept = 0;
     for (size_t at = 0; at < size;) {
@@ -109,6 +127,7 @@ static size_t filter_lines(unsigned char *data, size_t size,
             break; /* a line cut short by a crash */
         size_t length = (size_t)(end - (data + at)) + 1;
         json_t *line = json_loadb((char *)data + at, length, 0, NULL);
+        *last_s = fmax(*last_s, time_of(line));
         if (is_past(line, options)) {
             memmove(data + kept, data + at, length);
             kept += length;
@@ -124,7 +143,7 @@ static size_t filter_lines(unsigned char *data, size_t size,
 /* Drops the records of later steps, and makes the table anew from those that stay. */
 static enum dvit_status drop_later_records(const char *path,
                                            const struct dvit_run_log_options *options, FILE *table,
-                                           struct dvit_error *error)
+                                           double *last_s, struct dvit_error *error)
 {
     enum dvit_status status = DVIT_OK;
     unsigned char *data = NULL;
@@ -132,7 +151,7 @@ static enum dvit_status drop_later_records(const char *path,
     if (!dvit_file_exists(path))
         return DVIT_OK;
     DVIT_TRY(dvit_file_read(path, LOG_LIMIT_BYTES, &data, &size, error));
-    size = filter_lines(data, size, options, table);
+    size = filter_lines(data, size, options, table, last_s);
     DVIT_TRY(dvit_file_replace(path, data, size, error));
 done:
     free(data);
@@ -159,24 +178,28 @@ static enum dvit_status open_files(struct dvit_run_log *log, const char *lines_p
     enum dvit_status status = DVIT_OK;
     char *text = NULL;
     size_t size = 0;
+    double last_s = 0;
     long first_step = options->resume ? options->resumed_step + 1 : 0;
     FILE *table = open_memstream(&text, &size);
     if (!table)
         DVIT_FAIL(error, DVIT_ERROR_MEMORY, "\"%s\": out of memory", table_path);
     dvit_log_write_header(table, options->stages);
     if (options->resume)
-        status = drop_later_records(lines_path, options, table, error);
+        status = drop_later_records(lines_path, options, table, &last_s, error);
     bool complete = fclose(table) == 0;
     DVIT_TRY(status);
     if (!complete)
         DVIT_FAIL(error, DVIT_ERROR_MEMORY, "\"%s\": out of memory", table_path);
+    log->opened_s =
+        fmax(wall_clock(), last_s + 1); /* of two files, the later one's name is later */
+    log->opened_monotonic_s = dvit_clock_seconds();
     DVIT_TRY(dvit_record_file_open(&log->lines, lines_path,
                                    options->resume ? DVIT_RECORDS_APPEND : DVIT_RECORDS_NEW, NULL,
                                    error));
     DVIT_TRY(open_table(log, table_path, text, size, error));
     if (options->tensorboard)
-        DVIT_TRY(
-            dvit_event_file_create(&log->events, options->folder, wall_clock(), first_step, error));
+        DVIT_TRY(dvit_event_file_create(&log->events, options->folder, dvit_run_log_time(log),
+                                        first_step, error));
 done:
     free(text);
     return status;
@@ -251,7 +274,7 @@ static enum dvit_status add_events(struct dvit_run_log *log, const json_t *recor
 enum dvit_status dvit_run_log_event(struct dvit_run_log *log, const struct dvit_train_event *event,
                                     struct dvit_error *error)
 {
-    double now = wall_clock();
+    double now = dvit_run_log_time(log);
     if (!log->lines.path)
         return DVIT_OK;
     json_t *record = event_record(event, now);

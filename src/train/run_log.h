@@ -10,6 +10,7 @@ struct dvit_run_log {
     struct dvit_record_file lines, table; /* log.jsonl, log.csv */
     struct dvit_event_file events;        /* for TensorBoard; may be closed */
     int stages;
+    double opened_s, opened_monotonic_s; /* the same moment in seconds since 1970 */
 };
 
 struct dvit_run_log_options {
@@ -34,6 +35,9 @@ void dvit_run_log_close(struct dvit_run_log *log);
  * being written. */
 enum dvit_status dvit_run_log_event(struct dvit_run_log *log, const struct dvit_train_event *event,
                                     struct dvit_error *error);
+
+/* Seconds since 1970 for a record made now: never before an earlier record's. */
+double dvit_run_log_time(const struct dvit_run_log *log);
 
 /* config.json: options, model, data, command, version, machine. validation may be NULL. */
 enum dvit_status dvit_run_config_write(const char *path, const struct dvit_trainer *trainer,

@@ -4,7 +4,6 @@
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 #include "base/file.h"
 
@@ -52,8 +51,8 @@ enum dvit_status dvit_run_picture_add(struct dvit_run_log *log,
     picture.width = image.width;
     picture.height = image.height;
     if (log->events.records.path)
-        DVIT_TRY(
-            dvit_event_file_add_picture(&log->events, (double)time(NULL), step, &picture, error));
+        DVIT_TRY(dvit_event_file_add_picture(&log->events, dvit_run_log_time(log), step, &picture,
+                                             error));
 done:
     free(png);
     dvit_image_free(&image);

@@ -204,6 +204,16 @@ done:
     return status;
 }
 
+static void tell_unread_images(struct job *job, const struct dvit_evaluation *evaluation)
+{
+    char text[120];
+    if (evaluation->skipped == 0)
+        return;
+    snprintf(text, sizeof text, "%zu of %zu validation images, which could not be read",
+             evaluation->skipped, evaluation->skipped + evaluation->images);
+    emit_text(job, DVIT_TRAIN_SKIPPED, text);
+}
+
 /* Evaluates the trained weights, and the averaged ones where there are any; keeps the better. */
 static enum dvit_status evaluate(struct job *job)
 {
@@ -213,6 +223,7 @@ static enum dvit_status evaluate(struct job *job)
     struct dvit_train_event event = {.kind = DVIT_TRAIN_EVALUATED, .ema_top1 = -1};
     const struct dvit_model *better = t->model;
     DVIT_TRY(evaluate_model(job, t->model, &raw));
+    tell_unread_images(job, &raw);
     event.val_top1 = raw.top1;
     event.val_top5 = raw.top5;
     event.val_loss = raw.loss;
