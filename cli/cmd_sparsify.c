@@ -20,25 +20,14 @@ static int choose_stages(const struct cli_options *options, const struct dvit_co
     return config->stages ? config->stages : 3;
 }
 
-/* The teacher sees the student's images, so it is read at the student's size. */
-static int load_teacher(struct dvit_model **out, const struct cli_options *options)
-{
-    struct dvit_error error = {0};
-    struct dvit_load_options load = cli_load_options(options, 0, options->teacher);
-    load.classes = 0;
-    if (dvit_model_load(out, cli_model_file(options->teacher), &load, &error) != DVIT_OK)
-        return cli_fail(&error);
-    cli_model_tell(*out, options->teacher, options, false);
-    return CLI_EXIT_OK;
-}
-
-static int open_teacher(struct dvit_model **out, const struct dvit_config *config,
-                        const struct cli_options *options)
+static int open_teacher(struct dvit_model **out, const struct dvit_model *student,
+                        struct cli_options *options)
 {
     *out = NULL;
     if (options->teacher)
-        return load_teacher(out, options);
-    if (config->stages > 0 && (options->train.weight_kl > 0 || options->train.weight_token > 0)) {
+        return cli_training_teacher(out, student, options);
+    if (dvit_model_config(student)->stages > 0 &&
+        (options->train.weight_kl > 0 || options->train.weight_token > 0)) {
         cli_error("\"%s\" is a dynamic model already and no teacher: name its dense model with "
                   "--teacher FILE, or do without with --w-kl 0 --w-token 0",
                   options->model);
@@ -104,7 +93,7 @@ int cli_cmd_sparsify(const struct cli_options *given)
         code = choose_pruning(&own, dense);
     if (code == CLI_EXIT_OK) {
         stages = choose_stages(options, dvit_model_config(dense));
-        code = stages ? open_teacher(&teacher, dvit_model_config(dense), options) : CLI_EXIT_USAGE;
+        code = stages ? open_teacher(&teacher, dense, &own) : CLI_EXIT_USAGE;
     }
     if (code == CLI_EXIT_OK &&
         dvit_model_sparsify(&model, dense, stages,

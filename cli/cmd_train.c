@@ -20,11 +20,13 @@ static int create_model(struct dvit_model **out, struct dvit_config *config, boo
     return CLI_EXIT_OK;
 }
 
-int cli_cmd_train(const struct cli_options *options)
+int cli_cmd_train(const struct cli_options *given)
 {
+    struct cli_options own = *given;
+    const struct cli_options *options = &own;
     struct dvit_error error = {0};
     struct dvit_config config;
-    struct dvit_model *model = NULL;
+    struct dvit_model *model = NULL, *teacher = NULL;
     struct cli_training_data data = {0};
     bool new_head = false;
     bool is_text = strncmp(options->model, "vit:", 4) == 0;
@@ -39,11 +41,14 @@ int cli_cmd_train(const struct cli_options *options)
                       : cli_training_start(&model, &new_head, &data, options);
     if (code == CLI_EXIT_OK && is_new)
         code = create_model(&model, &config, names_classes, data.train, options);
+    if (code == CLI_EXIT_OK && options->teacher)
+        code = cli_training_teacher(&teacher, model, &own);
     if (code == CLI_EXIT_OK)
         code = cli_make_folder(options->train.out);
     if (code == CLI_EXIT_OK)
-        code = cli_training_run(model, NULL, &data, options);
+        code = cli_training_run(model, teacher, &data, options);
     cli_training_close(&data);
+    dvit_model_free(teacher);
     dvit_model_free(model);
     return code;
 }

@@ -77,6 +77,26 @@ int cli_training_start(struct dvit_model **model, bool *new_head, struct cli_tra
     return code;
 }
 
+int cli_training_teacher(struct dvit_model **out, const struct dvit_model *student,
+                         struct cli_options *options)
+{
+    struct dvit_error error = {0};
+    struct dvit_load_options load = cli_load_options(options, 0, options->teacher);
+    load.classes = 0;
+    load.image_width = dvit_model_config(student)->image_width;
+    load.image_height = dvit_model_config(student)->image_height;
+    if (dvit_model_load(out, cli_model_file(options->teacher), &load, &error) != DVIT_OK)
+        return cli_fail(&error);
+    cli_model_tell(*out, options->teacher, options, false);
+    if (options->train.weight_token > 0 && !dvit_train_compares_tokens(student, *out)) {
+        cli_note("\"%s\" has other patches than the student: it teaches by its classes alone "
+                 "(--w-token 0)",
+                 options->teacher);
+        options->train.weight_token = 0;
+    }
+    return CLI_EXIT_OK;
+}
+
 /* ---- signals ---- */
 
 static volatile int stop_requested, save_requests;

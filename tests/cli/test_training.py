@@ -153,10 +153,6 @@ class Sparsify(TrainingTest):
                      "--stage-blocks", "--stages")
         self.refused(self.sparsify("run", model=Models.best("dynamic")), USAGE, "--teacher")
         self.refused(self.sparsify("run", "--stage-blocks", "1,4"), USAGE, "4")
-        self.check(self.train("wide", "--epochs", 1, "--max-steps", 1,
-                              model=SHAPE.replace("dim=32", "dim=64")), OK)
-        self.refused(self.sparsify("run", "--quiet", "--teacher",
-                                   self.path("wide", "last.safetensors")), FAILURE, "64", "32")
 
 
 class Stopping(TrainingTest):
