@@ -284,6 +284,76 @@ static void shares_cover_everything_once(void **state)
     assert_int_equal(dvit_chunk_count(SIZE_MAX, SIZE_MAX), 1);
 }
 
+/* What one call of a counting kernel did, for all members of a run. */
+static struct {
+    double pairs, keys; /* of the member that is being counted */
+} counted;
+
+static void count_attention(float *out, size_t out_stride, const float *q, size_t q_stride,
+                            const float *k, const float *v, size_t kv_stride, size_t queries,
+                            const struct dvit_attention_shape *shape, float *scratch)
+{
+    size_t width = (size_t)shape->heads * (size_t)shape->head_dim;
+    for (size_t i = 0; i < queries; i++)
+        for (size_t c = 0; c < width; c++)
+            out[i * out_stride + c] += 1.0f;
+    counted.pairs += (double)queries * shape->tokens * shape->heads;
+    counted.keys += (double)shape->tokens * shape->heads;
+}
+
+/* Every query of every head is attended once, by 1 to 128 members, whatever they share; and no
+ * member has much more to do than the others. Packing a key costs about as much as 4 queries' use
+ * of it. */
+static void attention_is_shared_evenly(void **state)
+{
+    enum { GRID = 196, HEADS = 6, WIDTH = 4 * HEADS, PACKING = 4 };
+    (void)state;
+    for (int images = 1; images <= 3; images += 2) {
+        struct walk w;
+        walk_open(&w, GRID, 0, NULL);
+        w.kernels.attention = count_attention;
+        struct dvit_op op = no_operands;
+        op.class = &dvit_op_attention;
+        op.inputs[0] = dvit_build_input(&w.builder, "qkv", DVIT_ROWS_TOKENS, 3 * WIDTH);
+        op.is.attention.heads = HEADS;
+        int out = dvit_build_op(&w.builder, "attention", &op);
+        walk_plan(&w, images, 2);
+        size_t rows = (size_t)images * (GRID + 1);
+        float *qkv = calloc(rows * 3 * WIDTH, sizeof *qkv), *y = calloc(rows * WIDTH, sizeof *y);
+        assert_true(qkv && y);
+        w.forward.values[op.inputs[0]] = qkv;
+        w.forward.values[out] = y;
+        for (int members = 1; members <= 128; members += members < 16 ? 1 : 16) {
+            double most = 0, all = 0;
+            memset(y, 0, rows * WIDTH * sizeof *y);
+            for (int member = 0; member < members; member++) {
+                struct dvit_run run = {.graph = w.graph,
+                                       .kernels = &w.kernels,
+                                       .images = images,
+                                       .layout = w.forward.layout,
+                                       .values = w.forward.values,
+                                       .member = member,
+                                       .members = members,
+                                       .by_rows = true};
+                counted.pairs = counted.keys = 0;
+                dvit_op_attention.forward(&w.graph->ops[0], &run);
+                double work = counted.pairs + PACKING * counted.keys;
+                most = work > most ? work : most;
+                all += counted.pairs;
+            }
+            for (size_t n = 0; n < rows * WIDTH; n++)
+                assert_true(y[n] == 1.0f);
+            all += PACKING * (double)rows * HEADS; /* alone, one would pack every key once */
+            if (members % 16 == 0)
+                print_message("attention of %d images by %3d members: ideally %.1f times as fast\n",
+                              images, members, all / most);
+            assert_true(all / most > 0.4 * members);
+        }
+        free(qkv), free(y);
+        walk_close(&w);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -291,6 +361,7 @@ int main(void)
         cmocka_unit_test(selection_is_the_definitions),
         cmocka_unit_test(shapes_that_do_not_fit_are_refused),
         cmocka_unit_test(shares_cover_everything_once),
+        cmocka_unit_test(attention_is_shared_evenly),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
