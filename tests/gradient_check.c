@@ -208,6 +208,7 @@ static void check_open(struct check *c, const struct check_case *test, enum chec
     struct dvit_graph_options options = {.training = true,
                                          .patches = test->patches,
                                          .prefix = 1 + test->more_prefix,
+                                         .narrow = test->narrow,
                                          .map_width = test->map_width,
                                          .map_height = test->map_height,
                                          .parameter_count = CHECK_PARAMETERS,

@@ -65,6 +65,7 @@ struct check_case {
     void (*verify)(const struct check *check); /* NULL, or judges what differences cannot */
     int more_prefix;                           /* tokens before the patches, beyond one */
     int map_width, map_height;                 /* of the feature map */
+    bool narrow;                               /* with a last layout, of the prefix tokens */
 };
 
 /* For cases: each returns a value or parameter index. */

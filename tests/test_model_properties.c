@@ -204,14 +204,37 @@ static void settle_statistics(const struct dvit_model *model, const char *cpu, f
     masked_close(&m);
 }
 
+/* Queries, keys and values of all tokens in the last block, which computes only those it needs. */
+static float *last_qkv(const struct masked *m, const struct dvit_model *model)
+{
+    const struct dvit_config *c = &model->config;
+    char name[3][64];
+    static const char *const parts[3] = {"norm1", "attn.qkv.weight", "attn.qkv.bias"};
+    for (int i = 0; i < 3; i++)
+        snprintf(name[i], sizeof name[i], "blocks.%d.%s", c->depth - 1, parts[i]);
+    const float *x = m->training.values[dvit_graph_find(m->graph, name[0])];
+    const float *weight = m->parameters[dvit_parameters_find(&model->parameters, name[1])];
+    int bias = dvit_parameters_find(&model->parameters, name[2]);
+    size_t rows = (size_t)(IMAGES * (dvit_config_patches(c) + dvit_config_prefix(c)));
+    size_t width = (size_t)c->dim;
+    float *qkv = malloc(rows * 3 * width * sizeof *qkv);
+    assert_non_null(qkv);
+    for (size_t row = 0; row < rows; row++)
+        for (size_t k = 0; k < 3 * width; k++) {
+            double sum = bias == DVIT_NONE ? 0 : m->parameters[bias][k];
+            for (size_t i = 0; i < width; i++)
+                sum += (double)x[row * width + i] * weight[k * width + i];
+            qkv[row * 3 * width + k] = (float)sum;
+        }
+    return qkv;
+}
+
 /* How far the strongest dropped token's attention logit stands above the strongest kept one's, at
  * most, over all heads and queries of kept tokens in the last block. */
 static double dominance(const struct masked *m, const struct dvit_model *model)
 {
     const struct dvit_config *c = &model->config;
-    char name[64];
-    snprintf(name, sizeof name, "blocks.%d.attn.qkv", c->depth - 1);
-    const float *qkv = m->training.values[dvit_graph_find(m->graph, name)];
+    float *qkv = last_qkv(m, model);
     const float *policy = m->training.values[m->values.policy[c->stages - 1]];
     int tokens = dvit_config_patches(c) + dvit_config_prefix(c), width = c->dim / c->heads;
     double most = -INFINITY;
@@ -231,6 +254,7 @@ static double dominance(const struct masked *m, const struct dvit_model *model)
                 if (policy[image * tokens + i] > 0)
                     most = fmax(most, high[0] - high[1]);
             }
+    free(qkv);
     return most;
 }
 

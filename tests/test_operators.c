@@ -121,6 +121,50 @@ static void build_linear_same(struct check *c)
         c, (struct linear){DVIT_ROWS_TOKENS, C, C, .bias = true, .residual = true, .same = true});
 }
 
+static int read_rows(struct check *c, int x)
+{
+    struct dvit_op op = check_no_operands;
+    op.class = &dvit_op_read_rows;
+    op.inputs[0] = x;
+    return dvit_build_op(&c->builder, "read", &op);
+}
+
+static void build_read_rows(struct check *c)
+{
+    check_weigh(c, read_rows(c, check_input(c, DVIT_ROWS_TOKENS, C, FILL_FREE)));
+}
+
+/* Two ranges of one layer's channels. */
+static void build_linear_ranges(struct check *c)
+{
+    int x = check_input(c, DVIT_ROWS_TOKENS, 4, FILL_FREE);
+    int weight = check_parameter(c, (size_t)7 * 4), bias = check_parameter(c, 7);
+    for (int part = 0; part < 2; part++) {
+        struct dvit_op op = check_no_operands;
+        op.class = &dvit_op_linear;
+        op.inputs[0] = x;
+        op.parameters[0] = weight;
+        op.parameters[1] = bias;
+        op.is.linear.first = part ? 3 : 0;
+        op.is.linear.outputs = part ? 4 : 3;
+        check_weigh(c, dvit_build_op(&c->builder, "linear", &op));
+    }
+}
+
+/* Queries of the prefix tokens alone. */
+static void build_attention_queries(struct check *c)
+{
+    struct dvit_op op = check_no_operands;
+    op.class = &dvit_op_attention;
+    op.is.attention.heads = 2;
+    op.is.attention.lead_cap = DVIT_LEAD_CAP_TANGENT;
+    op.is.attention.masked = true;
+    op.inputs[0] = check_input(c, DVIT_ROWS_TOKENS, 2 * C, FILL_FREE);
+    op.inputs[1] = check_input(c, DVIT_ROWS_TOKENS, 1, FILL_POLICY);
+    op.inputs[2] = read_rows(c, check_input(c, DVIT_ROWS_TOKENS, C, FILL_FREE));
+    check_weigh(c, dvit_build_op(&c->builder, "attention", &op));
+}
+
 static void build_attention(struct check *c, enum check_fill policy)
 {
     struct dvit_op op = check_no_operands;
@@ -398,6 +442,18 @@ static const struct check_case cases[] = {
     {.name = "attention, masked", .patches = 5, .build = build_attention_masked},
     {.name = "attention, nothing kept", .patches = 5, .build = build_attention_dropped},
     {.name = "attention of one patch", .patches = 1, .build = build_attention_all},
+    {.name = "rows read", .patches = 4, .build = build_read_rows, .narrow = true},
+    {.name = "rows read, two",
+     .patches = 4,
+     .build = build_read_rows,
+     .more_prefix = 1,
+     .narrow = true},
+    {.name = "linear, ranges of channels", .patches = 3, .build = build_linear_ranges},
+    {.name = "attention, queries apart",
+     .patches = 5,
+     .build = build_attention_queries,
+     .more_prefix = 1,
+     .narrow = true},
     {.name = "kept mean", .patches = 5, .build = build_kept_mean_all},
     {.name = "kept mean, masked", .patches = 5, .build = build_kept_mean_masked},
     {.name = "kept mean, nothing kept", .patches = 5, .build = build_kept_mean_dropped},

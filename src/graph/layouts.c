@@ -1,12 +1,6 @@
 /* Layouts: memory and their common counts. Which rows a policy keeps is decided by operators. */
 #include "graph/layouts.h"
 
-/* The last layout of a graph that leaves out rows by a policy. */
-static bool is_decided(const struct dvit_graph *graph, int layout)
-{
-    return layout > graph->stages && dvit_graph_patches(graph, layout) > 0;
-}
-
 void dvit_layouts_take(struct dvit_layout *layout, const struct dvit_graph *graph, int max_images,
                        struct dvit_arena *arena)
 {
@@ -14,8 +8,9 @@ void dvit_layouts_take(struct dvit_layout *layout, const struct dvit_graph *grap
     for (int i = 0; i < graph->layouts; i++) {
         size_t tokens = (size_t)(dvit_graph_patches(graph, i) + graph->prefix);
         int *offset = dvit_arena_take(arena, images + 1, sizeof *offset);
-        int *token =
-            is_decided(graph, i) ? dvit_arena_take(arena, images * tokens, sizeof *token) : NULL;
+        int *token = dvit_graph_decides(graph, i)
+                         ? dvit_arena_take(arena, images * tokens, sizeof *token)
+                         : NULL;
         if (layout)
             layout[i] = (struct dvit_layout){offset, token};
     }

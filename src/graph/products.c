@@ -98,6 +98,17 @@ static enum dvit_status prepare_chunks(const struct dvit_matmul *matmul, size_t 
     return status;
 }
 
+/* Of rows that are decided at run time: powers of two, of which any count is a sum. */
+static enum dvit_status prepare_any(const struct dvit_matmul *matmul, size_t rows,
+                                    size_t chunk_rows, struct dvit_error *error)
+{
+    enum dvit_status status = DVIT_OK;
+    size_t most = rows < chunk_rows ? rows : chunk_rows;
+    for (size_t count = 1; count <= most && status == DVIT_OK; count *= 2)
+        status = dvit_matmul_prepare((struct dvit_matmul *)matmul, count, error);
+    return status;
+}
+
 static enum dvit_status prepare_op(const struct dvit_products *products,
                                    const struct dvit_graph *graph, const struct dvit_op *op,
                                    int images, bool by_rows, struct dvit_error *error)
@@ -108,6 +119,10 @@ static enum dvit_status prepare_op(const struct dvit_products *products,
     for (int k = 0; k < 2; k++) {
         if (!chunked[k])
             continue;
+        if (dvit_graph_decides(graph, graph->values[op->outputs[0]].stage)) {
+            DVIT_TRY(prepare_any(chunked[k], rows, op->product.chunk_rows, error));
+            continue;
+        }
         int parts = by_rows ? products->members : 1;
         for (int part = 0; part<parts; part += parts> 1 ? parts - 1 : 1) {
             struct dvit_span span = dvit_span_share(rows, part, parts);
@@ -140,10 +155,11 @@ enum dvit_status dvit_products_prepare_batch(const struct dvit_graph *graph, int
         if (!op->class->products)
             continue;
         size_t rows = (size_t)images * dvit_graph_rows(graph, op->outputs[0]);
+        bool decided = dvit_graph_decides(graph, graph->values[op->outputs[0]].stage);
         for (int k = 0; k < 2; k++)
             if (op->product.weight[k])
-                DVIT_TRY(prepare_chunks(op->product.weight[k], rows, op->product.weight_chunk_rows,
-                                        error));
+                DVIT_TRY((decided ? prepare_any : prepare_chunks)(
+                    op->product.weight[k], rows, op->product.weight_chunk_rows, error));
     }
 done:
     return status;

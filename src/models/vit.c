@@ -181,13 +181,16 @@ static void no_values(struct dvit_vit_values *v)
         v->branch_scale[i] = DVIT_NONE;
 }
 
-/* A mean of the patches and an auxiliary head read all rows; class heads the prefix tokens. */
+/* A mean of the patches and an auxiliary head read all rows, class heads the prefix tokens, and a
+ * token loss the patches that its mask leaves. */
 static enum dvit_vit_read rows_that_are_read(const struct dvit_vit *vit)
 {
     const struct dvit_vit_options *o = vit->options;
-    if (vit->config->mean_pool || vit->config->aux_head || o->training || o->want_tokens)
+    bool tokens = o->training ? o->distill_tokens : o->want_tokens;
+    bool masked = o->training && vit->stages > 0;
+    if (vit->config->mean_pool || vit->config->aux_head || (tokens && !masked))
         return DVIT_READ_ALL;
-    return DVIT_READ_PREFIX;
+    return tokens ? DVIT_READ_KEPT : DVIT_READ_PREFIX;
 }
 
 enum dvit_status dvit_vit_build(struct dvit_graph **out, struct dvit_vit_values *values,

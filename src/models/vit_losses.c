@@ -75,7 +75,8 @@ static void distill_tokens(struct dvit_vit *vit, int policy)
                                          (size_t)(patches ? c->classes : c->dim));
     v->loss_token = loss(vit, "loss.token", patches ? &dvit_op_loss_distill : &dvit_op_loss_token,
                          vit->options->weight_token,
-                         (int[]){patches ? v->patch_logits : v->tokens, v->teacher_tokens, policy});
+                         (int[]){patches ? v->patch_logits : v->tokens, v->teacher_tokens,
+                                 vit->read == DVIT_READ_KEPT ? DVIT_NONE : policy});
 }
 
 void dvit_vit_losses(struct dvit_vit *vit, int policy)

@@ -2,7 +2,8 @@
  * (student − teacher)² on the tokens after the final norm. The mask is the last decision, detached;
  * nothing kept at all gives 0.
  *
- * inputs: 0 tokens [T][C], 1 teacher tokens [T][C], 2 policy [T][1] or NONE (all kept).
+ * inputs: 0 tokens [rows][C], all or those of the last layout, 1 teacher tokens [T][C], 2 policy
+ * [T][1] or NONE (all rows of 0 are kept).
  * outputs: 0 partial results (sum of squares, number of terms). */
 #include "ops/loss.h"
 
@@ -22,6 +23,18 @@ static enum dvit_status token_shape(struct dvit_graph *graph, struct dvit_op *op
     DVIT_TRY(dvit_graph_output(graph, op, 0, DVIT_ROWS_IMAGES, 0, 2, error));
 done:
     return status;
+}
+
+/* The teacher's row for row `row` of the image's tokens. */
+static size_t teacher_row(const struct dvit_op *op, const struct dvit_run *run, int image,
+                          size_t row)
+{
+    int stage = dvit_op_input(run->graph, op, TOKENS)->stage;
+    int all = dvit_op_input(run->graph, op, TEACHER)->stage;
+    const int *token = stage == all ? NULL : run->layout[stage].token;
+    size_t first = dvit_run_image_rows(run, DVIT_ROWS_TOKENS, stage, image).first;
+    return dvit_run_image_rows(run, DVIT_ROWS_TOKENS, all, image).first +
+           (token ? (size_t)token[row] : row - first);
 }
 
 static double squared_distance(const float *a, const float *b, size_t count)
@@ -48,7 +61,8 @@ static void token_forward(const struct dvit_op *op, struct dvit_run *run)
         for (size_t row = rows.first + (size_t)run->graph->prefix; row < rows.last; row++) {
             if (policy && policy[row] == 0.0f)
                 continue;
-            sum += squared_distance(tokens + row * in->width, teacher + row * in->width, in->width);
+            const float *goal = teacher + teacher_row(op, run, (int)image, row) * in->width;
+            sum += squared_distance(tokens + row * in->width, goal, in->width);
             terms += (double)in->width;
         }
         partial[2 * image] = (float)sum;
@@ -80,8 +94,11 @@ static void token_backward(const struct dvit_op *op, struct dvit_run *run)
         for (size_t row = rows.first + (size_t)run->graph->prefix; row < rows.last; row++) {
             if (policy && policy[row] == 0.0f)
                 continue;
-            for (size_t i = row * in->width; i < (row + 1) * in->width; i++)
-                dtokens[i] += scale * (tokens[i] - teacher[i]);
+            const float *own = tokens + row * in->width;
+            const float *goal = teacher + teacher_row(op, run, (int)image, row) * in->width;
+            float *to = dtokens + row * in->width;
+            for (size_t i = 0; i < in->width; i++)
+                to[i] += scale * (own[i] - goal[i]);
         }
     }
 }

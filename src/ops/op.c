@@ -13,6 +13,11 @@ int dvit_graph_patches(const struct dvit_graph *graph, int layout)
     return layout == 0 ? graph->patches : graph->kept[layout - 1];
 }
 
+bool dvit_graph_decides(const struct dvit_graph *graph, int layout)
+{
+    return layout > graph->stages && dvit_graph_patches(graph, layout) > 0;
+}
+
 size_t dvit_graph_rows(const struct dvit_graph *graph, int value)
 {
     const struct dvit_value *v = &graph->values[value];

@@ -207,6 +207,8 @@ const struct dvit_value *dvit_op_input(const struct dvit_graph *graph, const str
 size_t dvit_graph_rows(const struct dvit_graph *graph, int value);
 /* Patches per image in a layout; at most so many where they are decided at run time. */
 int dvit_graph_patches(const struct dvit_graph *graph, int layout);
+/* Whether a layout's rows are decided at run time. */
+bool dvit_graph_decides(const struct dvit_graph *graph, int layout);
 /* True if the operator's parameter in this slot is trained. */
 bool dvit_op_trains(const struct dvit_graph *graph, const struct dvit_op *op, int slot);
 

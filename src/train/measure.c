@@ -29,6 +29,16 @@ static double backward_factor(const struct dvit_graph *graph, const struct dvit_
     return (data ? 1 : 0) + (dvit_op_trains(graph, op, 0) ? 1 : 0);
 }
 
+/* Of the rows that an operator may have at most, the share that it had in the last micro-batch. */
+static double share_of_rows(const struct dvit_trainer *t, const struct dvit_op *op)
+{
+    int stage = t->graph->values[op->outputs[0]].stage;
+    if (!dvit_graph_decides(t->graph, stage))
+        return 1;
+    double most = (double)dvit_graph_rows(t->graph, op->outputs[0]) * t->batch->images;
+    return t->training.layout[stage].offset[t->batch->images] / most;
+}
+
 /* Multiply–accumulates of one image through student and teacher, as they are computed. */
 static double step_macs(const struct dvit_trainer *t)
 {
@@ -36,7 +46,8 @@ static double step_macs(const struct dvit_trainer *t)
     for (int i = 0; i < t->graph->op_count; i++) {
         const struct dvit_op *op = &t->graph->ops[i];
         if (op->class->macs)
-            macs += op->class->macs(t->graph, op) * (1 + backward_factor(t->graph, op));
+            macs += op->class->macs(t->graph, op) * (1 + backward_factor(t->graph, op)) *
+                    share_of_rows(t, op);
     }
     return macs;
 }
