@@ -555,8 +555,7 @@ const struct cli_option cli_option_table[] = {
      .word = "auto",
      .default_text = "auto",
      .field = FIELD(workers),
-     .help = "threads that read images ahead; 0 reads between the batches, auto is one for each "
-             "computing thread",
+     .help = "threads that read images ahead: auto = one per computing thread, 0 = between batches",
      .verbs = ON(EVAL) | ON(CLASSIFY)},
     {.name = "cpu",
      .argument = "LEVEL",
