@@ -92,6 +92,7 @@ struct cli_options {
     bool strict;
     bool logits;
     bool bench_train;
+    bool find_rate;
     bool exif;
     bool orient;
     bool per_class;

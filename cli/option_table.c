@@ -284,6 +284,11 @@ const struct cli_option cli_option_table[] = {
      .field = FIELD(train.learning_rate),
      .help = "learning rate after warm-up",
      .verbs = TRAINING},
+    TOGGLE("find-lr", find_rate,
+           "do not train: take up to 100 steps at growing learning rates on a copy of the model, "
+           "show the loss against the rate and suggest one; writes only find_lr.json and "
+           "find_lr.svg",
+           TRAINING),
     REAL("min-lr", "X", 0, 100, train.min_learning_rate, "learning rate at the end of the cosine",
          TRAINING),
     REAL("warmup-epochs", "X", 0, 100000, train.warmup_epochs, "epochs of linear warm-up",

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "exhibit.h"
+#include "find_rate.h"
 #include "json_lines.h"
 #include "workbench.h"
 
@@ -361,6 +362,10 @@ int cli_training_run(struct dvit_model *model, const struct dvit_model *teacher,
     if (!path) {
         cli_error("out of memory");
         return CLI_EXIT_FAILURE;
+    }
+    if (options->find_rate) {
+        free(path);
+        return cli_find_rate(model, teacher, data, &train, options);
     }
     if (dvit_model_chooses(model)) {
         train.draw = draw_kept;

@@ -115,7 +115,9 @@ struct dvit_train_options {
     const char *cache_teacher;
     double cache_limit_gb; /* of that file, in 10^9 bytes, above 0; default 16 */
 
-    bool resume;          /* go on from state.safetensors in `out` */
+    bool resume;          /* go on from state.safetensors in `out`: an error that names what differs
+                             where model, teacher, data, seed or an option that changes what is
+                             computed is not as it was */
     bool strict;          /* an unreadable image is an error */
     int max_bad_steps;    /* consecutive skipped steps before a rollback; default 20 */
     int max_rollbacks;    /* returns to the last good state, each halving the learning rate for the
@@ -222,6 +224,24 @@ DVIT_API enum dvit_status dvit_train_measure(struct dvit_step_speed *out,
                                              const struct dvit_model *teacher,
                                              const struct dvit_train_options *options,
                                              double seconds, struct dvit_error *error);
+
+/* Loss against learning rate, for choosing one. */
+#define DVIT_RATE_STEPS 100
+struct dvit_rate_curve {
+    int count;                     /* steps taken: fewer where the loss left all bounds */
+    double rates[DVIT_RATE_STEPS]; /* from 1e-7, each the same factor above the last, to 10 */
+    double losses[DVIT_RATE_STEPS], smoothed[DVIT_RATE_STEPS];
+    double suggestion; /* a tenth of the rate with the lowest smoothed loss; 0: it never fell */
+};
+/* Takes up to DVIT_RATE_STEPS steps on a copy of `model` with the given options, but for schedule,
+ * freezing by epochs and moving average. Writes no file. Data and teacher as for dvit_train;
+ * *stop ends it with DVIT_ERROR_INTERRUPTED (may be NULL). */
+DVIT_API enum dvit_status dvit_train_find_rate(struct dvit_rate_curve *out,
+                                               const struct dvit_model *model,
+                                               const struct dvit_model *teacher,
+                                               struct dvit_dataset *train,
+                                               const struct dvit_train_options *options,
+                                               const volatile int *stop, struct dvit_error *error);
 
 /* The base learning rate at iteration `it` (0-based) of `total`, warm-up over `warmup` iterations:
  * base·it/(W−1) for it < W, then min + ½(base−min)(1 + cos(π(it−W)/(total−W))). */

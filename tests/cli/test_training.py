@@ -122,6 +122,26 @@ class Train(TrainingTest):
         self.refused(self.train("empty", "--resume", "--quiet"), FAILURE, "state.safetensors")
 
 
+    def test_a_learning_rate_is_searched_without_training(self):
+        self.check(self.train("run", "--epochs", 1), OK)
+        before = {name: read_bytes(self.path("run", name)) for name in os.listdir(self.path("run"))}
+        answer = self.check(self.train("run", "--find-lr"), OK)
+        self.assertIn("learning rate", answer.out)
+        self.assertIn("suggest", answer.out)
+        with open(self.path("run", "find_lr.json"), encoding="utf-8") as stream:
+            curve = json.load(stream)
+        self.assertEqual(len(curve["learning_rate"]), len(curve["smoothed_loss"]))
+        self.assertTrue(curve["suggestion"] is None or 1e-8 < curve["suggestion"] <= 1)
+        self.assertIn(b"log10 of the learning rate", read_bytes(self.path("run", "find_lr.svg")))
+        for name, content in before.items():
+            self.assertEqual(read_bytes(self.path("run", name)), content, name)
+        shown = self.check(self.train("run", "--find-lr", "--json"), OK).lines[0]
+        self.assertEqual(shown, curve)
+        dense = self.path("run", "best.safetensors")
+        self.check(self.train("sparse", "--find-lr", model=dense, verb="sparsify"), OK)
+        self.assertEqual(sorted(os.listdir(self.path("sparse"))), ["find_lr.json", "find_lr.svg"])
+
+
 class Sparsify(TrainingTest):
     @classmethod
     def setUpClass(cls):

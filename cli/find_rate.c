@@ -1,0 +1,112 @@
+/* Shows what dvit_train_find_rate found: as a table with bars, as JSON, as a chart. */
+#include "find_rate.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "dvit/report.h"
+#include "json_lines.h"
+#include "workbench.h"
+
+enum { BAR = 50, SHOWN = 34 };
+
+static void write_json(FILE *stream, const struct dvit_rate_curve *curve)
+{
+    const char *const names[] = {"learning_rate", "loss", "smoothed_loss"};
+    const double *const columns[] = {curve->rates, curve->losses, curve->smoothed};
+    struct cli_json json = cli_json_begin(stream);
+    for (int c = 0; c < 3; c++) {
+        cli_json_open(&json, names[c], '[');
+        for (int i = 0; i < curve->count; i++)
+            cli_json_real(&json, NULL, columns[c][i]);
+        cli_json_close(&json, ']');
+    }
+    if (curve->suggestion > 0)
+        cli_json_real(&json, "suggestion", curve->suggestion);
+    else
+        cli_json_string(&json, "suggestion", NULL);
+    cli_json_end(&json);
+}
+
+/* One row for each third of the steps, a bar as long as the smoothed loss. */
+static void print_curve(const struct dvit_rate_curve *curve)
+{
+    double largest = 0;
+    int stride = (DVIT_RATE_STEPS + SHOWN - 1) / SHOWN;
+    for (int i = 0; i < curve->count; i++)
+        largest = curve->smoothed[i] > largest ? curve->smoothed[i] : largest;
+    printf("learning rate   smoothed loss\n");
+    for (int i = 0; i < curve->count; i += stride) {
+        int length = largest > 0 ? (int)(BAR * curve->smoothed[i] / largest + .5) : 0;
+        printf("%13.2e  %14.4f  ", curve->rates[i], curve->smoothed[i]);
+        for (int k = 0; k < length; k++)
+            putchar('#');
+        putchar('\n');
+    }
+    if (curve->suggestion > 0)
+        printf("suggested: --lr %.2g, a tenth of where the loss was lowest\n", curve->suggestion);
+    else
+        printf("the loss never fell: no suggestion\n");
+}
+
+static int write_numbers(const char *folder, const struct dvit_rate_curve *curve)
+{
+    char *path = cli_path(folder, "find_lr.json");
+    FILE *stream = path ? fopen(path, "we") : NULL;
+    if (stream)
+        write_json(stream, curve);
+    bool failed = !stream || ferror(stream);
+    failed = (stream && fclose(stream) != 0) || failed;
+    if (failed)
+        cli_error("\"%s\": cannot write: %s", path ? path : folder, strerror(errno));
+    free(path);
+    return failed ? CLI_EXIT_FAILURE : CLI_EXIT_OK;
+}
+
+static int write_chart(const char *folder, const struct dvit_rate_curve *curve)
+{
+    struct dvit_error error = {0};
+    double exponents[DVIT_RATE_STEPS];
+    const struct dvit_plot_line lines[2] = {{"loss", exponents, curve->losses, curve->count},
+                                            {"smoothed", exponents, curve->smoothed, curve->count}};
+    const struct dvit_plot plot = {.title = "loss while the learning rate grows",
+                                   .x_label = "log10 of the learning rate",
+                                   .unit = "",
+                                   .lines = lines,
+                                   .line_count = 2};
+    char *path = cli_path(folder, "find_lr.svg");
+    for (int i = 0; i < curve->count; i++)
+        exponents[i] = log10(curve->rates[i]);
+    int code = CLI_EXIT_OK;
+    if (!path) {
+        cli_error("out of memory");
+        code = CLI_EXIT_FAILURE;
+    } else if (dvit_report_plots(path, &plot, 1, &error) != DVIT_OK) {
+        code = cli_fail(&error);
+    } else {
+        cli_note("chart: %s", path);
+    }
+    free(path);
+    return code;
+}
+
+int cli_find_rate(const struct dvit_model *model, const struct dvit_model *teacher,
+                  struct cli_training_data *data, const struct dvit_train_options *train,
+                  const struct cli_options *options)
+{
+    struct dvit_error error = {0};
+    struct dvit_rate_curve curve;
+    int code = CLI_EXIT_OK;
+    cli_note("up to %d steps at growing learning rates; the model is not changed", DVIT_RATE_STEPS);
+    if (dvit_train_find_rate(&curve, model, teacher, data->train, train, NULL, &error) != DVIT_OK)
+        return cli_fail(&error);
+    if (options->json)
+        write_json(stdout, &curve);
+    else
+        print_curve(&curve);
+    code = write_numbers(train->out, &curve);
+    return code == CLI_EXIT_OK && curve.count > 0 ? write_chart(train->out, &curve) : code;
+}
