@@ -168,7 +168,7 @@ static void open_whole(struct whole *whole, const char *text, const char *precis
 {
     struct dvit_error error;
     struct dvit_config config;
-    struct dvit_model *dense;
+    struct dvit_model *dense = NULL;
     struct dvit_session_options options = dvit_session_options_default();
     struct dvit_dataset_options data = {.cache_bytes = 0, .scene_side = 64};
     size_t images = (size_t)whole->batches * BATCH;
