@@ -41,7 +41,7 @@ static void points_are_where_the_axes_say(void **state)
     assert_int_equal(count_of(text, "<circle"), 2 * 4 + 2); /* points, and the legend's */
     assert_int_equal(count_of(text, "class=\"name\""), 2);
     assert_has(text, "&lt;learned&gt;</text>");
-    assert_has(text, ">%top-1</text>");
+    assert_has(text, ">% top-1</text>");
     assert_null(strstr(text, "nan"));
     free(text);
 }

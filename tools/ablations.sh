@@ -36,7 +36,7 @@ losses without-kl      --keep 0.7 --w-kl 0
 losses without-token   --keep 0.7 --w-token 0
 losses without-teacher --keep 0.7 --w-kl 0 --w-token 0
 stages two-stages      --keep 0.53 --stages 2
-stages one-stage       --keep 0.22 --stages 1
+stages one-stage       --keep 0.2 --stages 1
 ratios learned-0.8     --keep 0.8
 ratios learned-0.6     --keep 0.6
 TABLE

@@ -251,7 +251,7 @@ static void add_y_axis(struct dvit_markup *markup, const struct axis *axis,
     }
     dvit_markup_format(markup, "<text x=\"4\" y=\"10\">");
     if (chart->percent && axis->exponent == -2)
-        dvit_markup_add(markup, "%");
+        dvit_markup_add(markup, *chart->unit ? "% " : "%");
     else if (axis->exponent && !*axis->mark) {
         dvit_markup_add(markup, "×10");
         add_superscript(markup, axis->exponent);
