@@ -285,9 +285,7 @@ const struct cli_option cli_option_table[] = {
      .help = "learning rate after warm-up",
      .verbs = TRAINING},
     TOGGLE("find-lr", find_rate,
-           "do not train: take up to 100 steps at growing learning rates on a copy of the model, "
-           "show the loss against the rate and suggest one; writes only find_lr.json and "
-           "find_lr.svg",
+           "do not train: suggest a rate, after up to 100 steps of a copy; also as find_lr.svg",
            TRAINING),
     REAL("min-lr", "X", 0, 100, train.min_learning_rate, "learning rate at the end of the cosine",
          TRAINING),

@@ -12,6 +12,7 @@
 #include "train/checkpoint.h"
 #include "train/run_folder.h"
 #include "train/run_pictures.h"
+#include "train/train_loader.h"
 #include "train/trainer.h"
 
 enum { EVALUATION_BATCH = 64 };
@@ -495,20 +496,6 @@ static void identify(struct job *job, const struct dvit_model *teacher)
     job->identity.teacher = job->teacher_name;
 }
 
-static enum dvit_status take_labels(struct job *job, struct dvit_model *model)
-{
-    enum dvit_status status = DVIT_OK;
-    int classes = model->config.classes;
-    const char **labels = calloc((size_t)classes, sizeof *labels);
-    if (!labels)
-        return dvit_error_set(job->error, DVIT_ERROR_MEMORY, "labels: out of memory");
-    for (int k = 0; k < classes; k++)
-        labels[k] = dvit_dataset_class_name(job->train, k);
-    status = dvit_model_set_labels(model, labels, classes, job->error);
-    free(labels);
-    return status;
-}
-
 /* A fresh run begins with a good state, its weights as they were given; a resumed one has the state
  * that it resumes from, or an older one beside it. */
 static enum dvit_status begin_good_state(struct job *job)
@@ -533,7 +520,7 @@ static enum dvit_status begin(struct job *job, struct dvit_model *model,
     DVIT_TRY(dvit_train_options_check(o, job->error));
     DVIT_TRY(check_data(job, model));
     DVIT_TRY(dvit_run_folder_name(&job->folder, o->out, job->error));
-    DVIT_TRY(take_labels(job, model));
+    DVIT_TRY(dvit_train_take_labels(model, job->train, job->error));
     if (model->config.stages)
         model->config.keep = o->keep;
     DVIT_TRY(dvit_train_loader_create(&job->loader, job->train, o, &model->preprocess, job->error));

@@ -1,4 +1,9 @@
-/* What a training run sees: the loader with the augmentation that the options ask for. */
+/* What a training run takes from its data: the loader with the augmentation that the options ask
+ * for, and the names of the classes. */
+#include "train/train_loader.h"
+
+#include <stdlib.h>
+
 #include "image/augment.h"
 #include "train/trainer.h"
 
@@ -58,5 +63,20 @@ enum dvit_status dvit_train_loader_create(struct dvit_loader **out, struct dvit_
     load.preprocess = *preprocess;
     DVIT_TRY(dvit_loader_create(out, train, &load, error));
 done:
+    return status;
+}
+
+enum dvit_status dvit_train_take_labels(struct dvit_model *model,
+                                        const struct dvit_dataset *dataset,
+                                        struct dvit_error *error)
+{
+    int classes = dvit_model_config(model)->classes;
+    const char **labels = calloc((size_t)classes, sizeof *labels);
+    if (!labels)
+        return dvit_error_set(error, DVIT_ERROR_MEMORY, "labels: out of memory");
+    for (int k = 0; k < classes; k++)
+        labels[k] = dvit_dataset_class_name(dataset, k);
+    enum dvit_status status = dvit_model_set_labels(model, labels, classes, error);
+    free(labels);
     return status;
 }
