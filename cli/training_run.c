@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include "exhibit.h"
-#include "find_rate.h"
+#include "rate_search.h"
 #include "json_lines.h"
 #include "workbench.h"
 

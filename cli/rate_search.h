@@ -1,6 +1,6 @@
 /* --find-lr of `dvit train` and `dvit sparsify`. */
-#ifndef DVIT_CLI_FIND_RATE_H
-#define DVIT_CLI_FIND_RATE_H
+#ifndef DVIT_CLI_RATE_SEARCH_H
+#define DVIT_CLI_RATE_SEARCH_H
 
 #include "training_run.h"
 

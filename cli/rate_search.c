@@ -1,5 +1,5 @@
 /* Shows what dvit_train_find_rate found: as a table with bars, as JSON, as a chart. */
-#include "find_rate.h"
+#include "rate_search.h"
 
 #include <errno.h>
 #include <math.h>
