@@ -10,8 +10,8 @@
 #include <string.h>
 
 #include "exhibit.h"
-#include "rate_search.h"
 #include "json_lines.h"
+#include "rate_search.h"
 #include "workbench.h"
 
 enum {
