@@ -10,7 +10,8 @@ static bool same_shape(const struct dvit_matmul_shape *a, const struct dvit_matm
     return a->kind == b->kind && a->outputs == b->outputs && a->inputs == b->inputs &&
            a->x_stride == b->x_stride && a->y_stride == b->y_stride && a->bias == b->bias &&
            a->accumulate == b->accumulate && a->bf16 == b->bf16 && a->gelu == b->gelu &&
-           a->residual == b->residual && a->factor == b->factor;
+           a->residual == b->residual && a->factor == b->factor && a->constant == b->constant &&
+           a->int8 == b->int8;
 }
 
 static enum dvit_status find_or_create(struct dvit_products *products,
@@ -209,6 +210,11 @@ enum dvit_status dvit_products_pack(struct dvit_products *products, struct dvit_
     }
 done:
     return status;
+}
+
+const char *dvit_products_server(const struct dvit_products *products)
+{
+    return products->count > 0 ? dvit_matmul_server(products->matmuls[0]) : "none";
 }
 
 size_t dvit_products_scratch_bytes(const struct dvit_products *products,

@@ -35,6 +35,9 @@ enum dvit_status dvit_products_prepare_batch(const struct dvit_graph *graph, int
 enum dvit_status dvit_products_pack(struct dvit_products *products, struct dvit_graph *graph,
                                     const float *const *parameters, struct dvit_error *error);
 
+/* What serves the forward products; the same for all of them. "none" without any. */
+const char *dvit_products_server(const struct dvit_products *products);
+
 /* Largest scratch that any operator or product of the graph needs, per member. */
 size_t dvit_products_scratch_bytes(const struct dvit_products *products,
                                    const struct dvit_graph *graph,

@@ -255,7 +255,7 @@ enum dvit_status dvit_session_run(struct dvit_session *s, const float *pixels, i
     if (failure != DVIT_OK)
         return dvit_error_set(error, (enum dvit_status)failure,
                               "the matrix-product backend (%s) refused a product",
-                              dvit_matmul_backend());
+                              dvit_products_server(&s->products));
     return DVIT_OK;
 }
 
@@ -279,7 +279,7 @@ struct dvit_session_info dvit_session_describe(const struct dvit_session *s)
         .max_batch = s->max_batch,
         .cpu = dvit_cpu_name(s->kernels.cpu),
         .precision = s->bf16 ? "bf16" : "f32",
-        .backend = dvit_matmul_backend(),
+        .backend = dvit_products_server(&s->products),
         .weight_bytes = s->products.packed.size_bytes,
         .activation_bytes = s->shared.arena.size_bytes,
         .cost = s->cost,

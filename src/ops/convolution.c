@@ -359,6 +359,7 @@ static void convolution_products(const struct dvit_graph *graph, const struct dv
                                      .chunk_rows = chunk_rows(&v),
                                      .weight_chunk_rows = chunk_rows(&v)};
     out->forward.kind = DVIT_MATMUL_FORWARD;
+    out->forward.constant = !graph->training;
     out->forward.bias = !graph->training || op->parameters[1] != DVIT_NONE;
     out->data.kind = DVIT_MATMUL_DATA;
     for (int i = 0; i < 2; i++) {

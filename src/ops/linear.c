@@ -230,6 +230,7 @@ static void linear_products(const struct dvit_graph *graph, const struct dvit_op
     out->forward.kind = DVIT_MATMUL_FORWARD;
     out->forward.bias = op->parameters[1] != DVIT_NONE;
     if (!graph->training) {
+        out->forward.constant = true;
         out->forward.gelu = op->is.linear.gelu;
         out->forward.residual = op->inputs[RESIDUAL] != DVIT_NONE;
         out->forward.factor = op->is.linear.factor;
