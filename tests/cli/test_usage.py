@@ -131,7 +131,6 @@ class Mistakes(CommandTest):
         self.refused(dvit("cpu", "--json=yes"), USAGE, "--json takes no value")
         self.refused(dvit("cpu", "extra"), USAGE, '"extra"')
         self.refused(dvit("classify", "--model", "deit-t"), USAGE, "IMAGE")
-        self.refused(dvit("eval", "--data", "x"), USAGE, "--model")
         self.refused(dvit("eval", "--keep", ",".join(["0.5"] * 17)), USAGE, "at most 16")
 
     def test_two_ways_to_write_a_value(self):
