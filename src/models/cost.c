@@ -81,12 +81,15 @@ void dvit_layers_free(struct dvit_layers *layers)
     free(layers);
 }
 
-/* The literature leaves out each predictor's first C×C product, on the patches it sees. */
+/* The literature leaves out each predictor's first C×C product, on the patches it sees, and counts
+ * the product with the image's mean, half of C×C/2, for each of them. */
 static double unpublished_macs(const struct dvit_config *config, const struct dvit_graph *graph)
 {
     double macs = 0, width = config->pruning == DVIT_PRUNING_LEARNED ? config->dim : 0;
-    for (int s = 0; s < graph->stages; s++)
-        macs += (s ? graph->kept[s - 1] : graph->patches) * width * width;
+    for (int s = 0; s < graph->stages; s++) {
+        double patches = s ? graph->kept[s - 1] : graph->patches;
+        macs += patches * width * width - (patches - 1) * (width / 2) * (width / 2);
+    }
     return macs;
 }
 

@@ -31,6 +31,34 @@ static int linear(struct dvit_builder *builder, const struct dvit_parameters *pa
     return dvit_build_op(builder, label, &op);
 }
 
+/* gelu(out_conv.0([local half, mean of the kept global half])). In inference one operator, which
+ * takes the product over the mean once per image. */
+static int mix(struct dvit_builder *builder, const struct dvit_parameters *parameters, int stage,
+               int x, int policy)
+{
+    char label[64];
+    int weight = parameter(parameters, stage, "out_conv.0.weight");
+    const size_t *shape = parameters->items[weight].shape;
+    struct dvit_op op = {
+        .class = &dvit_op_kept_linear,
+        .inputs = {x, DVIT_NONE, DVIT_NONE, DVIT_NONE},
+        .parameters = {weight, parameter(parameters, stage, "out_conv.0.bias"), DVIT_NONE},
+        .is.kept_linear = {.outputs = shape[0], .half = shape[1] / 2},
+    };
+    if (!builder->graph->training) {
+        snprintf(label, sizeof label, "score_predictor.%d.out_conv.0", stage);
+        return dvit_build_op(builder, label, &op);
+    }
+    snprintf(label, sizeof label, "score_predictor.%d.mean", stage);
+    struct dvit_op mean = {
+        .class = &dvit_op_kept_mean,
+        .inputs = {x, policy, DVIT_NONE, DVIT_NONE},
+        .parameters = {DVIT_NONE, DVIT_NONE, DVIT_NONE},
+    };
+    x = dvit_build_op(builder, label, &mean);
+    return linear(builder, parameters, stage, "out_conv.0", x, true);
+}
+
 int dvit_build_predictor(struct dvit_builder *builder, const struct dvit_parameters *parameters,
                          int stage, int tokens, int policy)
 {
@@ -46,14 +74,7 @@ int dvit_build_predictor(struct dvit_builder *builder, const struct dvit_paramet
     int x = dvit_build_op(builder, label, &norm);
     x = linear(builder, parameters, stage, "in_conv.1", x, true);
 
-    snprintf(label, sizeof label, "score_predictor.%d.mean", stage);
-    struct dvit_op mean = {
-        .class = &dvit_op_kept_mean,
-        .inputs = {x, policy, DVIT_NONE, DVIT_NONE},
-        .parameters = {DVIT_NONE, DVIT_NONE, DVIT_NONE},
-    };
-    x = dvit_build_op(builder, label, &mean);
-    x = linear(builder, parameters, stage, "out_conv.0", x, true);
+    x = mix(builder, parameters, stage, x, policy);
     x = linear(builder, parameters, stage, "out_conv.2", x, true);
     return linear(builder, parameters, stage, "out_conv.4", x, false);
 }

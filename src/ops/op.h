@@ -120,6 +120,9 @@ struct dvit_op {
             float factor; /* of the branch, where there is a residual; 0 stands for 1 */
         } linear;
         struct {
+            size_t outputs, half; /* channels; half of the input's */
+        } kept_linear;
+        struct {
             float factor; /* as of linear */
         } layer_scale;
         struct {
@@ -271,6 +274,7 @@ extern const struct dvit_op_class dvit_op_linear;
 extern const struct dvit_op_class dvit_op_layer_scale;
 extern const struct dvit_op_class dvit_op_attention;
 extern const struct dvit_op_class dvit_op_kept_mean;
+extern const struct dvit_op_class dvit_op_kept_linear; /* with the linear after it; inference */
 extern const struct dvit_op_class dvit_op_select;
 extern const struct dvit_op_class dvit_op_place_scores; /* three other ways to scores … */
 extern const struct dvit_op_class dvit_op_random_scores;

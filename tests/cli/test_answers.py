@@ -24,7 +24,7 @@ class Info(CommandTest):
         answer = self.info("deit-s", "--keep", "0.7", "--batch", 1)
         self.assertEqual(answer["parameters"], 22774414)
         self.assertEqual(answer["tokens"], [137, 96, 67])
-        self.assertAlmostEqual(answer["gmacs"], 2.879, places=3)
+        self.assertAlmostEqual(answer["gmacs"], 2.863, places=3)
         self.assertAlmostEqual(answer["gmacs_published"], 2.918, places=3)
         self.assertEqual(answer["stage_blocks"], [3, 6, 9])
 
