@@ -12,15 +12,15 @@
 
 #define ELLIPSIS "\xe2\x80\xa6"
 
-/* The linker sends aligned_alloc of the code under test here. */
-void *__real_aligned_alloc(size_t alignment, size_t size);
-void *__wrap_aligned_alloc(size_t alignment, size_t size);
+/* The linker sends calloc of the code under test here. */
+void *__real_calloc(size_t count, size_t size);
+void *__wrap_calloc(size_t count, size_t size);
 
 static int allocation_fails;
 
-void *__wrap_aligned_alloc(size_t alignment, size_t size)
+void *__wrap_calloc(size_t count, size_t size)
 {
-    return allocation_fails ? NULL : __real_aligned_alloc(alignment, size);
+    return allocation_fails ? NULL : __real_calloc(count, size);
 }
 
 static void test_error_message(void **state)

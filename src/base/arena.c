@@ -3,7 +3,6 @@
 
 #include <stdint.h>
 #include <stdlib.h>
-#include <string.h>
 
 size_t dvit_align_up(size_t bytes)
 {
@@ -30,11 +29,11 @@ enum dvit_status dvit_arena_commit(struct dvit_arena *arena, const char *what,
     if (arena->overflow)
         return dvit_error_set(error, DVIT_ERROR_LIMIT, "%s: size exceeds the address space", what);
     size_t size = arena->used_bytes ? arena->used_bytes : DVIT_ALIGNMENT;
-    arena->base = aligned_alloc(DVIT_ALIGNMENT, size);
-    if (!arena->base)
+    arena->block = size > SIZE_MAX - DVIT_ALIGNMENT ? NULL : calloc(1, size + DVIT_ALIGNMENT);
+    if (!arena->block)
         return dvit_error_set(error, DVIT_ERROR_MEMORY, "%s: out of memory for %zu bytes", what,
                               size);
-    memset(arena->base, 0, size);
+    arena->base = (unsigned char *)dvit_align_up((uintptr_t)arena->block);
     arena->size_bytes = size;
     arena->used_bytes = 0;
     return DVIT_OK;
@@ -42,6 +41,6 @@ enum dvit_status dvit_arena_commit(struct dvit_arena *arena, const char *what,
 
 void dvit_arena_free(struct dvit_arena *arena)
 {
-    free(arena->base);
+    free(arena->block);
     *arena = (struct dvit_arena){0};
 }

@@ -20,8 +20,9 @@
 enum { DVIT_ALIGNMENT = 64 }; /* bytes: a cache line, and the widest vector */
 
 struct dvit_arena {
-    unsigned char *base; /* owned; NULL while measuring */
-    size_t size_bytes;   /* of base */
+    void *block;         /* owned */
+    unsigned char *base; /* its first aligned byte; NULL while measuring */
+    size_t size_bytes;   /* from base on */
     size_t used_bytes;
     bool overflow; /* a size did not fit in size_t; commit will refuse */
 };
@@ -30,7 +31,8 @@ struct dvit_arena {
  * and take no space. */
 void *dvit_arena_take(struct dvit_arena *arena, size_t count, size_t element_bytes);
 
-/* Allocates (zero-filled) what was measured and rewinds. `what` names the owner in the error. */
+/* Allocates (zero-filled) what was measured and rewinds. `what` names the owner in the error. Parts
+ * that are never touched cost no memory: they are pages that the system has not handed out yet. */
 enum dvit_status dvit_arena_commit(struct dvit_arena *arena, const char *what,
                                    struct dvit_error *error);
 

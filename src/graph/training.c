@@ -116,10 +116,81 @@ static void find_gradient_lives(const struct dvit_graph *graph, int images,
     }
 }
 
+/* Values that are made again. Backward passes operators in the mirrored order, so one interval of
+ * operators, from the maker to the last reader, is the life in both passes; and before it, those
+ * until members meet: until then one of them may still be reading for a parameter's gradient. */
+static void find_remade_lives(const struct dvit_graph *graph, int images, int *maker,
+                              int *last_reader, struct dvit_buffer *buffers)
+{
+    for (int v = 0; v < graph->value_count; v++) {
+        size_t rows = (size_t)images * dvit_graph_rows(graph, v);
+        buffers[v] = (struct dvit_buffer){
+            .size_bytes = rows * graph->values[v].width * sizeof(float), .first = 1, .last = 0};
+        maker[v] = last_reader[v] = DVIT_NONE;
+    }
+    for (int i = 0; i < graph->op_count; i++) {
+        const struct dvit_op *op = &graph->ops[i];
+        if (graph->values[op->outputs[0]].remade)
+            maker[op->outputs[0]] = i;
+        for (int k = 0; k < DVIT_OP_INPUTS; k++)
+            if (op->inputs[k] != DVIT_NONE && graph->values[op->inputs[k]].remade)
+                last_reader[op->inputs[k]] = i;
+    }
+    for (int v = 0; v < graph->value_count; v++) {
+        if (maker[v] == DVIT_NONE)
+            continue;
+        buffers[v].first = maker[v];
+        buffers[v].last = last_reader[v] > maker[v] ? last_reader[v] : maker[v];
+        while (buffers[v].first > 0 &&
+               !has_trained_parameters(graph, &graph->ops[buffers[v].first]))
+            buffers[v].first--;
+    }
+}
+
 struct plan {
     struct dvit_buffer *buffers; /* of gradients, [value_count] */
     int *buffer_of;              /* [value_count] */
+    struct dvit_buffer *remade;  /* of values that are made again, [value_count] */
+    struct dvit_buffer *group;   /* [value_count], see plan_remade */
+    int *maker, *last_reader;    /* [value_count] */
 };
+
+static bool same_shape(const struct dvit_value *a, const struct dvit_value *b)
+{
+    return a->remade && b->remade && a->rows == b->rows && a->stage == b->stage &&
+           a->width == b->width;
+}
+
+/* Members do not meet on the way forward, so one may be writing a value while another still reads
+ * an earlier one. Values share memory only where a row of the one lies where that row of the other
+ * lies: a member's rows are then its own in both. */
+static enum dvit_status plan_remade(struct dvit_training *t, struct plan *plan,
+                                    struct dvit_error *error)
+{
+    const struct dvit_value *values = t->graph->values;
+    int count = t->graph->value_count;
+    find_remade_lives(t->graph, t->max_images, plan->maker, plan->last_reader, plan->remade);
+    for (int v = 0; v < count; v++) {
+        size_t bytes;
+        bool planned = plan->maker[v] == DVIT_NONE;
+        for (int before = 0; before < v && !planned; before++)
+            planned = same_shape(&values[before], &values[v]);
+        if (planned)
+            continue;
+        for (int w = 0; w < count; w++)
+            plan->group[w] = same_shape(&values[v], &values[w])
+                                 ? plan->remade[w]
+                                 : (struct dvit_buffer){.first = 1, .last = 0};
+        enum dvit_status status = dvit_memory_plan(plan->group, count, &bytes, error);
+        if (status != DVIT_OK)
+            return status;
+        for (int w = 0; w < count; w++)
+            if (same_shape(&values[v], &values[w]))
+                plan->remade[w].offset = t->remade_bytes + plan->group[w].offset;
+        t->remade_bytes += bytes;
+    }
+    return DVIT_OK;
+}
 
 static void lay_out(struct dvit_training *t, const struct plan *plan)
 {
@@ -127,18 +198,23 @@ static void lay_out(struct dvit_training *t, const struct plan *plan)
     size_t count = (size_t)graph->value_count;
     t->values = dvit_arena_take(&t->arena, count, sizeof *t->values);
     t->gradients = dvit_arena_take(&t->arena, count, sizeof *t->gradients);
+    t->maker = dvit_arena_take(&t->arena, count, sizeof *t->maker);
+    t->last_reader = dvit_arena_take(&t->arena, count, sizeof *t->last_reader);
     t->layout = dvit_arena_take(&t->arena, (size_t)graph->layouts, sizeof *t->layout);
     dvit_layouts_take(t->layout, graph, t->max_images, &t->arena);
     t->scratch = dvit_arena_take(&t->arena, (size_t)t->members, t->scratch_bytes);
     size_t before = t->arena.used_bytes;
+    unsigned char *remade = dvit_arena_take(&t->arena, t->remade_bytes, 1);
     for (int v = 0; v < graph->value_count; v++) {
         const struct dvit_value *value = &graph->values[v];
         size_t rows = (size_t)t->max_images * dvit_graph_rows(graph, v);
-        float *data = value->external || value->gradient_only
-                          ? NULL
-                          : dvit_arena_take(&t->arena, rows * value->width, sizeof *data);
-        if (t->values)
-            t->values[v] = data;
+        bool kept = !value->external && !value->gradient_only && !value->remade;
+        float *data = kept ? dvit_arena_take(&t->arena, rows * value->width, sizeof *data) : NULL;
+        if (!t->values)
+            continue;
+        t->values[v] = value->remade ? (float *)(void *)(remade + plan->remade[v].offset) : data;
+        t->maker[v] = plan->maker[v];
+        t->last_reader[v] = plan->last_reader[v];
     }
     t->values_bytes = t->arena.used_bytes - before;
     unsigned char *gradients = dvit_arena_take(&t->arena, t->gradients_bytes, 1);
@@ -155,23 +231,34 @@ enum dvit_status dvit_training_create(struct dvit_training *training, struct dvi
                                       int members, struct dvit_error *error)
 {
     enum dvit_status status = DVIT_OK;
+    size_t count = (size_t)graph->value_count + 1;
     struct plan plan = {
-        .buffers = calloc((size_t)graph->value_count + 1, sizeof *plan.buffers),
-        .buffer_of = calloc((size_t)graph->value_count + 1, sizeof *plan.buffer_of),
+        .buffers = calloc(count, sizeof *plan.buffers),
+        .buffer_of = calloc(count, sizeof *plan.buffer_of),
+        .remade = calloc(count, sizeof *plan.remade),
+        .group = calloc(count, sizeof *plan.group),
+        .maker = calloc(count, sizeof *plan.maker),
+        .last_reader = calloc(count, sizeof *plan.last_reader),
     };
     *training = (struct dvit_training){
         .graph = graph, .kernels = kernels, .max_images = max_images, .members = members};
-    if (!plan.buffers || !plan.buffer_of)
+    if (!plan.buffers || !plan.buffer_of || !plan.remade || !plan.group || !plan.maker ||
+        !plan.last_reader)
         DVIT_FAIL(error, DVIT_ERROR_MEMORY, "training plan: out of memory");
     training->scratch_bytes = dvit_products_scratch_bytes(products, graph, kernels);
     find_gradient_lives(graph, max_images, plan.buffers, plan.buffer_of);
     DVIT_TRY(dvit_memory_plan(plan.buffers, graph->value_count, &training->gradients_bytes, error));
+    DVIT_TRY(plan_remade(training, &plan, error));
     lay_out(training, &plan);
     DVIT_TRY(dvit_arena_commit(&training->arena, "training activations", error));
     lay_out(training, &plan);
 done:
     free(plan.buffers);
     free(plan.buffer_of);
+    free(plan.remade);
+    free(plan.group);
+    free(plan.maker);
+    free(plan.last_reader);
     if (status != DVIT_OK)
         dvit_training_free(training);
     return status;
@@ -228,6 +315,19 @@ void dvit_training_forward(const struct dvit_training_job *job, int member)
     }
 }
 
+/* Inputs that this operator was the last to read are there again. */
+static void remake_inputs(const struct dvit_training *t, struct dvit_run *run, int index)
+{
+    const struct dvit_op *op = &t->graph->ops[index];
+    for (int k = 0; k < DVIT_OP_INPUTS; k++) {
+        int v = op->inputs[k];
+        if (v == DVIT_NONE || t->last_reader[v] != index)
+            continue;
+        const struct dvit_op *maker = &t->graph->ops[t->maker[v]];
+        maker->class->remake(maker, run);
+    }
+}
+
 void dvit_training_run(const struct dvit_training_job *job, int member)
 {
     struct dvit_run run = dvit_training_view(job, member);
@@ -237,6 +337,7 @@ void dvit_training_run(const struct dvit_training_job *job, int member)
         const struct dvit_op *op = &run.graph->ops[i];
         if (!takes_part(run.graph, op))
             continue;
+        remake_inputs(job->training, &run, i);
         if (op->class->backward_partial) {
             op->class->backward_partial(op, &run);
             dvit_threads_barrier(job->team);

@@ -2,8 +2,8 @@
  *
  * Each member carries whole images forward and backward; where an operator has trained parameters,
  * all members meet and each sums the gradient of its own share of channels over all rows, so the
- * result depends on neither the team nor the order of its work. All values are kept; gradients
- * share memory as their lives allow. */
+ * result depends on neither the team nor the order of its work. Values are kept, but for those that
+ * are cheaper to make again; they, and gradients, share memory as their lives allow. */
 #ifndef DVIT_GRAPH_TRAINING_H
 #define DVIT_GRAPH_TRAINING_H
 
@@ -20,10 +20,12 @@ struct dvit_training {
     struct dvit_arena arena;
     float **values;    /* [value_count]; those of inputs are bound by the caller */
     float **gradients; /* [value_count]; NULL where none flows */
+    int *maker;        /* [value_count]: of a value that is made again, by this operator … */
+    int *last_reader;  /* … before this one's backward; else −1 */
     struct dvit_layout *layout; /* [layouts] */
     unsigned char *scratch;
     size_t scratch_bytes;
-    size_t values_bytes, gradients_bytes; /* of the two parts of the arena */
+    size_t values_bytes, gradients_bytes, remade_bytes; /* of the parts of the arena */
 };
 
 /* Decides which gradients accumulate (before the products are created: they depend on it). */

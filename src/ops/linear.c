@@ -59,6 +59,7 @@ static enum dvit_status linear_shape(struct dvit_graph *graph, struct dvit_op *o
         DVIT_TRY(dvit_graph_output(graph, op, 1, x.rows, x.stage, width, error));
     if (op->outputs[1] != DVIT_NONE)
         graph->values[op->outputs[1]].gradient_only = !op->is.linear.gelu;
+    graph->values[op->outputs[0]].remade = graph->training && op->is.linear.gelu;
 done:
     return status;
 }
@@ -132,6 +133,17 @@ static void linear_forward(const struct dvit_op *op, struct dvit_run *run)
         if (run->graph->training)
             epilogue(op, run, y, rows);
     }
+}
+
+/* GELU's output from its input: cheaper to compute than to keep. */
+static void linear_remake(const struct dvit_op *op, struct dvit_run *run)
+{
+    const struct dvit_value *value = &run->graph->values[op->outputs[0]];
+    struct dvit_span rows = dvit_run_rows(run, value->rows, value->stage);
+    size_t offset = rows.first * value->width;
+    run->kernels->gelu(dvit_run_value(run, op->outputs[0]) + offset,
+                       dvit_run_value(run, op->outputs[1]) + offset,
+                       (rows.last - rows.first) * value->width);
 }
 
 /* The gradient of the product's output: of y itself, scaled for drop path, through GELU in place.
@@ -254,6 +266,7 @@ const struct dvit_op_class dvit_op_linear = {
     .kind = "linear",
     .shape = linear_shape,
     .forward = linear_forward,
+    .remake = linear_remake,
     .backward = linear_backward,
     .backward_parameters = linear_backward_parameters,
     .products = linear_products,

@@ -45,7 +45,8 @@ struct dvit_value {
     bool external;      /* an input: memory is bound by the executor */
     bool gradient;      /* depends on a trained parameter, so a gradient flows through it */
     bool gradient_only; /* exists for its gradient; no forward memory in training */
-    bool keep;          /* an output of the graph: its memory is never reused */
+    bool remade; /* training: made again for the backward pass of its last reader, by `remake` */
+    bool keep;   /* an output of the graph: its memory is never reused */
 };
 
 struct dvit_op;
@@ -78,6 +79,9 @@ struct dvit_op_class {
      * member's own images; all members meet before forward (backward). NULL: nothing does. */
     void (*forward_partial)(const struct dvit_op *op, struct dvit_run *run);
     void (*backward_partial)(const struct dvit_op *op, struct dvit_run *run);
+    /* Training: output 0 for the member's own rows once more, from what is kept, where it is marked
+     * `remade`: its memory serves others in between. */
+    void (*remake)(const struct dvit_op *op, struct dvit_run *run);
     /* Gradients of the inputs, for the member's own rows. NULL: nothing to do. */
     void (*backward)(const struct dvit_op *op, struct dvit_run *run);
     /* Gradients of the parameters over all rows, for the member's own channels. */
