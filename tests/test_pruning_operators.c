@@ -165,11 +165,11 @@ static void places_stay_with_their_patches(void **state)
         w.job.parameters = parameters;
         dvit_threads_run(w.threads, walk_member, &w);
         for (int i = 0; i < IMAGES * 2 * PATCHES; i++)
-            assert_true(w.forward.values[scores[0]][i] == table[i % (2 * PATCHES)]);
+            assert_true(w.forward.values[scores[0]][i] == 32 * table[i % (2 * PATCHES)]);
         for (int i = 0; i < IMAGES * kept[0]; i++)
             for (int side = 0; side < 2; side++)
                 assert_true(w.forward.values[scores[1]][2 * i + side] ==
-                            table[2 * w.forward.kept[0][i] + side]);
+                            32 * table[2 * w.forward.kept[0][i] + side]);
         for (int s = 0; s < 2; s++) /* all images lose the same places */
             for (int i = kept[s]; i < IMAGES * kept[s]; i++)
                 assert_int_equal(w.forward.kept[s][i], w.forward.kept[s][i - kept[s]]);

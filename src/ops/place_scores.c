@@ -2,10 +2,13 @@
  * the image shows: one static mask for all. After earlier selections a patch still has the place
  * that it had at first.
  *
+ * Scores are the table's numbers times a gain: a step of Adam moves each number by about the
+ * learning rate, whatever its gradient, and decisions are a matter of units.
+ *
  * inputs: none. outputs: 0 scores [N][2]. parameters: 0 table [N][2], of all places. */
 #include "ops/op.h"
 
-#include <string.h>
+static const float gain = 32.0f;
 
 static enum dvit_status place_scores_shape(struct dvit_graph *graph, struct dvit_op *op,
                                            struct dvit_error *error)
@@ -24,7 +27,8 @@ static void place_scores_forward(const struct dvit_op *op, struct dvit_run *run)
         const int *origin = stage ? run->kept[stage - 1] : NULL;
         for (size_t row = patches.first; row < patches.last; row++) {
             size_t place = origin ? (size_t)origin[row] : row - patches.first;
-            memcpy(scores + 2 * row, table + 2 * place, 2 * sizeof *scores);
+            for (size_t side = 0; side < 2; side++)
+                scores[2 * row + side] = gain * table[2 * place + side];
         }
     }
 }
@@ -41,7 +45,7 @@ static void place_scores_backward_parameters(const struct dvit_op *op, struct dv
     struct dvit_span own = dvit_span_share(count, run->member, run->members);
     for (size_t image = 0; image < (size_t)run->images; image++)
         for (size_t i = own.first; i < own.last; i++)
-            dtable[i] += dscores[image * count + i];
+            dtable[i] += gain * dscores[image * count + i];
 }
 
 const struct dvit_op_class dvit_op_place_scores = {
