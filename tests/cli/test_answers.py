@@ -107,7 +107,9 @@ class Bench(CommandTest):
                 self.assertGreaterEqual(line["steps"], 3)
                 for name in ("images_per_s", "gflops", "share_of_matmul_rate", "memory_bytes"):
                     self.assertGreater(line[name], 0)
-            self.assertAlmostEqual(answer.lines[1]["gflop"], 2 * answer.lines[0]["gflop"])
+            # the last block's rows are those that the decisions keep
+            twice = answer.lines[1]["gflop"] / answer.lines[0]["gflop"]
+            self.assertAlmostEqual(twice, 2, delta=0.2)
         out = self.check(dvit("bench", "--train", "--model", model, "--batch", 4, "--seconds",
                               "0.1"), OK).out
         self.assertIn("images/s", out)
