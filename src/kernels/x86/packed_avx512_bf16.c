@@ -35,11 +35,9 @@ static inline sum sum_zero(void)
     return vec_set(0.0f);
 }
 
-/* The instruction itself: gcc 12 keeps the sums of its intrinsic in memory. */
 static inline sum sum_step(sum s, granules a, granules b)
 {
-    __asm__("vdpbf16ps %2, %1, %0" : "+v"(s) : "v"(a), "v"(b));
-    return s;
+    return _mm512_dpbf16_ps(s, (__m512bh)a, (__m512bh)b);
 }
 
 static inline sum sum_add(sum s, sum t)
