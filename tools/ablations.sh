@@ -63,7 +63,7 @@ models() {
     local group name rest
     printf '%s\n' --model "$dense"
     while read -r group name rest; do
-        if wanted "$group" "$@" && [[ -f $out/$name/finished ]]; then
+        if { wanted "$group" "$@" || [[ $name == learned-0.7 ]]; } && [[ -f $out/$name/finished ]]; then
             printf '%s\n' --model "$out/$name/last.safetensors"
         fi
     done < <(runs)
