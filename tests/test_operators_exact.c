@@ -4,63 +4,11 @@
 #include <stdlib.h>
 
 #include "base/rng.h"
-#include "graph/builder.h"
-#include "graph/forward.h"
+#include "forward_walk.h"
 #include "test_util.h"
 
 static const struct dvit_op no_operands = {.inputs = {DVIT_NONE, DVIT_NONE, DVIT_NONE, DVIT_NONE},
                                            .parameters = {DVIT_NONE, DVIT_NONE, DVIT_NONE}};
-
-/* An inference graph run by a team that splits the rows of its images, or by one member. */
-struct walk {
-    struct dvit_graph *graph;
-    struct dvit_builder builder;
-    struct dvit_error error;
-    struct dvit_kernels kernels;
-    struct dvit_products products;
-    struct dvit_forward forward;
-    struct dvit_threads *threads;
-    struct dvit_forward_job job;
-    atomic_int failure;
-};
-
-static void walk_open(struct walk *w, int patches, int stages, const int *kept)
-{
-    struct dvit_graph_options options = {
-        .patches = patches, .prefix = 1, .stages = stages, .kept = kept};
-    *w = (struct walk){0};
-    dvit_kernels_select(&w->kernels, DVIT_CPU_REFERENCE);
-    assert_ok(dvit_graph_create(&w->graph, &options, &w->error), &w->error);
-    w->builder = (struct dvit_builder){.graph = w->graph, .error = &w->error};
-}
-
-static void walk_member(void *context, int member, int members)
-{
-    struct walk *w = context;
-    (void)members;
-    dvit_forward_run(&w->job, member, member);
-}
-
-static void walk_plan(struct walk *w, int images, int members)
-{
-    assert_ok(w->builder.status, &w->error);
-    assert_ok(dvit_forward_create(&w->forward, w->graph, &w->kernels, &w->products, images, members,
-                                  &w->error),
-              &w->error);
-    assert_ok(dvit_threads_create(&w->threads, members, NULL, &w->error), &w->error);
-    w->job = (struct dvit_forward_job){
-        .forward = &w->forward, .images = images, .team = w->threads, .failure = &w->failure};
-    dvit_forward_begin(&w->forward, images);
-    memset(w->forward.activations, 0xff, w->forward.plan_bytes);
-}
-
-static void walk_close(struct walk *w)
-{
-    dvit_threads_free(w->threads);
-    dvit_forward_free(&w->forward);
-    dvit_products_free(&w->products);
-    dvit_graph_free(w->graph);
-}
 
 /* 3 × 2 patches of 4 pixels; a pixel's number says where it is. */
 static void patchify_is_exact(void **state)
@@ -72,7 +20,7 @@ static void patchify_is_exact(void **state)
         pixels[i] = (float)i;
     for (int members = 1; members <= 3; members++) {
         struct walk w;
-        walk_open(&w, GW * GH, 0, NULL);
+        walk_open(&w, GW * GH, 0, 0, NULL);
         struct dvit_op op = no_operands;
         op.class = &dvit_op_patchify;
         op.inputs[0] = dvit_build_input(&w.builder, "pixels", DVIT_ROWS_IMAGES, 3 * W * H);
@@ -166,7 +114,7 @@ static void selection_is_the_definitions(void **state)
     for (uint32_t seed = 0; seed < 300; seed++) {
         struct walk w;
         int inputs[2], outputs[2];
-        walk_open(&w, PATCHES, 2, select_kept);
+        walk_open(&w, PATCHES, 0, 2, select_kept);
         int x = dvit_build_input(&w.builder, "tokens", DVIT_ROWS_TOKENS, 2), first = x;
         for (int stage = 0; stage < 2; stage++) {
             struct dvit_op op = no_operands;
@@ -195,7 +143,7 @@ static void selection_is_the_definitions(void **state)
 static void refuse(const struct dvit_op *op, enum dvit_status code, const char *part)
 {
     struct walk w;
-    walk_open(&w, 4, 0, NULL);
+    walk_open(&w, 4, 0, 0, NULL);
     w.graph->training = true;
     int tokens = dvit_build_input(&w.builder, "tokens", DVIT_ROWS_TOKENS, 9);
     int patches = dvit_build_input(&w.builder, "patches", DVIT_ROWS_PATCHES, 9);
@@ -310,7 +258,7 @@ static void attention_is_shared_evenly(void **state)
     (void)state;
     for (int images = 1; images <= 3; images += 2) {
         struct walk w;
-        walk_open(&w, GRID, 0, NULL);
+        walk_open(&w, GRID, 0, 0, NULL);
         w.kernels.attention = count_attention;
         struct dvit_op op = no_operands;
         op.class = &dvit_op_attention;

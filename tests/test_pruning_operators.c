@@ -7,7 +7,7 @@
 #include <stdlib.h>
 
 #include "base/rng.h"
-#include "graph/forward.h"
+#include "forward_walk.h"
 #include "test_util.h"
 
 enum { C = 8 };
@@ -59,56 +59,6 @@ static void gradients_are_differences(void **state)
 
 enum { PATCHES = 16, IMAGES = 3, HEADS = 2, WIDTH = 4, PIXELS = 12 };
 
-struct walk {
-    struct dvit_graph *graph;
-    struct dvit_builder builder;
-    struct dvit_error error;
-    struct dvit_kernels kernels;
-    struct dvit_products products;
-    struct dvit_forward forward;
-    struct dvit_threads *threads;
-    struct dvit_forward_job job;
-    atomic_int failure;
-};
-
-static void walk_open(struct walk *w, int stages, const int *kept)
-{
-    struct dvit_graph_options options = {
-        .patches = PATCHES, .prefix = 1, .stages = stages, .kept = kept, .parameter_count = 1};
-    *w = (struct walk){0};
-    dvit_kernels_select(&w->kernels, DVIT_CPU_REFERENCE);
-    assert_ok(dvit_graph_create(&w->graph, &options, &w->error), &w->error);
-    w->builder = (struct dvit_builder){.graph = w->graph, .error = &w->error};
-}
-
-static void walk_member(void *context, int member, int members)
-{
-    struct walk *w = context;
-    (void)members;
-    dvit_forward_run(&w->job, member, member);
-}
-
-static void walk_plan(struct walk *w, int images, int members)
-{
-    assert_ok(w->builder.status, &w->error);
-    assert_ok(dvit_forward_create(&w->forward, w->graph, &w->kernels, &w->products, images, members,
-                                  &w->error),
-              &w->error);
-    assert_ok(dvit_threads_create(&w->threads, members, NULL, &w->error), &w->error);
-    w->job = (struct dvit_forward_job){
-        .forward = &w->forward, .images = images, .team = w->threads, .failure = &w->failure};
-    dvit_forward_begin(&w->forward, images);
-    memset(w->forward.activations, 0xff, w->forward.plan_bytes);
-}
-
-static void walk_close(struct walk *w)
-{
-    dvit_threads_free(w->threads);
-    dvit_forward_free(&w->forward);
-    dvit_products_free(&w->products);
-    dvit_graph_free(w->graph);
-}
-
 static void fill(float *values, size_t count, uint32_t stream)
 {
     struct dvit_rng rng = dvit_rng_stream(5, DVIT_RNG_TEST, 0, stream);
@@ -156,7 +106,7 @@ static void places_stay_with_their_patches(void **state)
     for (int members = 1; members <= 3; members++) {
         struct walk w;
         int scores[2];
-        walk_open(&w, 2, kept);
+        walk_open(&w, PATCHES, 1, 2, kept);
         int x = dvit_build_input(&w.builder, "tokens", DVIT_ROWS_TOKENS, 1), first = x;
         for (int s = 0; s < 2; s++)
             x = append_stage(&w, &dvit_op_place_scores, DVIT_NONE, s, &scores[s], x);
@@ -187,7 +137,7 @@ static void run_random(const float *pixels, int count, int members, int *first_k
     static float tokens[64 * (PATCHES + 1)];
     struct walk w;
     int scores;
-    walk_open(&w, 2, kept);
+    walk_open(&w, PATCHES, 1, 2, kept);
     int input = dvit_build_input(&w.builder, "pixels", DVIT_ROWS_IMAGES, PIXELS);
     int x = dvit_build_input(&w.builder, "tokens", DVIT_ROWS_TOKENS, 1), first = x;
     for (int s = 0; s < 2; s++)
@@ -258,7 +208,7 @@ static void attention_is_the_class_tokens(void **state)
         struct walk w;
         struct dvit_op op = check_no_operands;
         bool masked = variant % 2;
-        walk_open(&w, 0, NULL);
+        walk_open(&w, PATCHES, 1, 0, NULL);
         op.class = &dvit_op_class_scores;
         op.inputs[0] = dvit_build_input(&w.builder, "qkv", DVIT_ROWS_TOKENS, 3 * WIDTH);
         if (masked)
@@ -321,7 +271,7 @@ static void pooling_is_the_mean_of_neighbours(void **state)
     for (int members = 1; members <= 3; members++) {
         struct walk w;
         int out[2];
-        walk_open(&w, 2, kept);
+        walk_open(&w, PATCHES, 1, 2, kept);
         int x = dvit_build_input(&w.builder, "tokens", DVIT_ROWS_TOKENS, 2), first = x;
         for (int s = 0; s < 2; s++) {
             struct dvit_op op = check_no_operands;
@@ -363,7 +313,7 @@ static void grids_that_do_not_fit_are_refused(void **state)
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         struct walk w;
         struct dvit_op op = check_no_operands;
-        walk_open(&w, 1, (int[]){4});
+        walk_open(&w, PATCHES, 1, 1, (int[]){4});
         op.class = &dvit_op_pool_patches;
         op.inputs[0] = dvit_build_input(&w.builder, "tokens", DVIT_ROWS_TOKENS, 2);
         op.is.pool.width = bad[i][0];
