@@ -81,8 +81,8 @@ static void print_machine(const struct cli_options *options, struct dvit_session
     struct dvit_machine machine = dvit_machine_describe();
     printf("dvit %s on %s: %d threads, kernels %s, matrix products %s, %s\n"
            "medians of %d rounds, %g s per line\n\n",
-           dvit_version(), machine.processor, info.threads, info.cpu, info.backend,
-           info.precision, options->rounds, options->seconds);
+           dvit_version(), machine.processor, info.threads, info.cpu, info.backend, info.precision,
+           options->rounds, options->seconds);
 }
 
 static int open_lanes(struct contest *contest, const struct cli_options *options,

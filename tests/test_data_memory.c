@@ -8,7 +8,7 @@
 static const char *labels_file;
 static const struct dvit_class_names *classes;
 static const char *files[2]; /* instead of a spec, where there is one */
-static bool varied; /* by all that training does to images */
+static bool varied;          /* by all that training does to images */
 
 /* One epoch over `spec`, twice; the images it delivered are added to *images. */
 static enum dvit_status use(const char *spec, bool masks, size_t *images, struct dvit_error *error)

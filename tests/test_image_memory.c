@@ -38,8 +38,7 @@ static enum dvit_status run_augment(struct dvit_image *out, struct dvit_error *e
     struct dvit_rng rng = dvit_rng_stream(1, DVIT_RNG_TEST, 0, 0);
     struct dvit_image_room room = dvit_image_room_begin(dvit_cpu_best());
     augment.color_jitter = .4;
-    enum dvit_status status =
-        dvit_augment_run(&augment, &preprocess, &input, &rng, &room, error);
+    enum dvit_status status = dvit_augment_run(&augment, &preprocess, &input, &rng, &room, error);
     *out = status == DVIT_OK ? room.cut : (struct dvit_image){0};
     if (status == DVIT_OK)
         room.cut = (struct dvit_image){0};

@@ -15,8 +15,8 @@ struct dvit_builder {
 struct dvit_graph_options {
     bool training, bf16;
     int patches, prefix, stages;
-    bool narrow;      /* a last layout, of the rows that are read … */
-    int read_patches; /* … with at most so many patches */
+    bool narrow;               /* a last layout, of the rows that are read … */
+    int read_patches;          /* … with at most so many patches */
     int map_width, map_height; /* of a stem's feature map; 0 without one */
     const int *kept;
     size_t parameter_count;

@@ -20,7 +20,7 @@ struct dvit_vit {
     struct dvit_vit_values *values;
     int stages; /* of the path that is built */
     enum dvit_vit_read read;
-    int qkv;    /* of the block built last */
+    int qkv; /* of the block built last */
 };
 
 /* Index of parameter "<layer>.<name>", or DVIT_NONE. */

@@ -56,8 +56,7 @@ static void point_at_rounded(struct dvit_trainer *t)
     for (int i = 0; t->bf16 && i < t->graph->op_count; i++) {
         struct dvit_op *op = &t->graph->ops[i];
         if (op->class == &dvit_op_linear)
-            op->product.packed = t->rounded +
-                                 t->model->parameters.items[op->parameters[0]].offset +
+            op->product.packed = t->rounded + t->model->parameters.items[op->parameters[0]].offset +
                                  op->product.weight_first;
     }
 }

@@ -1,4 +1,5 @@
-/* Files of tensors behind one face, for the rest of this room. The public half is dvit/weights.h. */
+/* Files of tensors behind one face, for the rest of this room. The public half is dvit/weights.h.
+ */
 #ifndef DVIT_WEIGHTS_WEIGHT_FILE_H
 #define DVIT_WEIGHTS_WEIGHT_FILE_H
 

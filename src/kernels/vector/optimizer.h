@@ -1,4 +1,5 @@
-/* Template: AdamW, LAMB, gradient descent, moving average, sum of squares. Compiled once per level. */
+/* Template: AdamW, LAMB, gradient descent, moving average, sum of squares. Compiled once per level.
+ */
 #ifndef DVIT_KERNELS_VECTOR_OPTIMIZER_H
 #define DVIT_KERNELS_VECTOR_OPTIMIZER_H
 
