@@ -48,18 +48,6 @@ enum dvit_status dvit_image_fit(struct dvit_image *image, int width, int height,
     return dvit_image_create(image, width, height, error);
 }
 
-struct dvit_image_room dvit_image_room_begin(enum dvit_cpu cpu)
-{
-    return (struct dvit_image_room){.resizer = dvit_resizer_begin(cpu)};
-}
-
-void dvit_image_room_free(struct dvit_image_room *room)
-{
-    dvit_resizer_free(&room->resizer);
-    dvit_image_free(&room->cut);
-    dvit_image_free(&room->spare);
-}
-
 enum dvit_status dvit_image_copy(struct dvit_image *out, const struct dvit_image *in,
                                  struct dvit_error *error)
 {
