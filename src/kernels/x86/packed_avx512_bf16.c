@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-#include "kernels/packed/packed.h"
+#include "kernels/packed/float_sums.h"
 
 #define PACKED_PRODUCT dvit_packed_product_bf16_avx512
 #define PACKED_GRANULE 2
@@ -13,12 +13,6 @@
 #define TILE_VECS 3
 
 typedef __m512i granules;
-typedef __m512 sum;
-
-struct factors {
-    const void *data;
-    size_t stride; /* bytes */
-};
 
 static inline granules granules_load(const char *p)
 {
@@ -30,36 +24,9 @@ static inline granules granules_spread(const char *p)
     return _mm512_set1_epi32(*(const int *)(const void *)p);
 }
 
-static inline sum sum_zero(void)
-{
-    return vec_set(0.0f);
-}
-
 static inline sum sum_step(sum s, granules a, granules b)
 {
     return _mm512_dpbf16_ps(s, (__m512bh)a, (__m512bh)b);
-}
-
-static inline sum sum_add(sum s, sum t)
-{
-    return s + t;
-}
-
-static inline sum sum_load_part(const float *p, size_t n)
-{
-    return vec_load_part(p, n);
-}
-
-static inline void sum_store_part(float *p, sum s, size_t n)
-{
-    vec_store_part(p, s, n);
-}
-
-static inline vec sum_value(sum s, const struct factors *factors, size_t row,
-                            const struct dvit_packed_job *job, size_t column)
-{
-    (void)factors, (void)row, (void)job, (void)column;
-    return s;
 }
 
 static inline vec load_or_zero(const float *x, size_t first, size_t count)
