@@ -57,15 +57,20 @@ static bool has_verb(const struct cli_option *option, enum cli_verb_id verb)
     return (option->verbs >> verb & 1) != 0;
 }
 
-const struct cli_option *cli_option_find(const char *name, size_t length, enum cli_verb_id verb)
+/* The row of an option as `verb` knows it; past the last row where there is none. */
+static size_t index_of(const char *name, size_t length, enum cli_verb_id verb)
 {
-    for (size_t i = 0; i < cli_option_count; i++) {
-        const struct cli_option *option = &cli_option_table[i];
+    size_t i = 0;
+    for (const struct cli_option *option; (option = cli_option_at(i)) != NULL; i++)
         if (has_verb(option, verb) && strlen(option->name) == length &&
             memcmp(option->name, name, length) == 0)
-            return option;
-    }
-    return NULL;
+            break;
+    return i;
+}
+
+const struct cli_option *cli_option_find(const char *name, size_t length, enum cli_verb_id verb)
+{
+    return cli_option_at(index_of(name, length, verb));
 }
 
 /* ---- numbers ---- */
@@ -307,9 +312,10 @@ void cli_options_default(struct cli_options *options, enum cli_verb_id verb)
     options->train =
         verb == VERB_SPARSIFY ? dvit_train_options_sparsify() : dvit_train_options_dense();
     options->keep_span = (struct cli_span){options->train.keep, options->train.keep};
-    for (size_t i = 0; i < cli_option_count; i++)
-        if (has_verb(&cli_option_table[i], verb) && cli_option_table[i].default_text)
-            set_value(options, &cli_option_table[i], cli_option_table[i].default_text);
+    const struct cli_option *option;
+    for (size_t i = 0; (option = cli_option_at(i)) != NULL; i++)
+        if (has_verb(option, verb) && option->default_text)
+            set_value(options, option, option->default_text);
 }
 
 const char *cli_option_default(const struct cli_option *option, enum cli_verb_id verb,
@@ -343,9 +349,10 @@ static void unknown_option(const char *name, size_t length, enum cli_verb_id ver
 {
     const char *names[CLI_MAX_OPTIONS];
     size_t count = 0;
-    for (size_t i = 0; i < cli_option_count; i++)
-        if (has_verb(&cli_option_table[i], verb))
-            names[count++] = cli_option_table[i].name;
+    const struct cli_option *option;
+    for (size_t i = 0; (option = cli_option_at(i)) != NULL; i++)
+        if (has_verb(option, verb))
+            names[count++] = option->name;
     const char *nearest = cli_nearest(name, length, names, count);
     const char *own = cli_verbs[verb].name;
     int shown = length < MAX_WORD ? (int)length : MAX_WORD;
@@ -369,14 +376,15 @@ static bool parse_option(struct cli_options *options, int count, char **argument
     const char *name = arguments[*at] + 2;
     size_t length = strcspn(name, "=");
     const char *value = name[length] ? name + length + 1 : NULL;
-    const struct cli_option *option = cli_option_find(name, length, options->verb);
+    size_t index = index_of(name, length, options->verb);
+    const struct cli_option *option = cli_option_at(index);
     if (!option) {
         unknown_option(name, length, options->verb);
         return false;
     }
-    if (option->type == OPTION_TEXTS && !given[option - cli_option_table])
+    if (option->type == OPTION_TEXTS && !given[index])
         ((struct cli_texts *)((char *)options + option->field))->count = 0; /* not the default */
-    given[option - cli_option_table] = true;
+    given[index] = true;
     if (!option->argument) {
         if (value) {
             cli_error("--%s takes no value, got \"%s\"", option->name, value);
@@ -393,10 +401,11 @@ static bool parse_option(struct cli_options *options, int count, char **argument
 
 static bool check_required(enum cli_verb_id verb, const bool *given)
 {
-    for (size_t i = 0; i < cli_option_count; i++)
-        if ((cli_option_table[i].required >> verb & 1) && !given[i]) {
+    const struct cli_option *option;
+    for (size_t i = 0; (option = cli_option_at(i)) != NULL; i++)
+        if ((option->required >> verb & 1) && !given[i]) {
             cli_error("%s: --%s %s is missing; see `dvit %s --help`", cli_verbs[verb].name,
-                      cli_option_table[i].name, cli_option_table[i].argument, cli_verbs[verb].name);
+                      option->name, option->argument, cli_verbs[verb].name);
             return false;
         }
     return true;

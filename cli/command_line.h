@@ -12,7 +12,8 @@
 enum {
     CLI_MAX_NUMBERS = 16,
     CLI_MAX_TEXTS = 64,
-    CLI_MAX_OPTIONS = 128, /* rows of the table */
+    CLI_MAX_GROUP = 64,    /* rows of one file of the option table */
+    CLI_MAX_OPTIONS = 512, /* rows of the table */
     CLI_WORD = -1,         /* the number of an OPTION_INT for which its word was given */
 };
 
@@ -134,8 +135,8 @@ struct cli_option {
     unsigned required; /* same bits */
     size_t field;      /* offset in struct cli_options */
 };
-extern const struct cli_option cli_option_table[];
-extern const size_t cli_option_count;
+/* Row `index` of the table, NULL beyond the last one. */
+const struct cli_option *cli_option_at(size_t index);
 
 /* The row of option `name` (length bytes) for `verb`, or NULL. */
 const struct cli_option *cli_option_find(const char *name, size_t length, enum cli_verb_id verb);

@@ -100,9 +100,10 @@ void cli_help_verb(FILE *stream, enum cli_verb_id id)
             verb->operands);
     print_wrapped(stream, verb->description, 0, 0);
     fputs("\nOptions: (range) [default]\n", stream);
-    for (size_t i = 0; i < cli_option_count; i++)
-        if (cli_option_table[i].verbs >> id & 1)
-            print_option(stream, &cli_option_table[i], id);
+    const struct cli_option *option;
+    for (size_t i = 0; (option = cli_option_at(i)) != NULL; i++)
+        if (option->verbs >> id & 1)
+            print_option(stream, option, id);
     if (cli_option_find("model", 5, id))
         print_presets(stream);
     fprintf(stream, "\nExample:\n  %s\n", verb->example);

@@ -75,9 +75,10 @@ static void print_command(FILE *stream, enum cli_verb_id id)
     fputs("\"\n", stream);
     print_text(stream, verb->description);
     fputc('\n', stream);
-    for (size_t i = 0; i < cli_option_count; i++)
-        if (cli_option_table[i].verbs >> id & 1)
-            print_option(stream, &cli_option_table[i], id);
+    const struct cli_option *option;
+    for (size_t i = 0; (option = cli_option_at(i)) != NULL; i++)
+        if (option->verbs >> id & 1)
+            print_option(stream, option, id);
 }
 
 void cli_help_man(FILE *stream)
@@ -153,6 +154,7 @@ static void print_values(FILE *stream, const struct cli_option *option, enum cli
 
 void cli_help_completion(FILE *stream)
 {
+    const struct cli_option *option;
     fputs("# Completion of dvit for bash; made by `dvit help --completion`.\n_dvit()\n{\n"
           "    local word=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD-1]}\n"
           "    local verb=${COMP_WORDS[1]}\n    COMPREPLY=()\n"
@@ -164,18 +166,18 @@ void cli_help_completion(FILE *stream)
           "    case \"$verb $previous\" in\n",
           stream);
     for (int verb = 0; verb < VERB_COUNT; verb++)
-        for (size_t i = 0; i < cli_option_count; i++)
-            if ((cli_option_table[i].verbs >> verb & 1) && cli_option_table[i].argument)
-                print_values(stream, &cli_option_table[i], (enum cli_verb_id)verb);
+        for (size_t i = 0; (option = cli_option_at(i)) != NULL; i++)
+            if ((option->verbs >> verb & 1) && option->argument)
+                print_values(stream, option, (enum cli_verb_id)verb);
     fputs("    esac\n    if [[ $word != -* ]]; then\n        compopt -o filenames\n"
           "        COMPREPLY=($(compgen -f -- \"$word\"))\n        return\n    fi\n"
           "    case $verb in\n",
           stream);
     for (int verb = 0; verb < VERB_COUNT; verb++) {
         fprintf(stream, "    %s) COMPREPLY=($(compgen -W '", cli_verbs[verb].name);
-        for (size_t i = 0; i < cli_option_count; i++)
-            if (cli_option_table[i].verbs >> verb & 1)
-                fprintf(stream, "--%s ", cli_option_table[i].name);
+        for (size_t i = 0; (option = cli_option_at(i)) != NULL; i++)
+            if (option->verbs >> verb & 1)
+                fprintf(stream, "--%s ", option->name);
         fputs("' -- \"$word\"));;\n", stream);
     }
     fputs("    esac\n}\ncomplete -F _dvit dvit\n", stream);
