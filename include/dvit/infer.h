@@ -59,6 +59,32 @@ struct dvit_session_info {
 };
 DVIT_API struct dvit_session_info dvit_session_describe(const struct dvit_session *session);
 
+/* ---- where the time goes ---- */
+
+/* Operator `index` of the list that the session runs, or, as the last row, what lies between them:
+ * waiting for other threads, the start and the end of a run. */
+struct dvit_profile_row {
+    const char *kind; /* "linear", "attention", …; "between" */
+    const char *name; /* "blocks.0.attn.qkv"; valid as long as the session */
+    double seconds;   /* of all threads together; over all rows, threads × the time of the runs */
+    double macs;      /* multiply–accumulates done */
+    double bytes;     /* read and written at least: the values of every image, and for every pass of
+                         a thread the weights */
+};
+struct dvit_profile {
+    long long runs, images;
+    double seconds; /* of the runs, as the caller waits for them */
+};
+/* Takes the time of every operator in the runs that follow, from zero. A session that is not asked
+ * reads no clock. Errors: MEMORY. */
+DVIT_API enum dvit_status dvit_session_profile_begin(struct dvit_session *session,
+                                                     struct dvit_error *error);
+/* What was taken so far, and its rows: operators + 1, or none before _begin. */
+DVIT_API struct dvit_profile dvit_session_profile(const struct dvit_session *session);
+DVIT_API size_t dvit_session_profile_rows(const struct dvit_session *session);
+DVIT_API struct dvit_profile_row dvit_session_profile_row(const struct dvit_session *session,
+                                                          size_t index);
+
 /* Softmax of one image's logits, in place order: probabilities[K]. logits and probabilities may be
  * the same array. */
 DVIT_API void dvit_softmax(const float *logits, int classes, float *probabilities);
@@ -71,6 +97,13 @@ DVIT_API void dvit_top_k(const float *values, int count, int k, int *indices);
 DVIT_API enum dvit_status dvit_matmul_rate(const struct dvit_config *config, bool bf16, int threads,
                                            double seconds, double *gflops,
                                            struct dvit_error *error);
+
+/* The rate at which `threads` threads (0: the default) read and write memory, each copying `bytes`
+ * of its own to and fro, in GB/s (10⁹ bytes, both ways counted); measured for about `seconds`. So
+ * many bytes as a session's thread has activations tell what bounds the operators that only move
+ * them. */
+DVIT_API enum dvit_status dvit_memory_rate(size_t bytes, int threads, double seconds,
+                                           double *gbytes, struct dvit_error *error);
 
 /* Facts about this machine as dvit uses it, for `dvit cpu`. */
 struct dvit_machine {

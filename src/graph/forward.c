@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "graph/layouts.h"
 #include "graph/memory.h"
 
@@ -100,6 +101,14 @@ void dvit_forward_begin(struct dvit_forward *forward, int images)
     dvit_layouts_begin(forward->layout, forward->graph, images);
 }
 
+/* The operator's work alone, without waiting for others. */
+static void timed_forward(const struct dvit_op *op, struct dvit_run *run, double *seconds)
+{
+    double begin = dvit_clock_seconds();
+    op->class->forward(op, run);
+    *seconds += dvit_clock_seconds() - begin;
+}
+
 void dvit_forward_run(const struct dvit_forward_job *job, int member, int product_member)
 {
     struct dvit_forward *forward = job->forward;
@@ -128,8 +137,13 @@ void dvit_forward_run(const struct dvit_forward_job *job, int member, int produc
             op->class->lay_out(op, &run);
         if (shared && op->class->lay_out)
             dvit_threads_barrier(job->team);
-        op->class->forward(op, &run);
+        if (job->times)
+            timed_forward(op, &run, &job->times->seconds[i]);
+        else
+            op->class->forward(op, &run);
         if (shared && op->class->crosses_rows)
             dvit_threads_barrier(job->team);
     }
+    if (job->times)
+        job->times->passes++;
 }

@@ -35,13 +35,20 @@ void dvit_forward_free(struct dvit_forward *forward);
 /* Lays out `images` ≤ max_images images. By one member, before the others start. */
 void dvit_forward_begin(struct dvit_forward *forward, int images);
 
-/* What all members of a run have in common. */
+/* Where one member's time goes. */
+struct dvit_forward_times {
+    double *seconds; /* [op_count]: every pass adds to them */
+    double passes;   /* through the graph */
+};
+
+/* What all members of a run have in common, but for the times. */
 struct dvit_forward_job {
     struct dvit_forward *forward;
     const float *const *parameters;
     int images;
     struct dvit_threads *team; /* for barriers; unused where the lane has one member */
     atomic_int *failure;
+    struct dvit_forward_times *times; /* this member's; NULL: no clock is read */
 };
 /* `member` of the lane, 0 … members − 1; `product_member` is the one the products know. */
 void dvit_forward_run(const struct dvit_forward_job *job, int member, int product_member);

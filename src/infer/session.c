@@ -7,9 +7,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/threads.h"
 #include "dvit/infer.h"
 #include "graph/forward.h"
+#include "infer/profile.h"
 #include "models/model.h"
 #include "models/vit.h"
 
@@ -35,6 +37,7 @@ struct dvit_session {
     struct dvit_arena arena;
     float **parameters;
     int **kept; /* [stages]: max_batch × kept[stage] */
+    struct dvit_times times;
 
     /* of the run in progress */
     const float *pixels;
@@ -177,6 +180,7 @@ void dvit_session_free(struct dvit_session *s)
     dvit_products_free(&s->products);
     dvit_graph_free(s->graph);
     dvit_threads_free(s->threads);
+    dvit_times_free(&s->times);
     dvit_arena_free(&s->arena);
     free(s);
 }
@@ -203,7 +207,8 @@ static void collect(struct dvit_session *s, const struct dvit_forward *lane, int
     }
 }
 
-static struct dvit_forward_job job_of(struct dvit_session *s, struct dvit_forward *lane, int count)
+static struct dvit_forward_job job_of(struct dvit_session *s, struct dvit_forward *lane, int count,
+                                      int member)
 {
     return (struct dvit_forward_job){
         .forward = lane,
@@ -211,6 +216,7 @@ static struct dvit_forward_job job_of(struct dvit_session *s, struct dvit_forwar
         .images = count,
         .team = s->threads,
         .failure = &s->failure,
+        .times = s->times.members ? &s->times.members[member] : NULL,
     };
 }
 
@@ -221,7 +227,7 @@ static void run_member(void *context, int member, int members)
     int share = s->own_count / members, first = member * share;
     for (int done = 0; done < share;) {
         int count = share - done < GROUP_IMAGES ? share - done : GROUP_IMAGES;
-        struct dvit_forward_job job = job_of(s, &s->lanes[member], count);
+        struct dvit_forward_job job = job_of(s, &s->lanes[member], count, member);
         bind(s, job.forward, first + done, count);
         dvit_forward_run(&job, 0, member);
         collect(s, job.forward, first + done, count);
@@ -230,8 +236,18 @@ static void run_member(void *context, int member, int members)
     int rest = s->count - s->own_count;
     if (rest == 0)
         return;
-    struct dvit_forward_job job = job_of(s, &s->shared, rest);
+    struct dvit_forward_job job = job_of(s, &s->shared, rest, member);
     dvit_forward_run(&job, member, member);
+}
+
+/* Of the profile, where there is one: a run that began at `begin` is over. */
+static void note_run(struct dvit_session *s, double begin)
+{
+    if (!s->times.members)
+        return;
+    s->times.sum.seconds += dvit_clock_seconds() - begin;
+    s->times.sum.images += s->count;
+    s->times.sum.runs++;
 }
 
 enum dvit_status dvit_session_run(struct dvit_session *s, const float *pixels, int count,
@@ -246,11 +262,13 @@ enum dvit_status dvit_session_run(struct dvit_session *s, const float *pixels, i
     s->count = count;
     s->own_count = count / members * members;
     atomic_store(&s->failure, DVIT_OK);
+    double begin = s->times.members ? dvit_clock_seconds() : 0;
     if (s->own_count < count)
         bind(s, &s->shared, s->own_count, count - s->own_count);
     dvit_threads_run(s->threads, run_member, s);
     if (s->own_count < count)
         collect(s, &s->shared, s->own_count, count - s->own_count);
+    note_run(s, begin);
     int failure = atomic_load(&s->failure);
     if (failure != DVIT_OK)
         return dvit_error_set(error, (enum dvit_status)failure,
@@ -287,4 +305,24 @@ struct dvit_session_info dvit_session_describe(const struct dvit_session *s)
     for (int m = 0; m < info.threads; m++)
         info.activation_bytes += s->lanes[m].arena.size_bytes;
     return info;
+}
+
+enum dvit_status dvit_session_profile_begin(struct dvit_session *s, struct dvit_error *error)
+{
+    return dvit_times_begin(&s->times, s->graph, dvit_threads_count(s->threads), error);
+}
+
+struct dvit_profile dvit_session_profile(const struct dvit_session *s)
+{
+    return s->times.sum;
+}
+
+size_t dvit_session_profile_rows(const struct dvit_session *s)
+{
+    return s->times.members ? (size_t)s->graph->op_count + 1 : 0;
+}
+
+struct dvit_profile_row dvit_session_profile_row(const struct dvit_session *s, size_t index)
+{
+    return dvit_times_row(&s->times, s->graph, &s->model->parameters, index);
 }

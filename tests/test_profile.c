@@ -1,0 +1,141 @@
+/* A session's profile: its rows are the operators, their times add up to the runs, their work to
+ * the model's cost, and taking it changes no answer. No time is compared with a bound. */
+#include "allocation_count.h"
+#include "random_model.h"
+
+#include "dvit/infer.h"
+
+enum { STAGES = 3, CLASSES = 6, IMAGES = 7, RUNS = 3 };
+static const char *const text = "vit:dim=32,depth=5,heads=2,patch=4,image=24,classes=6";
+
+struct fixture {
+    struct dvit_model *model;
+    struct dvit_session *session;
+    float *pixels;
+    float logits[IMAGES * CLASSES];
+};
+
+static void open_fixture(struct fixture *f, double keep, int threads)
+{
+    struct dvit_error error;
+    struct dvit_session_options options = {.keep = keep, .max_batch = IMAGES, .threads = threads};
+    f->model = random_model(text, STAGES, 0.7, 4, 1);
+    f->pixels = random_pixels(f->model, IMAGES, 3);
+    assert_ok(dvit_session_create(&f->session, f->model, &options, &error), &error);
+}
+
+static void run_times(struct fixture *f, int runs)
+{
+    struct dvit_error error;
+    for (int i = 0; i < runs; i++)
+        assert_ok(dvit_session_run(f->session, f->pixels, IMAGES, f->logits, &error), &error);
+}
+
+static void close_fixture(struct fixture *f)
+{
+    dvit_session_free(f->session);
+    dvit_model_free(f->model);
+    free(f->pixels);
+}
+
+static void rows_add_up(void **state)
+{
+    (void)state;
+    for (int threads = 1; threads <= 3; threads++)
+        for (int pruned = 0; pruned < 2; pruned++) {
+            struct fixture f;
+            struct dvit_error error;
+            double seconds = 0, macs = 0;
+            open_fixture(&f, pruned ? 0.7 : 1, threads);
+            assert_int_equal(dvit_session_profile_rows(f.session), 0);
+            assert_ok(dvit_session_profile_begin(f.session, &error), &error);
+            run_times(&f, RUNS);
+            struct dvit_profile profile = dvit_session_profile(f.session);
+            assert_int_equal(profile.runs, RUNS);
+            assert_int_equal(profile.images, RUNS * IMAGES);
+            size_t rows = dvit_session_profile_rows(f.session);
+            for (size_t i = 0; i < rows; i++) {
+                struct dvit_profile_row row = dvit_session_profile_row(f.session, i);
+                seconds += row.seconds;
+                macs += row.macs;
+                assert_true(i + 1 == rows || (row.seconds > 0 && row.bytes > 0));
+                assert_true(strlen(row.kind) > 0 && strlen(row.name) > 0);
+            }
+            assert_true(fabs(seconds / (threads * profile.seconds) - 1) < 1e-9);
+            double cost = dvit_session_describe(f.session).cost.macs;
+            assert_true(fabs(macs / (cost * RUNS * IMAGES) - 1) < 1e-9);
+            close_fixture(&f);
+        }
+}
+
+/* A product reads its rows and its weights and writes its rows: 1 thread, images in groups of at
+ * most 7. */
+static void bytes_are_what_must_move(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct dvit_error error;
+    open_fixture(&f, 1, 1);
+    assert_ok(dvit_session_profile_begin(f.session, &error), &error);
+    run_times(&f, 1);
+    for (size_t i = 0; i < dvit_session_profile_rows(f.session); i++) {
+        struct dvit_profile_row row = dvit_session_profile_row(f.session, i);
+        if (strcmp(row.name, "blocks.0.mlp.fc1") != 0)
+            continue;
+        double rows = IMAGES * 37.0 * (32 + 128) * 4, weights = 32 * 128 * 4;
+        assert_true(row.bytes >= rows + weights);
+        assert_true(row.bytes <= rows + IMAGES * (3 * weights + 4096));
+        close_fixture(&f);
+        return;
+    }
+    fail_msg("no row blocks.0.mlp.fc1");
+}
+
+static void answers_stay_the_same(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct dvit_error error;
+    float before[IMAGES * CLASSES];
+    open_fixture(&f, 0.7, 2);
+    run_times(&f, 1);
+    memcpy(before, f.logits, sizeof before);
+    assert_ok(dvit_session_profile_begin(f.session, &error), &error);
+    allocation_count_begin();
+    run_times(&f, RUNS);
+    assert_int_equal(allocation_count_end().ours, 0);
+    assert_memory_equal(before, f.logits, sizeof before);
+    assert_ok(dvit_session_profile_begin(f.session, &error), &error);
+    assert_int_equal(dvit_session_profile(f.session).runs, 0);
+    for (size_t i = 0; i < dvit_session_profile_rows(f.session); i++)
+        assert_true(dvit_session_profile_row(f.session, i).seconds == 0);
+    close_fixture(&f);
+}
+
+static void memory_moves(void **state)
+{
+    (void)state;
+    struct dvit_error error;
+    static const size_t sizes[] = {0, 1000, 1 << 20};
+    for (size_t i = 0; i < 3; i++)
+        for (int threads = 1; threads <= 2; threads++) {
+            double rate = 0;
+            assert_ok(dvit_memory_rate(sizes[i], threads, 0.002, &rate, &error), &error);
+            assert_true(rate > 0 && isfinite(rate));
+        }
+    double rate = 1;
+    assert_fails(dvit_memory_rate(SIZE_MAX, 1, 0.001, &rate, &error), &error, DVIT_ERROR_LIMIT,
+                 "memory measurement");
+    assert_true(rate == 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(rows_add_up),
+        cmocka_unit_test(bytes_are_what_must_move),
+        cmocka_unit_test(answers_stay_the_same),
+        cmocka_unit_test(memory_moves),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
