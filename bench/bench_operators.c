@@ -56,12 +56,14 @@ static void open_pass(struct pass *p, const char *text, int images, const char *
 {
     struct dvit_config config;
     struct dvit_error error;
+    enum dvit_precision chosen;
     struct dvit_vit_options options = {.keep = 0.7};
     p->images = images;
     check(dvit_config_parse(text, &config, &error), &error);
     dvit_config_add_stages(&config, 3, 0.7);
     check(dvit_model_create(&p->model, &config, 1, &error), &error);
-    check(dvit_cpu_parse_precision(precision, dvit_cpu_best(), &options.bf16, &error), &error);
+    check(dvit_cpu_parse_precision(precision, dvit_cpu_best(), false, &chosen, &error), &error);
+    options.bf16 = chosen == DVIT_PRECISION_BF16;
     dvit_kernels_select(&p->kernels, dvit_cpu_best());
     const struct dvit_parameters *parameters = &p->model->parameters;
     check(dvit_vit_build(&p->graph, &p->values, &config, parameters, &options, &error), &error);

@@ -20,8 +20,13 @@ struct dvit_session_options {
     int max_batch;   /* images per run, 1 … 4096; default 32 */
     int threads;     /* 1 … 256; 0 = affinity and container quota; default 0 */
     const char *cpu; /* "auto", "reference", "avx2", "avx512"; default "auto" */
-    /* "f32" (also NULL, the default); "bf16": linear layers multiply in bfloat16, everything else
-     * is f32, an error where the processor has no such products; "auto": bf16 where it has them. */
+    /* Of the matrix products; norms, softmax and everything between them stay f32. "f32" (also
+     * NULL, the default); "bf16"; "int8": the linear layers of the blocks multiply bytes, all other
+     * products are as in bf16, or f32 where the processor has no bfloat16. A model must have been
+     * calibrated for int8 (dvit_model_calibrate, `dvit quantize`). An error where the processor
+     * has no such products, never another precision instead. "auto": the fastest that costs at
+     * most rounding that was agreed to: int8 for a calibrated model, else bf16, where the processor
+     * has them, else f32; dvit_session_describe says which. */
     const char *precision;
 };
 DVIT_API struct dvit_session_options dvit_session_options_default(void);
@@ -51,7 +56,7 @@ struct dvit_session_info {
     int threads;
     int max_batch;
     const char *cpu;         /* kernel level chosen */
-    const char *precision;   /* "f32" or "bf16" */
+    const char *precision;   /* "f32", "bf16" or "int8" */
     const char *backend;     /* of the matrix products */
     size_t weight_bytes;     /* packed copies */
     size_t activation_bytes; /* arenas of all threads */

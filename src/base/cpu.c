@@ -85,21 +85,61 @@ enum dvit_status dvit_cpu_parse(const char *name, enum dvit_cpu *out, struct dvi
                           name);
 }
 
-enum dvit_status dvit_cpu_parse_precision(const char *name, enum dvit_cpu cpu, bool *bf16,
-                                          struct dvit_error *error)
+static const char *const precision_names[] = {
+    [DVIT_PRECISION_F32] = "f32",
+    [DVIT_PRECISION_BF16] = "bf16",
+    [DVIT_PRECISION_INT8] = "int8",
+};
+_Static_assert(sizeof precision_names / sizeof *precision_names == DVIT_PRECISION_COUNT,
+               "every precision has a name");
+
+const char *dvit_precision_name(enum dvit_precision precision)
 {
-    bool able = dvit_cpu_has_bf16() && cpu == DVIT_CPU_AVX512;
-    bool wanted = name && strcmp(name, "bf16") == 0, either = name && strcmp(name, "auto") == 0;
-    *bf16 = wanted || (either && able);
-    if (name && !wanted && !either && strcmp(name, "f32") != 0)
-        return dvit_error_set(error, DVIT_ERROR_ARGUMENT,
-                              "unknown precision \"%.40s\", expected f32, bf16 or auto", name);
-    if (wanted && !able && cpu != DVIT_CPU_REFERENCE)
-        return dvit_error_set(error, DVIT_ERROR_UNSUPPORTED,
-                              "precision bf16 needs a processor with AVX-512 BF16 and the level "
-                              "avx512; this run has %s",
-                              dvit_cpu_name(cpu));
-    return DVIT_OK;
+    return (unsigned)precision < DVIT_PRECISION_COUNT ? precision_names[precision] : "unknown";
+}
+
+bool dvit_cpu_can(enum dvit_cpu cpu, enum dvit_precision precision)
+{
+    if (precision == DVIT_PRECISION_F32 || cpu == DVIT_CPU_REFERENCE)
+        return true;
+    return cpu == DVIT_CPU_AVX512 &&
+           (precision == DVIT_PRECISION_BF16 ? dvit_cpu_has_bf16() : dvit_cpu_has_vnni());
+}
+
+/* The plain C definition is slow in all: it gains nothing by rounding. */
+static enum dvit_precision fastest(enum dvit_cpu cpu, bool quantised)
+{
+    if (cpu == DVIT_CPU_REFERENCE)
+        return DVIT_PRECISION_F32;
+    if (quantised && dvit_cpu_can(cpu, DVIT_PRECISION_INT8))
+        return DVIT_PRECISION_INT8;
+    return dvit_cpu_can(cpu, DVIT_PRECISION_BF16) ? DVIT_PRECISION_BF16 : DVIT_PRECISION_F32;
+}
+
+enum dvit_status dvit_cpu_parse_precision(const char *name, enum dvit_cpu cpu, bool quantised,
+                                          enum dvit_precision *out, struct dvit_error *error)
+{
+    *out = DVIT_PRECISION_F32;
+    if (!name)
+        return DVIT_OK;
+    if (strcmp(name, "auto") == 0) {
+        *out = fastest(cpu, quantised);
+        return DVIT_OK;
+    }
+    for (int i = 0; i < DVIT_PRECISION_COUNT; i++) {
+        if (strcmp(name, precision_names[i]) != 0)
+            continue;
+        *out = (enum dvit_precision)i;
+        if (!dvit_cpu_can(cpu, *out))
+            return dvit_error_set(error, DVIT_ERROR_UNSUPPORTED,
+                                  "precision %s needs a processor with AVX-512 %s and the level "
+                                  "avx512; this run has %s",
+                                  name, *out == DVIT_PRECISION_BF16 ? "BF16" : "VNNI",
+                                  dvit_cpu_name(cpu));
+        return DVIT_OK;
+    }
+    return dvit_error_set(error, DVIT_ERROR_ARGUMENT,
+                          "unknown precision \"%.40s\", expected f32, bf16, int8 or auto", name);
 }
 
 void dvit_cpu_describe(char *text, size_t capacity)

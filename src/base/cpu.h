@@ -25,10 +25,22 @@ bool dvit_cpu_has_amx(void);
 const char *dvit_cpu_name(enum dvit_cpu cpu); /* "reference", "avx2", "avx512" */
 /* Parses a name, or "auto" for the best; an error if unknown or above what the machine has. */
 enum dvit_status dvit_cpu_parse(const char *name, enum dvit_cpu *out, struct dvit_error *error);
-/* Parses a precision at this level: "f32" (also NULL), "bf16", an error where dvit_cpu_has_bf16 is
- * false (the plain C definition has it everywhere), or "auto", bf16 where it is true. */
-enum dvit_status dvit_cpu_parse_precision(const char *name, enum dvit_cpu cpu, bool *bf16,
-                                          struct dvit_error *error);
+
+/* Of the matrix products of linear layers. */
+enum dvit_precision {
+    DVIT_PRECISION_F32,
+    DVIT_PRECISION_BF16,
+    DVIT_PRECISION_INT8, /* those of the blocks; the others are the best of the above */
+    DVIT_PRECISION_COUNT
+};
+const char *dvit_precision_name(enum dvit_precision precision); /* "f32", "bf16", "int8" */
+/* Whether the machine has products of this precision at this level; the plain C definition has
+ * all. */
+bool dvit_cpu_can(enum dvit_cpu cpu, enum dvit_precision precision);
+/* Parses a precision at this level: its name (NULL: f32), an error where the machine cannot, or
+ * "auto": the fastest that it can, int8 only where the model is `quantised`. */
+enum dvit_status dvit_cpu_parse_precision(const char *name, enum dvit_cpu cpu, bool quantised,
+                                          enum dvit_precision *out, struct dvit_error *error);
 /* The processor's own description ("AMD EPYC …"), or "unknown"; writes at most capacity bytes. */
 void dvit_cpu_describe(char *text, size_t capacity);
 

@@ -137,6 +137,8 @@ void dvit_forward_run(const struct dvit_forward_job *job, int member, int produc
             op->class->lay_out(op, &run);
         if (shared && op->class->lay_out)
             dvit_threads_barrier(job->team);
+        if (job->observer.before)
+            job->observer.before(job->observer.context, op, &run);
         if (job->times)
             timed_forward(op, &run, &job->times->seconds[i]);
         else

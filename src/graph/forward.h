@@ -35,6 +35,13 @@ void dvit_forward_free(struct dvit_forward *forward);
 /* Lays out `images` ≤ max_images images. By one member, before the others start. */
 void dvit_forward_begin(struct dvit_forward *forward, int images);
 
+/* Somebody who looks on: called by each member before it works on an operator, with the run as it
+ * sees it. Zero for nobody. */
+struct dvit_observer {
+    void (*before)(void *context, const struct dvit_op *op, const struct dvit_run *run);
+    void *context;
+};
+
 /* Where one member's time goes. */
 struct dvit_forward_times {
     double *seconds; /* [op_count]: every pass adds to them */
@@ -49,6 +56,7 @@ struct dvit_forward_job {
     struct dvit_threads *team; /* for barriers; unused where the lane has one member */
     atomic_int *failure;
     struct dvit_forward_times *times; /* this member's; NULL: no clock is read */
+    struct dvit_observer observer;
 };
 /* `member` of the lane, 0 … members − 1; `product_member` is the one the products know. */
 void dvit_forward_run(const struct dvit_forward_job *job, int member, int product_member);

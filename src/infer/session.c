@@ -13,6 +13,7 @@
 #include "graph/forward.h"
 #include "infer/profile.h"
 #include "models/model.h"
+#include "infer/session.h"
 #include "models/vit.h"
 
 enum {
@@ -24,7 +25,7 @@ struct dvit_session {
     const struct dvit_model *model;
     double keep;
     int max_batch;
-    bool bf16;
+    enum dvit_precision precision;
     struct dvit_cost cost;
     struct dvit_kernels kernels;
     struct dvit_threads *threads;
@@ -45,6 +46,7 @@ struct dvit_session {
     int count;     /* images */
     int own_count; /* images that members carry whole, members × own share; then the shared rest */
     atomic_int failure;
+    struct dvit_observer observer;
 };
 
 struct dvit_session_options dvit_session_options_default(void)
@@ -79,6 +81,25 @@ static enum dvit_status check_options(struct dvit_session *s, struct dvit_sessio
     s->max_batch = o->max_batch;
 done:
     return status;
+}
+
+static enum dvit_status choose_precision(struct dvit_session *s, const char *name,
+                                         enum dvit_cpu cpu, struct dvit_error *error)
+{
+    bool quantised = dvit_model_is_quantised(s->model);
+    enum dvit_status status = dvit_cpu_parse_precision(name, cpu, quantised, &s->precision, error);
+    if (status == DVIT_OK && s->precision == DVIT_PRECISION_INT8 && !quantised)
+        return dvit_error_set(error, DVIT_ERROR_MISMATCH,
+                              "precision int8 needs a calibrated model and this one is not; `dvit "
+                              "quantize` makes one (dvit_model_calibrate)");
+    return status;
+}
+
+/* Whether what int8 leaves in floats – attention, head, predictors – multiplies in bfloat16. */
+static bool rounds_the_rest(enum dvit_precision precision, enum dvit_cpu cpu)
+{
+    return precision == DVIT_PRECISION_BF16 ||
+           (precision == DVIT_PRECISION_INT8 && dvit_cpu_can(cpu, DVIT_PRECISION_BF16));
 }
 
 /* Row counts of every way a run can be cut. */
@@ -145,12 +166,15 @@ enum dvit_status dvit_session_create(struct dvit_session **out, const struct dvi
     s->model = model;
     DVIT_TRY(check_options(s, &o, error));
     DVIT_TRY(dvit_cpu_parse(o.cpu ? o.cpu : "auto", &cpu, error));
-    DVIT_TRY(dvit_cpu_parse_precision(o.precision, cpu, &s->bf16, error));
+    DVIT_TRY(choose_precision(s, o.precision, cpu, error));
     dvit_kernels_select(&s->kernels, cpu);
     DVIT_TRY(dvit_model_cost(&model->config, s->keep, &s->cost, error));
     DVIT_TRY(dvit_threads_create(&s->threads, o.threads, dvit_matmul_thread_start, error));
 
-    struct dvit_vit_options build = {.keep = s->keep, .bf16 = s->bf16};
+    struct dvit_vit_options build = {.keep = s->keep,
+                                     .bf16 = rounds_the_rest(s->precision, cpu),
+                                     .inputs = s->precision == DVIT_PRECISION_INT8 ? model->inputs
+                                                                                   : NULL};
     DVIT_TRY(
         dvit_vit_build(&s->graph, &s->values, &model->config, &model->parameters, &build, error));
     DVIT_TRY(dvit_products_create(&s->products, s->graph, cpu, o.threads, error));
@@ -217,6 +241,7 @@ static struct dvit_forward_job job_of(struct dvit_session *s, struct dvit_forwar
         .team = s->threads,
         .failure = &s->failure,
         .times = s->times.members ? &s->times.members[member] : NULL,
+        .observer = s->observer,
     };
 }
 
@@ -277,6 +302,11 @@ enum dvit_status dvit_session_run(struct dvit_session *s, const float *pixels, i
     return DVIT_OK;
 }
 
+void dvit_session_observe(struct dvit_session *s, struct dvit_observer observer)
+{
+    s->observer = observer;
+}
+
 const int *dvit_session_kept(const struct dvit_session *s, int image, int stage, int *count)
 {
     bool known = image >= 0 && image < s->count && stage >= 0 && stage < s->graph->stages;
@@ -296,7 +326,7 @@ struct dvit_session_info dvit_session_describe(const struct dvit_session *s)
         .threads = dvit_threads_count(s->threads),
         .max_batch = s->max_batch,
         .cpu = dvit_cpu_name(s->kernels.cpu),
-        .precision = s->bf16 ? "bf16" : "f32",
+        .precision = dvit_precision_name(s->precision),
         .backend = dvit_products_server(&s->products),
         .weight_bytes = s->products.packed.size_bytes,
         .activation_bytes = s->shared.arena.size_bytes,

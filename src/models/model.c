@@ -37,9 +37,11 @@ enum dvit_status dvit_model_allocate(struct dvit_model **out, const struct dvit_
     DVIT_TRY(dvit_parameters_create(&model->parameters, config, error));
     DVIT_TRY(number_labels(model, error));
     dvit_arena_take(&model->arena, model->parameters.floats, sizeof *model->weights);
+    dvit_arena_take(&model->arena, model->parameters.count, sizeof *model->inputs);
     DVIT_TRY(dvit_arena_commit(&model->arena, "weights", error));
     model->weights =
         dvit_arena_take(&model->arena, model->parameters.floats, sizeof *model->weights);
+    model->inputs = dvit_arena_take(&model->arena, model->parameters.count, sizeof *model->inputs);
     *out = model;
     model = NULL;
 done:
@@ -58,6 +60,14 @@ void dvit_model_free(struct dvit_model *model)
     dvit_parameters_free(&model->parameters);
     dvit_arena_free(&model->arena);
     free(model);
+}
+
+bool dvit_model_is_quantised(const struct dvit_model *model)
+{
+    for (size_t i = 0; i < model->parameters.count; i++)
+        if (model->inputs[i].scale != 0.0f)
+            return true;
+    return false;
 }
 
 float *dvit_model_weights(const struct dvit_model *model, size_t index)
@@ -109,15 +119,18 @@ enum dvit_status dvit_model_create(struct dvit_model **out, const struct dvit_co
     return status;
 }
 
-/* Weights by name, preprocessing and labels; tensors that `from` lacks stay as they are. */
+/* Weights and calibration by name, preprocessing and labels; tensors that `from` lacks stay as they
+ * are. */
 static enum dvit_status copy_content(struct dvit_model *to, const struct dvit_model *from,
                                      struct dvit_error *error)
 {
     for (size_t i = 0; i < to->parameters.count; i++) {
         int source = dvit_parameters_find(&from->parameters, to->parameters.items[i].name);
-        if (source >= 0)
-            memcpy(dvit_model_weights(to, i), dvit_model_weights(from, (size_t)source),
-                   to->parameters.items[i].count * sizeof(float));
+        if (source < 0)
+            continue;
+        memcpy(dvit_model_weights(to, i), dvit_model_weights(from, (size_t)source),
+               to->parameters.items[i].count * sizeof(float));
+        to->inputs[i] = from->inputs[source];
     }
     to->preprocess = from->preprocess;
     return dvit_model_set_labels(to, (const char *const *)from->labels, from->config.classes,

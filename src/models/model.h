@@ -5,6 +5,7 @@
 #include "base/arena.h"
 #include "dvit/model.h"
 #include "models/notes.h"
+#include "ops/op.h"
 #include "models/parameters.h"
 
 struct dvit_model {
@@ -13,7 +14,10 @@ struct dvit_model {
     struct dvit_parameters parameters;
     struct dvit_arena arena;
     float *weights; /* [parameters.floats], 64-byte aligned tensors */
-    char **labels;  /* [classes] */
+    /* [parameters.count]: how 8 bits stand for the input of the linear layer whose weight the
+     * parameter is; scale 0: not calibrated, or no such weight. */
+    struct dvit_quantised *inputs;
+    char **labels; /* [classes] */
     struct dvit_notes notes;
 };
 
@@ -24,6 +28,9 @@ enum dvit_status dvit_model_allocate(struct dvit_model **out, const struct dvit_
 /* A copy: configuration, weights, preprocessing, labels. */
 enum dvit_status dvit_model_copy(struct dvit_model **out, const struct dvit_model *model,
                                  struct dvit_error *error);
+
+/* Whether some linear layers are calibrated: then they run in 8 bits where that is wanted. */
+bool dvit_model_is_quantised(const struct dvit_model *model);
 
 /* Starts parameters of `group`, or of all groups (−1), from `seed`. */
 void dvit_model_initialise(struct dvit_model *model, int group, uint64_t seed);

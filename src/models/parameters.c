@@ -258,6 +258,13 @@ void dvit_parameters_free(struct dvit_parameters *parameters)
     *parameters = (struct dvit_parameters){0};
 }
 
+bool dvit_parameter_is_quantisable(const struct dvit_parameters *parameters, size_t index)
+{
+    const struct dvit_parameter *item = &parameters->items[index];
+    int after = parameters->items[parameters->count - 1].layer;
+    return item->rank == 2 && item->layer > 0 && item->layer < after;
+}
+
 int dvit_parameters_find(const struct dvit_parameters *parameters, const char *name)
 {
     for (size_t i = 0; i < parameters->count; i++)

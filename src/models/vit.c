@@ -30,6 +30,13 @@ int dvit_vit_norm(struct dvit_vit *vit, const char *name, int x)
     return dvit_build_op(&vit->builder, name, &op);
 }
 
+/* How 8 bits stand for the input of the layer with weight `parameter`; scale 0: they do not. */
+static struct dvit_quantised input_of(const struct dvit_vit *vit, int parameter)
+{
+    const struct dvit_quantised *inputs = vit->options->inputs;
+    return inputs ? inputs[parameter] : (struct dvit_quantised){0};
+}
+
 const struct dvit_branch dvit_branch_plain = {false, DVIT_NONE, DVIT_NONE, 0};
 
 int dvit_vit_linear(struct dvit_vit *vit, const char *name, int x, struct dvit_branch branch)
@@ -42,6 +49,7 @@ int dvit_vit_linear(struct dvit_vit *vit, const char *name, int x, struct dvit_b
     op.is.linear.outputs = vit->parameters->items[op.parameters[0]].shape[0];
     op.is.linear.gelu = branch.gelu;
     op.is.linear.factor = branch.factor;
+    op.is.linear.input = input_of(vit, op.parameters[0]);
     return dvit_build_op(&vit->builder, name, &op);
 }
 
@@ -54,6 +62,7 @@ static int linear_part(struct dvit_vit *vit, const char *name, const char *layer
     op.parameters[1] = dvit_vit_parameter(vit, layer, "bias");
     op.is.linear.first = first;
     op.is.linear.outputs = count;
+    op.is.linear.input = input_of(vit, op.parameters[0]);
     return dvit_build_op(&vit->builder, name, &op);
 }
 

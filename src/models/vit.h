@@ -7,9 +7,11 @@
 #include "models/parameters.h"
 
 struct dvit_vit_options {
-    bool training;    /* masked forward with losses; else pruned (or dense) inference */
-    double keep;      /* inference: 1 builds the dense path; training: the target ratio */
-    bool bf16;        /* linear layers multiply in bfloat16 */
+    bool training; /* masked forward with losses; else pruned (or dense) inference */
+    double keep;   /* inference: 1 builds the dense path; training: the target ratio */
+    bool bf16;     /* linear layers multiply in bfloat16 */
+    const struct dvit_quantised *inputs; /* [parameters] inference: products of 8 bits where the
+                                            scale is not 0, as in a model; NULL: none */
     bool want_tokens; /* inference: a teacher's output, what its student's is compared with */
     /* training */
     const bool *trained; /* [parameters]: which get a gradient */

@@ -127,6 +127,8 @@ static void linear_forward(const struct dvit_op *op, struct dvit_run *run)
             .packed = op->product.packed,
             .bias = own_channels(op, dvit_run_parameter(run, op, 1), 1),
             .residual = residual ? residual + rows.first * outputs : NULL,
+            .x_scale = op->is.linear.input.scale,
+            .x_zero = op->is.linear.input.zero,
             .scratch = run->scratch};
         dvit_run_note(run, dvit_matmul_run(op->product.forward, run->product_member,
                                            rows.last - rows.first, &operands));
@@ -243,6 +245,8 @@ static void linear_products(const struct dvit_graph *graph, const struct dvit_op
     out->forward.bias = op->parameters[1] != DVIT_NONE;
     if (!graph->training) {
         out->forward.constant = true;
+        out->forward.int8 = op->is.linear.input.scale != 0.0f;
+        out->forward.bf16 = graph->bf16 && !out->forward.int8;
         out->forward.gelu = op->is.linear.gelu;
         out->forward.residual = op->inputs[RESIDUAL] != DVIT_NONE;
         out->forward.factor = op->is.linear.factor;

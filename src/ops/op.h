@@ -20,6 +20,7 @@
 #include "base/error.h"
 #include "kernels/kernels.h"
 #include "kernels/matmul.h"
+#include "kernels/packed/quantise.h"
 
 /* What one row of a value stands for. */
 enum dvit_rows {
@@ -122,6 +123,9 @@ struct dvit_op {
             size_t first;   /* of the parameters' channels: an operator may be a range of them */
             bool gelu;
             float factor; /* of the branch, where there is a residual; 0 stands for 1 */
+            /* Inference: the product is of 8 bits, and so its input is rounded; scale 0: it is not.
+             * Known before anything runs, so that what makes the input may round it. */
+            struct dvit_quantised input;
         } linear;
         struct {
             size_t outputs, half; /* channels; half of the input's */

@@ -145,6 +145,7 @@ enum dvit_status dvit_trainer_create(struct dvit_trainer **out, struct dvit_mode
 {
     enum dvit_status status = DVIT_OK;
     enum dvit_cpu cpu;
+    enum dvit_precision precision;
     *out = NULL;
     struct dvit_trainer *t = calloc(1, sizeof *t);
     if (!t)
@@ -159,7 +160,11 @@ enum dvit_status dvit_trainer_create(struct dvit_trainer **out, struct dvit_mode
     DVIT_TRY(check_keep(t, error));
     DVIT_TRY(dvit_cpu_parse(options->cpu ? options->cpu : "auto", &cpu, error));
     dvit_kernels_select(&t->kernels, cpu);
-    DVIT_TRY(dvit_cpu_parse_precision(options->precision, cpu, &t->bf16, error));
+    DVIT_TRY(dvit_cpu_parse_precision(options->precision, cpu, false, &precision, error));
+    if (precision == DVIT_PRECISION_INT8)
+        DVIT_FAIL(error, DVIT_ERROR_ARGUMENT,
+                  "precision int8 is for inference, expected f32, bf16 or auto");
+    t->bf16 = precision == DVIT_PRECISION_BF16;
     int members = options->threads ? options->threads : dvit_threads_default();
     struct dvit_teacher_place place = {&t->kernels, t->bf16, members};
     DVIT_TRY(dvit_teacher_create(&t->teacher, teacher, model, options, &place, error));

@@ -6,6 +6,7 @@
 #include <math.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 /* x ≈ scale · (byte − zero), byte in 0 … 255. */
 struct dvit_quantised {
@@ -33,13 +34,22 @@ static inline uint8_t dvit_quantise(float x, struct dvit_quantised q)
     return (uint8_t)(lrintf(scaled) + q.zero);
 }
 
-/* weight ≈ scale · byte, byte in −127 … 127: of one output's weights. */
+/* weight ≈ scale · byte, byte in −127 … 127: of one output's weights. The scale has 17 significant
+ * bits, so that scale · byte is exact: weights that are such products have the same scale and bytes
+ * again. */
 static inline float dvit_quantise_weight_scale(const float *weight, size_t count)
 {
     float largest = 0.0f;
     for (size_t i = 0; i < count; i++)
         largest = fabsf(weight[i]) > largest ? fabsf(weight[i]) : largest;
-    return largest > 1e-36f ? largest * (1.0f / 127.0f) : 1.0f;
+    if (!(largest > 1e-36f))
+        return 1.0f;
+    float scale = largest / 127.0f;
+    uint32_t bits;
+    memcpy(&bits, &scale, sizeof bits);
+    bits = (bits + 0x40) & ~(uint32_t)0x7f;
+    memcpy(&scale, &bits, sizeof scale);
+    return scale;
 }
 
 static inline int8_t dvit_quantise_weight(float weight, float scale)

@@ -1,0 +1,12 @@
+/* What the rooms beside a session may do with one, beyond its public face. */
+#ifndef DVIT_INFER_SESSION_H
+#define DVIT_INFER_SESSION_H
+
+#include "dvit/infer.h"
+#include "graph/forward.h"
+
+/* Shows the observer every operator of later runs; members call it at once, and tell themselves
+ * apart by run->product_member. */
+void dvit_session_observe(struct dvit_session *session, struct dvit_observer observer);
+
+#endif
