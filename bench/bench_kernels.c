@@ -196,6 +196,13 @@ static void run_attention_masked(void *context)
     b->kernels.attention_masked(b->c, &x, b->policy, &b->shape, b->scratch);
 }
 
+static void run_attention_masked_bf16(void *context)
+{
+    struct bench *b = context;
+    struct dvit_attention_rows x = packed_rows(b);
+    b->kernels.attention_masked_bf16(b->c, &x, b->policy, &b->shape, b->scratch);
+}
+
 static void run_attention_class_row(void *context)
 {
     attend(context, 1);
@@ -207,6 +214,14 @@ static void run_attention_backward(void *context)
     struct dvit_attention_rows x = packed_rows(b);
     b->kernels.attention_masked_backward(b->d, b->d + WIDTH, b->d + 2 * WIDTH, b->dpolicy, b->b,
                                          b->c, &x, b->policy, &b->shape, b->scratch);
+}
+
+static void run_attention_backward_bf16(void *context)
+{
+    struct bench *b = context;
+    struct dvit_attention_rows x = packed_rows(b);
+    b->kernels.attention_masked_backward_bf16(b->d, b->d + WIDTH, b->d + 2 * WIDTH, b->dpolicy,
+                                              b->b, b->c, &x, b->policy, &b->shape, b->scratch);
 }
 
 static void run_adamw(void *context)
@@ -273,6 +288,8 @@ static void bench_level(enum dvit_cpu cpu, double peak)
         {"attention, class row", run_attention_class_row, attention_flops / TOKENS, 0},
         {"attention_masked", run_attention_masked, attention_flops, 0},
         {"attention_masked_backward", run_attention_backward, 2.5 * attention_flops, 0},
+        {"  the same in bf16", run_attention_masked_bf16, attention_flops, 0},
+        {"  its backward in bf16", run_attention_backward_bf16, 2.5 * attention_flops, 0},
         {"layer_norm 197x384", run_layer_norm, 0, 2 * rows},
         {"layer_norm_backward_data", run_layer_norm_backward, 0, 3 * rows},
         {"layer_norm_backward_weights", run_layer_norm_weights, 0, 2 * rows},

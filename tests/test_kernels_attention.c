@@ -1,6 +1,7 @@
 /* Attention kernels: the reference against a double forward and its difference quotients (policy
  * included), every vector level against the reference, over odd sizes, all kinds of policies, logit
- * gaps up to 50, split query ranges, and inputs that are huge or NaN. */
+ * gaps up to 50, split query ranges, and inputs that are huge or NaN; masked attention also with
+ * operands in bfloat16. */
 #define _DEFAULT_SOURCE /* MAP_ANONYMOUS */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -9,15 +10,7 @@
 #include <stdio.h>
 #include <cmocka.h>
 
-#include "base/rng.h"
-#include "kernels/kernels.h"
-#include "test_kernels_guard.h"
-
-enum policy_kind { POLICY_NONE, POLICY_ONES, POLICY_ZEROS, POLICY_RANDOM, POLICY_KINDS };
-
-struct size_case {
-    int tokens, head_dim, heads;
-};
+#include "test_attention_problem.h"
 
 static const struct size_case sizes[] = {
     {1, 1, 1},   {1, 64, 2},  {2, 3, 1},    {3, 7, 2},    {7, 15, 1},   {15, 16, 3}, {16, 17, 1},
@@ -27,95 +20,6 @@ static const struct size_case sizes[] = {
 enum { SIZES = sizeof sizes / sizeof *sizes };
 
 static struct dvit_kernels reference;
-
-/* Inputs and outputs of one case. gap: the spread of the scores, roughly. */
-struct problem {
-    struct dvit_attention_shape shape;
-    size_t tokens, width, channels;
-    const float *policy_or_null;
-    struct guarded qkv, policy, dout, out, dqkv, dpolicy, scratch;
-};
-
-static struct problem problem_new(struct size_case size, enum policy_kind kind, double gap,
-                                  const struct dvit_kernels *kernels, enum guard_side side)
-{
-    struct problem p = {
-        .shape = {size.tokens, size.heads, size.head_dim, 1 / sqrtf((float)size.head_dim),
-                  DVIT_LEAD_CAP_TANGENT},
-        .tokens = (size_t)size.tokens,
-        .width = (size_t)size.head_dim,
-        .channels = (size_t)(size.heads * size.head_dim),
-    };
-    struct dvit_rng rng =
-        dvit_rng_stream(13, DVIT_RNG_TEST, p.tokens, (uint32_t)(p.channels + kind * 1000));
-    p.qkv = guard_new(p.tokens * 3 * p.channels, side);
-    p.policy = guard_new(p.tokens, side);
-    p.dout = guard_new(p.tokens * p.channels, side);
-    p.out = guard_new(p.tokens * p.channels, side);
-    p.dqkv = guard_new(p.tokens * 3 * p.channels, side);
-    p.dpolicy = guard_new(p.tokens, side);
-    p.scratch = guard_new(kernels->attention_scratch(&p.shape), GUARD_AFTER);
-    for (size_t n = 0; n < p.tokens * 3 * p.channels; n++) {
-        bool query = n / p.channels % 3 == 0;
-        p.qkv.data[n] = (float)(dvit_rng_normal(&rng) * (query ? gap / 6 : 1));
-    }
-    for (size_t n = 0; n < p.tokens * p.channels; n++)
-        p.dout.data[n] = (float)dvit_rng_normal(&rng);
-    for (size_t j = 0; j < p.tokens; j++) {
-        p.policy.data[j] = kind == POLICY_ZEROS    ? 0
-                           : kind == POLICY_RANDOM ? (float)dvit_rng_below(&rng, 2)
-                                                   : 1;
-        p.dpolicy.data[j] = 0.25f; /* added to */
-    }
-    p.policy_or_null = kind == POLICY_NONE ? NULL : p.policy.data;
-    return p;
-}
-
-static void problem_free(struct problem *p)
-{
-    struct guarded *all[] = {&p->qkv,  &p->policy,  &p->dout,   &p->out,
-                             &p->dqkv, &p->dpolicy, &p->scratch};
-    for (size_t n = 0; n < sizeof all / sizeof *all; n++)
-        guard_free(all[n]);
-}
-
-/* Plain attention of query rows first ≤ i < last of the problem's qkv. */
-static void attention_rows(const struct dvit_kernels *kernels, struct problem *p, float *out,
-                           int first, int last)
-{
-    size_t stride = 3 * p->channels, row = (size_t)first;
-    kernels->attention(out + row * p->channels, p->channels, p->qkv.data + row * stride, stride,
-                       p->qkv.data + p->channels, p->qkv.data + 2 * p->channels, stride,
-                       (size_t)(last - first), &p->shape, p->scratch.data);
-}
-
-/* The problem's packed rows, all queries. */
-static struct dvit_attention_rows all_rows(const struct problem *p)
-{
-    return (struct dvit_attention_rows){.q = p->qkv.data,
-                                        .k = p->qkv.data + p->channels,
-                                        .v = p->qkv.data + 2 * p->channels,
-                                        .q_stride = 3 * p->channels,
-                                        .kv_stride = 3 * p->channels,
-                                        .queries = p->tokens};
-}
-
-static void attend_masked(const struct dvit_kernels *kernels, struct problem *p, float *out,
-                          const float *policy)
-{
-    struct dvit_attention_rows x = all_rows(p);
-    kernels->attention_masked(out, &x, policy, &p->shape, p->scratch.data);
-}
-
-/* out: of the forward pass. */
-static void attend_masked_backward(const struct dvit_kernels *kernels, struct problem *p,
-                                   const float *out, const float *policy)
-{
-    struct dvit_attention_rows x = all_rows(p);
-    float *dk = p->dqkv.data + p->channels;
-    kernels->attention_masked_backward(p->dqkv.data, dk, dk + p->channels, p->dpolicy.data,
-                                       p->dout.data, out, &x, policy, &p->shape, p->scratch.data);
-}
 
 /* --- the formula in double ---------------------------------------------------------------------
  */
@@ -286,7 +190,8 @@ static void assert_close(const float *got, const float *want, size_t count, doub
 }
 
 /* What rounding can do here: `relative`, the error of one exponential, which is the absolute error
- * of its score; `mass`, the largest column sum of A; `lead`, the largest Σ_i exp(min(a − m, …))/S.
+ * of its score, or in bfloat16 the width of a tie between two neighbours; `mass`, the largest
+ * column sum of A; `lead`, the largest Σ_i exp(min(a − m, …))/S.
  */
 struct magnitudes {
     double relative, mass, lead, q, k, v, dout_v;
@@ -324,20 +229,22 @@ static struct magnitudes measure(const struct problem *p)
     }
     m.dout_v = largest(p->dout.data, p->tokens * p->channels) * m.v * sqrt(width) * 3;
     double score = p->shape.scale * m.q * m.k * fmin(width, 4 * sqrt(width));
-    m.relative = 0x1p-24 * (score * (4 + sqrt(width)) + 16 + 2 * sqrt((double)p->tokens));
+    m.relative = 0x1p-24 * (score * (4 + sqrt(width)) + 16 + 2 * sqrt((double)p->tokens)) +
+                 (p->bf16 ? 0x1p-8 : 0);
     free(a);
     exact_free(&e);
     return m;
 }
 
 static void check_level(const struct dvit_kernels *kernels, struct size_case size,
-                        enum policy_kind kind, double gap, enum guard_side side)
+                        enum policy_kind kind, double gap, enum guard_side side, bool bf16)
 {
     struct problem p = problem_new(size, kind, gap, kernels, side);
     struct problem want = problem_new(size, kind, gap, &reference, side);
+    p.bf16 = want.bf16 = bf16;
     struct magnitudes m = measure(&p);
     size_t count = p.tokens * p.channels;
-    if (kind == POLICY_NONE) {
+    if (kind == POLICY_NONE && !bf16) {
         attention_rows(&reference, &want, want.out.data, 0, size.tokens);
         attention_rows(kernels, &p, p.out.data, 0, size.tokens);
         assert_close(p.out.data, want.out.data, count, 2 * m.relative * m.v, "attention", &p,
@@ -375,11 +282,44 @@ static void test_levels(void **state)
         struct dvit_kernels kernels;
         dvit_kernels_select(&kernels, (enum dvit_cpu)cpu);
         for (size_t n = 0; n < SIZES; n++) {
-            for (int kind = 0; kind < POLICY_KINDS; kind++) {
-                check_level(&kernels, sizes[n], (enum policy_kind)kind, 6, GUARD_AFTER);
-                check_level(&kernels, sizes[n], (enum policy_kind)kind, 50, GUARD_BEFORE);
+            for (int kind = 0; kind < 2 * POLICY_KINDS; kind++) {
+                enum policy_kind policy = (enum policy_kind)(kind / 2);
+                check_level(&kernels, sizes[n], policy, 6, GUARD_AFTER, kind % 2);
+                check_level(&kernels, sizes[n], policy, 50, GUARD_BEFORE, kind % 2);
             }
         }
+    }
+}
+
+/* Rounded operands change the result by bfloat16's own precision, and do change it. */
+static void test_bf16_is_attention(void **state)
+{
+    const struct size_case size = {97, 64, 2};
+    for (int cpu = 0; cpu <= (int)dvit_cpu_best(); cpu++) {
+        struct dvit_kernels kernels;
+        dvit_kernels_select(&kernels, (enum dvit_cpu)cpu);
+        struct problem f32 = problem_new(size, POLICY_RANDOM, 6, &kernels, GUARD_AFTER);
+        struct problem bf16 = problem_new(size, POLICY_RANDOM, 6, &kernels, GUARD_AFTER);
+        size_t count = f32.tokens * f32.channels;
+        bf16.bf16 = true;
+        attend_masked(&kernels, &f32, f32.out.data, f32.policy.data);
+        attend_masked(&kernels, &bf16, bf16.out.data, bf16.policy.data);
+        attend_masked_backward(&kernels, &f32, f32.out.data, f32.policy.data);
+        attend_masked_backward(&kernels, &bf16, bf16.out.data, bf16.policy.data);
+        const struct guarded *pairs[][2] = {
+            {&bf16.out, &f32.out}, {&bf16.dqkv, &f32.dqkv}, {&bf16.dpolicy, &f32.dpolicy}};
+        const size_t counts[] = {count, 3 * count, f32.tokens};
+        for (size_t n = 0; n < 3; n++) {
+            const float *got = pairs[n][0]->data, *want = pairs[n][1]->data;
+            double error = 0, sum = 0;
+            for (size_t i = 0; i < counts[n]; i++) {
+                error += (got[i] - want[i]) * (double)(got[i] - want[i]);
+                sum += (double)want[i] * want[i];
+            }
+            assert_in_range((intmax_t)(1e6 * sqrt(error / sum)), 100, 12000);
+        }
+        problem_free(&f32);
+        problem_free(&bf16);
     }
 }
 
@@ -503,10 +443,11 @@ static void test_exponential_is_accurate_in_its_tail(void **state)
 static void test_dropped_giants_are_harmless(void **state)
 {
     const struct size_case size = {20, 16, 1};
-    for (int cpu = 0; cpu <= (int)dvit_cpu_best(); cpu++) {
+    for (int n = 0; n <= 2 * (int)dvit_cpu_best() + 1; n++) {
         struct dvit_kernels kernels;
-        dvit_kernels_select(&kernels, (enum dvit_cpu)cpu);
+        dvit_kernels_select(&kernels, (enum dvit_cpu)(n / 2));
         struct problem p = problem_new(size, POLICY_ONES, 6, &kernels, GUARD_AFTER);
+        p.bf16 = n % 2;
         size_t count = p.tokens * p.channels;
         p.policy.data[3] = 0;
         float *key = p.qkv.data + 3 * 3 * p.channels + p.channels;
@@ -515,8 +456,8 @@ static void test_dropped_giants_are_harmless(void **state)
         attend_masked(&kernels, &p, p.out.data, p.policy.data);
         attend_masked_backward(&kernels, &p, p.out.data, p.policy.data);
         assert_true(largest(p.out.data, count) <= largest(p.qkv.data + 2 * p.channels, 16) * 5 + 5);
-        for (size_t n = 0; n < count * 3; n++)
-            assert_true(isfinite(p.dqkv.data[n]));
+        for (size_t i = 0; i < count * 3; i++)
+            assert_true(isfinite(p.dqkv.data[i]));
         for (size_t j = 0; j < p.tokens; j++)
             assert_true(isfinite(p.dpolicy.data[j]));
         assert_true(fabsf(p.dpolicy.data[3]) > 1e3f); /* it leads by far: the cap, not infinity */
@@ -539,7 +480,8 @@ static void test_huge_scores_stay_finite_and_nan_shows(void **state)
             q[0] = i % 2 ? 1e30f : -1e30f;
             q[p.channels] = 1e30f;
         }
-        for (int masked = 0; masked < 2; masked++) {
+        for (int masked = 0; masked < 3; masked++) {
+            p.bf16 = masked == 2;
             if (masked)
                 attend_masked(&kernels, &p, p.out.data, p.policy.data);
             else
@@ -555,9 +497,12 @@ static void test_huge_scores_stay_finite_and_nan_shows(void **state)
         for (size_t n = 0; n < count; n++)
             assert_int_equal(isnan(p.out.data[n]) != 0, n / p.channels == 5);
         p.qkv.data[7 * 3 * p.channels + p.channels] = NAN; /* key 7 */
-        attend_masked(&kernels, &p, p.out.data, NULL);
-        for (size_t n = 0; n < count; n++)
-            assert_true(isnan(p.out.data[n]));
+        for (int bf16 = 0; bf16 < 2; bf16++) {
+            p.bf16 = bf16;
+            attend_masked(&kernels, &p, p.out.data, NULL);
+            for (size_t n = 0; n < count; n++)
+                assert_true(isnan(p.out.data[n]));
+        }
         problem_free(&p);
     }
 }
@@ -568,6 +513,7 @@ int main(void)
         cmocka_unit_test(test_reference_is_the_formula),
         cmocka_unit_test(test_gradient_is_the_difference_quotient),
         cmocka_unit_test(test_levels),
+        cmocka_unit_test(test_bf16_is_attention),
         cmocka_unit_test(test_query_ranges),
         cmocka_unit_test(test_masked_queries_apart),
         cmocka_unit_test(test_exponential_is_accurate_in_its_tail),

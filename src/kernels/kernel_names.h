@@ -43,7 +43,12 @@
 #define DVIT_DECLARE_KERNELS_BF16(isa)                                                             \
     void dvit_attention_bf16_##isa(float *out, size_t out_stride, const float *q, size_t q_stride, \
         const float *k, const float *v, size_t kv_stride, size_t queries,                          \
-        const struct dvit_attention_shape *shape, float *scratch)
+        const struct dvit_attention_shape *shape, float *scratch);                                 \
+    void dvit_attention_masked_bf16_##isa(float *out, const struct dvit_attention_rows *x,         \
+        const float *policy, const struct dvit_attention_shape *shape, float *scratch);            \
+    void dvit_attention_masked_backward_bf16_##isa(float *dq, float *dk, float *dv,                \
+        float *dpolicy, const float *dout, const float *out, const struct dvit_attention_rows *x,  \
+        const float *policy, const struct dvit_attention_shape *shape, float *scratch)
 
 DVIT_DECLARE_KERNELS(ref);
 DVIT_DECLARE_KERNELS_BF16(ref);

@@ -128,6 +128,17 @@ struct dvit_kernels {
                                       const float *dout, const float *out,
                                       const struct dvit_attention_rows *x, const float *policy,
                                       const struct dvit_attention_shape *shape, float *scratch);
+    /* Both with the operands of their products rounded to bfloat16, as to_bf16 does: queries times
+     * scale and keys for a; e and values for out; dout and values for de; A and dout, da and keys,
+     * da and queries for the gradients. Sums, S_i, the share of eps and D_i are not. */
+    void (*attention_masked_bf16)(float *out, const struct dvit_attention_rows *x,
+                                  const float *policy, const struct dvit_attention_shape *shape,
+                                  float *scratch);
+    void (*attention_masked_backward_bf16)(float *dq, float *dk, float *dv, float *dpolicy,
+                                           const float *dout, const float *out,
+                                           const struct dvit_attention_rows *x, const float *policy,
+                                           const struct dvit_attention_shape *shape,
+                                           float *scratch);
 
     /* One decoupled-weight-decay Adam step on `count` parameters (Loshchilov & Hutter 2019):
      *   g = gradient·gradient_scale; m = β1 m + (1−β1) g; v = β2 v + (1−β2) g²;

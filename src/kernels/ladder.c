@@ -20,6 +20,8 @@
         .attention_bf16 = dvit_attention_bf16_ref,                                                 \
         .attention_masked = dvit_attention_masked_f32_##isa,                                       \
         .attention_masked_backward = dvit_attention_masked_backward_f32_##isa,                     \
+        .attention_masked_bf16 = dvit_attention_masked_bf16_ref,                                   \
+        .attention_masked_backward_bf16 = dvit_attention_masked_backward_bf16_ref,                 \
         .adamw = dvit_adamw_f32_##isa,                                                             \
         .lamb_direction = dvit_lamb_direction_f32_##isa,                                           \
         .sgd = dvit_sgd_f32_##isa,                                                                 \
@@ -38,7 +40,10 @@ void dvit_kernels_select(struct dvit_kernels *table, enum dvit_cpu cpu)
     if (cpu < DVIT_CPU_AVX512)
         return;
     *table = TABLE(DVIT_CPU_AVX512, avx512);
-    if (dvit_cpu_has_bf16())
-        table->attention_bf16 = dvit_attention_bf16_avx512;
+    if (!dvit_cpu_has_bf16())
+        return;
+    table->attention_bf16 = dvit_attention_bf16_avx512;
+    table->attention_masked_bf16 = dvit_attention_masked_bf16_avx512;
+    table->attention_masked_backward_bf16 = dvit_attention_masked_backward_bf16_avx512;
 #endif
 }

@@ -7,14 +7,7 @@
 #include "kernels/kernel_names.h"
 #include "kernels/matmul_backend.h"
 #include "kernels/packed/quantise.h"
-
-static double from_bf16(uint16_t half)
-{
-    uint32_t bits = (uint32_t)half << 16;
-    float x;
-    memcpy(&x, &bits, sizeof x);
-    return x;
-}
+#include "kernels/ref/bfloat16.h"
 
 struct dvit_matmul_plan {
     struct dvit_matmul_shape shape;
@@ -71,17 +64,13 @@ static size_t no_scratch(const struct dvit_matmul_plan *plan)
 /* A factor as the product sees it. */
 static double factor(const struct dvit_matmul_shape *shape, float x)
 {
-    uint16_t half;
-    if (!shape->bf16)
-        return x;
-    dvit_to_bf16_f32_ref(&half, &x, 1);
-    return from_bf16(half);
+    return shape->bf16 ? bfloat16_round(x) : x;
 }
 
 static double weight_at(const struct dvit_matmul_shape *shape,
                         const struct dvit_matmul_operands *op, size_t index)
 {
-    return shape->bf16 ? from_bf16(((const uint16_t *)op->packed)[index]) : op->weight[index];
+    return shape->bf16 ? bfloat16_value(((const uint16_t *)op->packed)[index]) : op->weight[index];
 }
 
 static struct dvit_quantised range_of(const float *x, size_t count)

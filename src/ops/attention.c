@@ -100,8 +100,9 @@ static void forward_masked(const struct dvit_op *op, struct dvit_run *run)
         struct dvit_attention_rows x = rows_of(op, run, image);
         float *y = dvit_run_value(run, op->outputs[0]) + rows.first * out->width;
         if (x.queries > 0)
-            run->kernels->attention_masked(y, &x, policy_of(op, run, policy, image), &shape,
-                                           run->scratch);
+            (run->graph->bf16 ? run->kernels->attention_masked_bf16
+                              : run->kernels->attention_masked)(
+                y, &x, policy_of(op, run, policy, image), &shape, run->scratch);
     }
 }
 
@@ -215,7 +216,8 @@ static void backward_image(const struct dvit_op *op, struct dvit_run *run, int i
     if (dpolicy && !dvit_op_accumulates(op, POLICY))
         memset(dpolicy, 0, (size_t)shape.tokens * sizeof *dpolicy);
     float *dk = apart ? kv.kernel : kv.kernel + out->width;
-    run->kernels->attention_masked_backward(
+    (run->graph->bf16 ? run->kernels->attention_masked_backward_bf16
+                      : run->kernels->attention_masked_backward)(
         apart ? q.kernel : kv.kernel, dk, dk + out->width, dpolicy,
         dvit_run_gradient(run, op->outputs[0]) + offset,
         dvit_run_value(run, op->outputs[0]) + offset, &x, policy_of(op, run, policy, image), &shape,

@@ -2,18 +2,9 @@
  * definition that the vector level is tested against (kernels.h says what is rounded). */
 #include <float.h>
 #include <math.h>
-#include <string.h>
 
 #include "kernels/kernel_names.h"
-
-static double rounded(float x)
-{
-    uint16_t high;
-    dvit_to_bf16_f32_ref(&high, &x, 1);
-    uint32_t bits = (uint32_t)high << 16;
-    memcpy(&x, &bits, sizeof x);
-    return x;
-}
+#include "kernels/ref/bfloat16.h"
 
 /* To the range of float; NaN stays. */
 static double saturate(double x)
@@ -29,19 +20,20 @@ static void attend(float *out, const float *q, const float *k, const float *v, s
     for (int j = 0; j < tokens; j++) {
         double sum = 0;
         for (int d = 0; d < width; d++)
-            sum += rounded(q[d] * factor) * rounded(k[(size_t)j * stride + (size_t)d]);
+            sum += (double)bfloat16_round(q[d] * factor) *
+                   bfloat16_round(k[(size_t)j * stride + (size_t)d]);
         score[j] = saturate(sum);
         max = score[j] > max ? score[j] : max;
     }
     for (int j = 0; j < tokens; j++) {
         double weight = exp2(score[j] - max);
         total += weight;
-        score[j] = rounded((float)weight);
+        score[j] = bfloat16_round((float)weight);
     }
     for (int d = 0; d < width; d++) {
         double sum = 0;
         for (int j = 0; j < tokens; j++)
-            sum += score[j] * rounded(v[(size_t)j * stride + (size_t)d]);
+            sum += score[j] * bfloat16_round(v[(size_t)j * stride + (size_t)d]);
         out[d] = (float)(sum / total);
     }
 }

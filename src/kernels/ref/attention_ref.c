@@ -1,11 +1,13 @@
 /* Softmax attention, plain and masked, plain C with double accumulators: the definition that the
- * vector levels are tested against (docs/MATH.md; formulas in kernels.h). One query row at a time,
- * so that no T×T array exists here either. */
+ * vector levels are tested against (docs/MATH.md; formulas in kernels.h, which also says what is
+ * rounded where operands are bfloat16). One query row at a time, so that no T×T array exists here
+ * either. */
 #include <float.h>
 #include <math.h>
 #include <string.h>
 
 #include "kernels/kernel_names.h"
+#include "kernels/ref/bfloat16.h"
 
 /* One head's rows; those of k and v are `stride` floats apart. */
 struct head {
@@ -14,10 +16,11 @@ struct head {
     const int *token; /* of each query, or NULL */
     int tokens, width;
     double scale, lead_cap;
+    bool bf16; /* operands of products are */
 };
 
 static struct head head_view(const struct dvit_attention_rows *x,
-                             const struct dvit_attention_shape *shape, int h)
+                             const struct dvit_attention_shape *shape, int h, bool bf16)
 {
     size_t at = (size_t)h * (size_t)shape->head_dim;
     return (struct head){.q = x->q + at,
@@ -29,7 +32,8 @@ static struct head head_view(const struct dvit_attention_rows *x,
                          .tokens = shape->tokens,
                          .width = shape->head_dim,
                          .scale = shape->scale,
-                         .lead_cap = shape->lead_cap};
+                         .lead_cap = shape->lead_cap,
+                         .bf16 = bf16};
 }
 
 static int token_of(const struct head *head, int query)
@@ -37,11 +41,18 @@ static int token_of(const struct head *head, int query)
     return head->token ? head->token[query] : query;
 }
 
-static double dot(const float *a, const float *b, int width)
+/* x as an operand of a product. */
+static double operand(const struct head *head, double x)
+{
+    return head->bf16 ? bfloat16_round((float)x) : x;
+}
+
+/* Σ_d (scale·a_d)·b_d, of operands. */
+static double product(const struct head *head, double scale, const float *a, const float *b)
 {
     double sum = 0;
-    for (int d = 0; d < width; d++)
-        sum += (double)a[d] * b[d];
+    for (int d = 0; d < head->width; d++)
+        sum += operand(head, head->bf16 ? (float)scale * a[d] : scale * a[d]) * operand(head, b[d]);
     return sum;
 }
 
@@ -57,8 +68,8 @@ static double scores(double *score, const struct head *head, const float *policy
     double max = -FLT_MAX;
     int i = token_of(head, query);
     for (int j = 0; j < head->tokens; j++) {
-        score[j] = saturate(head->scale * dot(head->q + (size_t)query * head->q_stride,
-                                              head->k + (size_t)j * head->stride, head->width));
+        score[j] = saturate(product(head, head->scale, head->q + (size_t)query * head->q_stride,
+                                    head->k + (size_t)j * head->stride));
         if ((!policy || policy[j] > 0 || j == i) && score[j] > max)
             max = score[j];
     }
@@ -77,27 +88,28 @@ static double exponentials(double *score, const float *policy, int tokens, int i
     return sum;
 }
 
-/* out = Σ_j weight_j v_j */
-static void weighted_values(float *out, const double *weight, const struct head *head)
+/* out = (Σ_j e_j v_j + eps/T·Σ_j v_j)/(sum + eps); eps = 0 is the plain softmax. */
+static void weighted_values(float *out, const double *e, double sum, double eps,
+                            const struct head *head)
 {
     for (int d = 0; d < head->width; d++) {
-        double sum = 0;
-        for (int j = 0; j < head->tokens; j++)
-            sum += weight[j] * head->v[(size_t)j * head->stride + (size_t)d];
-        out[d] = (float)sum;
+        double total = 0;
+        for (int j = 0; j < head->tokens; j++) {
+            float v = head->v[(size_t)j * head->stride + (size_t)d];
+            total += operand(head, e[j]) * operand(head, v) + eps / head->tokens * v;
+        }
+        out[d] = (float)(total / (sum + eps));
     }
 }
 
-/* The query rows of one head; score: [T] of scratch; eps = 0 is the plain softmax. */
+/* The query rows of one head; score: [T] of scratch. */
 static void forward(float *out, size_t stride, const struct head *head, const float *policy,
                     double eps, int queries, double *score)
 {
     for (int query = 0; query < queries; query++) {
         double max = scores(score, head, policy, query);
         double sum = exponentials(score, policy, head->tokens, token_of(head, query), max);
-        for (int j = 0; j < head->tokens; j++)
-            score[j] = (score[j] + eps / head->tokens) / (sum + eps);
-        weighted_values(out + (size_t)query * stride, score, head);
+        weighted_values(out + (size_t)query * stride, score, sum, eps, head);
     }
 }
 
@@ -126,16 +138,29 @@ void dvit_attention_f32_ref(float *out, size_t out_stride, const float *q, size_
     }
 }
 
+static void forward_masked(float *out, const struct dvit_attention_rows *x, const float *policy,
+                           const struct dvit_attention_shape *shape, float *scratch, bool bf16)
+{
+    size_t channels = (size_t)shape->heads * (size_t)shape->head_dim;
+    for (int h = 0; h < shape->heads; h++) {
+        const struct head head = head_view(x, shape, h, bf16);
+        forward(out + h * shape->head_dim, channels, &head, policy, DVIT_MASK_EPS, (int)x->queries,
+                (double *)(void *)scratch);
+    }
+}
+
 void dvit_attention_masked_f32_ref(float *out, const struct dvit_attention_rows *x,
                                    const float *policy, const struct dvit_attention_shape *shape,
                                    float *scratch)
 {
-    size_t channels = (size_t)shape->heads * (size_t)shape->head_dim;
-    for (int h = 0; h < shape->heads; h++) {
-        const struct head head = head_view(x, shape, h);
-        forward(out + h * shape->head_dim, channels, &head, policy, DVIT_MASK_EPS, (int)x->queries,
-                (double *)(void *)scratch);
-    }
+    forward_masked(out, x, policy, shape, scratch, false);
+}
+
+void dvit_attention_masked_bf16_ref(float *out, const struct dvit_attention_rows *x,
+                                    const float *policy, const struct dvit_attention_shape *shape,
+                                    float *scratch)
+{
+    forward_masked(out, x, policy, shape, scratch, true);
 }
 
 /* One query row's share of the gradients: dq written, dk and dv [T][D] and dpolicy added to. */
@@ -148,17 +173,18 @@ static void backward_row(float *dq, double *dk, double *dv, float *dpolicy, cons
     double max = scores(score, head, policy, query);
     memcpy(e, score, (size_t)tokens * sizeof *e);
     double sum = exponentials(e, policy, tokens, i, max);
-    double mean = dot(dout, out, width); /* D_i */
+    double mean = 0; /* D_i */
     const float *q = head->q + (size_t)query * head->q_stride;
     for (int d = 0; d < width; d++)
-        dq[d] = 0;
+        mean += (double)dout[d] * out[d];
     for (int j = 0; j < tokens; j++) {
         const float *v = head->v + (size_t)j * head->stride;
-        double de = (dot(dout, v, width) - mean) / (sum + eps), da = de * e[j];
+        double de = (product(head, 1, dout, v) - mean) / (sum + eps), da = de * e[j];
         double weight = (e[j] + eps / tokens) / (sum + eps);
         for (int d = 0; d < width; d++) {
-            dv[(size_t)j * (size_t)width + (size_t)d] += weight * dout[d];
-            dk[(size_t)j * (size_t)width + (size_t)d] += head->scale * da * q[d];
+            size_t at = (size_t)j * (size_t)width + (size_t)d;
+            dv[at] += operand(head, weight) * operand(head, dout[d]);
+            dk[at] += head->scale * operand(head, da) * operand(head, q[d]);
         }
         if (dpolicy && j != i)
             dpolicy[j] = (float)(dpolicy[j] + de * exp(fmin(score[j] - max, head->lead_cap)));
@@ -167,24 +193,23 @@ static void backward_row(float *dq, double *dk, double *dv, float *dpolicy, cons
     for (int d = 0; d < width; d++) {
         double total = 0;
         for (int j = 0; j < tokens; j++)
-            total += score[j] * head->k[(size_t)j * head->stride + (size_t)d];
+            total += operand(head, score[j]) *
+                     operand(head, head->k[(size_t)j * head->stride + (size_t)d]);
         dq[d] = (float)(head->scale * total);
     }
 }
 
-void dvit_attention_masked_backward_f32_ref(float *dq, float *dk, float *dv, float *dpolicy,
-                                            const float *dout, const float *out,
-                                            const struct dvit_attention_rows *x,
-                                            const float *policy,
-                                            const struct dvit_attention_shape *shape,
-                                            float *scratch)
+static void backward_masked(float *dq, float *dk, float *dv, float *dpolicy, const float *dout,
+                            const float *out, const struct dvit_attention_rows *x,
+                            const float *policy, const struct dvit_attention_shape *shape,
+                            float *scratch, bool bf16)
 {
     size_t tokens = (size_t)shape->tokens, width = (size_t)shape->head_dim;
     size_t channels = (size_t)shape->heads * width;
     double *score = (double *)(void *)scratch, *e = score + tokens;
     double *dkeys = e + tokens, *dvalues = dkeys + tokens * width;
     for (int h = 0; h < shape->heads; h++) {
-        struct head head = head_view(x, shape, h);
+        struct head head = head_view(x, shape, h, bf16);
         size_t first = (size_t)h * width;
         for (size_t n = 0; n < 2 * tokens * width; n++)
             dkeys[n] = 0;
@@ -200,4 +225,24 @@ void dvit_attention_masked_backward_f32_ref(float *dq, float *dk, float *dv, flo
             }
         }
     }
+}
+
+void dvit_attention_masked_backward_f32_ref(float *dq, float *dk, float *dv, float *dpolicy,
+                                            const float *dout, const float *out,
+                                            const struct dvit_attention_rows *x,
+                                            const float *policy,
+                                            const struct dvit_attention_shape *shape,
+                                            float *scratch)
+{
+    backward_masked(dq, dk, dv, dpolicy, dout, out, x, policy, shape, scratch, false);
+}
+
+void dvit_attention_masked_backward_bf16_ref(float *dq, float *dk, float *dv, float *dpolicy,
+                                             const float *dout, const float *out,
+                                             const struct dvit_attention_rows *x,
+                                             const float *policy,
+                                             const struct dvit_attention_shape *shape,
+                                             float *scratch)
+{
+    backward_masked(dq, dk, dv, dpolicy, dout, out, x, policy, shape, scratch, true);
 }

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "kernels/kernel_names.h"
+#include "kernels/ref/bfloat16.h"
 
 #define SQRT_HALF        0.70710678118654752440
 #define INVERSE_SQRT_2PI 0.39894228040143267794
@@ -36,12 +37,8 @@ void dvit_add_scaled_f32_ref(float *y, const float *a, const float *b, float sca
 
 void dvit_to_bf16_f32_ref(uint16_t *y, const float *x, size_t count)
 {
-    for (size_t i = 0; i < count; i++) {
-        uint32_t bits;
-        memcpy(&bits, &x[i], sizeof bits);
-        uint32_t rounded = bits + 0x7fff + (bits >> 16 & 1);
-        y[i] = (uint16_t)((isnan(x[i]) ? bits | 0x400000 : rounded) >> 16);
-    }
+    for (size_t i = 0; i < count; i++)
+        y[i] = bfloat16_of(x[i]);
 }
 
 void dvit_column_sums_f32_ref(float *sums, const float *x, size_t rows, size_t width, size_t first,

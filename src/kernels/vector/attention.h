@@ -1,9 +1,12 @@
-/* Template: masked softmax attention forward. Compiled once per level.
+/* Template: masked softmax attention forward. Compiled once per level and type of operands.
  *
  * Scores are held transposed, a tile of [T][a block of queries]: keys are then broadcast straight
- * from qkv, the softmax runs down the columns without any horizontal step, and the policy of a key
- * is one scalar per row. Only a block's queries are transposed, and one head's values packed. The
- * exponentials are not normalised; the output is, once, per row. */
+ * from their rows, the softmax runs down the columns without any horizontal step, and the policy of
+ * a key is one scalar per row. Only a block's queries are transposed, and one head's values packed.
+ * The exponentials are not normalised; the output is, once, per row.
+ *
+ * A product's operands are granules of 32 bits along the direction of the sum (README.md),
+ * everything else is floats. What becomes an operand once it is complete becomes it in place. */
 #ifndef DVIT_KERNELS_VECTOR_ATTENTION_H
 #define DVIT_KERNELS_VECTOR_ATTENTION_H
 
@@ -16,19 +19,23 @@
 
 enum { QUERY_BLOCK = PRODUCT_VECS * VEC_WIDTH };
 
-/* Scratch of one head and one query block; Q = QUERY_BLOCK, P = D padded to whole vectors. The
- * second half is the backward pass's alone. */
+/* Scratch of one head and one query block; Q = QUERY_BLOCK, P = D padded to whole vectors. Operands
+ * need at most the floats that are said. The second half is the backward pass's alone. */
 struct attention_scratch {
-    float *scores;                 /* [T][Q] a, then e */
-    float *queries_t, *grads_t;    /* [D][Q] scaled queries; dout */
-    float *max, *sum;              /* [Q] m_i, S_i */
-    float *values;                 /* [T][P] */
-    float *value_sum;              /* [P] Σ_j v_j */
-    float *result;                 /* [Q][P] */
-    float *grads;                  /* [T][Q] dout·v, then da */
-    float *mean, *inverse;         /* [Q] D_i; 1/(S_i + eps) */
-    float *queries, *douts;        /* [Q][P] */
-    float *keys, *dkeys, *dvalues; /* [T][P] */
+    float *scores;              /* [T][Q] a, then e or A */
+    float *queries_t, *grads_t; /* [D][Q] operands: scaled queries; dout */
+    float *max, *sum;           /* [Q] m_i, S_i */
+    float *key_rows;            /* [T][P] operands along the width, unless they are k itself */
+    float *values;              /* [T][P] operands along the keys */
+    float *value_sum;           /* [P] Σ_j v_j */
+    float *result;              /* [Q][P] */
+    float *grads;               /* [T][Q] dout·v, then da */
+    float *grads_by_key;        /* [T][Q] operands along the keys, unless they are grads itself */
+    float *mean, *inverse;      /* [Q] D_i; 1/(S_i + eps) */
+    float *queries, *douts;     /* [Q][P] operands along the queries */
+    float *keys;                /* [T][P] operands along the keys */
+    float *value_rows;          /* as key_rows */
+    float *dkeys, *dvalues;     /* [T][P] */
 };
 
 static inline size_t padded(size_t n)
@@ -51,15 +58,18 @@ static size_t attention_layout(struct attention_scratch *s, float *base,
         {&s->grads_t, depth * block},
         {&s->max, block},
         {&s->sum, block},
+        {&s->key_rows, tokens * width},
         {&s->values, tokens * width},
         {&s->value_sum, width},
         {&s->result, block * width},
         {&s->grads, tokens * block},
+        {&s->grads_by_key, tokens * block},
         {&s->mean, block},
         {&s->inverse, block},
         {&s->queries, block * width},
         {&s->douts, block * width},
         {&s->keys, tokens * width},
+        {&s->value_rows, tokens * width},
         {&s->dkeys, tokens * width},
         {&s->dvalues, tokens * width},
     };
@@ -94,25 +104,76 @@ static struct query_block next_block(size_t first, size_t last, const int *token
                                 token ? token + first : NULL};
 }
 
-/* out[rows][padded width] = rows of a strided array, zeros behind them. */
-static void pack_rows(float *out, const float *x, size_t stride, size_t rows, size_t width)
+static inline size_t granules_of(size_t numbers)
 {
-    for (size_t r = 0; r < rows; r++)
-        for (size_t d = 0; d < width; d += VEC_WIDTH)
-            vec_store(out + r * padded(width) + d, vec_load_part(x + r * stride + d, width - d));
+    return (numbers + GRAIN - 1) / GRAIN;
 }
 
-/* out[width][QUERY_BLOCK] = scale · the transpose of block->count rows, zeros behind them. */
+/* Rows of a strided array as a left operand, summed along the width: in room, or as they are. */
+static struct product_left row_operand(float *room, const float *x, size_t stride, size_t rows,
+                                       size_t width)
+{
+    if (GRAIN == 1)
+        return (struct product_left){x, stride, 1};
+    const size_t row = padded(granules_of(width));
+    for (size_t r = 0; r < rows; r++)
+        for (size_t d = 0; d < width; d += GRAIN * VEC_WIDTH)
+            vec_store(room + r * row + d / GRAIN, load_granules(x + r * stride + d, width - d, 1));
+    return (struct product_left){room, row, 1};
+}
+
+/* out[rows in granules][padded width]: rows of a strided array as a right operand, summed along the
+ * rows; zeros behind them. */
+static void pack_rows(float *out, const float *x, size_t stride, size_t rows, size_t width)
+{
+    for (size_t r = 0; r < rows; r += GRAIN)
+        for (size_t d = 0; d < width; d += VEC_WIDTH)
+            vec_store(out + r / GRAIN * padded(width) + d,
+                      load_row_granules(x + r * stride + d, stride, rows - r, width - d));
+}
+
+/* out[width in granules][QUERY_BLOCK] = scale · the transpose of block->count rows, zeros behind
+ * them: a right operand, summed along the width. */
 static void pack_transposed(float *out, const float *x, size_t stride,
                             const struct query_block *block, size_t width, float scale)
 {
-    for (size_t d = 0; d < width; d++) {
-        float *row = out + d * QUERY_BLOCK;
-        for (size_t i = 0; i < block->count; i++)
-            row[i] = x[i * stride + d] * scale;
-        for (size_t i = block->count; i < block->columns; i++)
-            row[i] = 0;
+    const size_t depth = granules_of(width);
+    for (size_t first = 0; first < block->columns; first += VEC_WIDTH) {
+        for (size_t g = 0; g < depth; g += VEC_WIDTH) {
+            vec rows[VEC_WIDTH];
+            for (size_t i = 0; i < VEC_WIDTH; i++)
+                rows[i] = first + i < block->count
+                              ? load_granules(x + (first + i) * stride + g * GRAIN,
+                                              width - g * GRAIN, scale)
+                              : vec_set(0);
+            vec_transpose(rows);
+            for (size_t i = 0; i < VEC_WIDTH && g + i < depth; i++)
+                vec_store(out + (g + i) * QUERY_BLOCK + first, rows[i]);
+        }
     }
+}
+
+/* A tile [T][QUERY_BLOCK] as a left operand of its columns, summed along the keys: in room, which
+ * may be the tile, or as it is. */
+static struct product_left operand_by_key(float *room, const float *tile, size_t tokens,
+                                          size_t columns)
+{
+    for (size_t j = 0; GRAIN > 1 && j < tokens; j += GRAIN)
+        for (size_t c = 0; c < columns; c += VEC_WIDTH)
+            vec_store(room + j / GRAIN * QUERY_BLOCK + c,
+                      load_row_granules(tile + j * QUERY_BLOCK + c, QUERY_BLOCK, tokens - j,
+                                        columns - c));
+    return (struct product_left){GRAIN > 1 ? room : tile, 1, QUERY_BLOCK};
+}
+
+/* The same tile, in place, as a left operand of its rows, summed along the queries. */
+static struct product_left operand_by_query(float *tile, size_t tokens, size_t columns)
+{
+    for (size_t j = 0; GRAIN > 1 && j < tokens; j++)
+        for (size_t c = 0; c < columns; c += GRAIN * VEC_WIDTH)
+            vec_store(tile + j * QUERY_BLOCK + c / GRAIN,
+                      load_granules(tile + j * QUERY_BLOCK + c, columns - c, 1));
+    return (struct product_left){tile, QUERY_BLOCK, 1};
 }
 
 /* To the range of float; NaN stays. */
@@ -179,72 +240,67 @@ static void column_exponentials(float *sum, float *scores, const float *max, con
     }
 }
 
-/* out_i = (Σ_j e_ij v_j + eps/T·Σ_j v_j)/(S_i + eps); eps = 0 is the plain softmax. */
+/* out_i = (Σ_j e_ij v_j + eps/T·Σ_j v_j)/(S_i + eps) */
 static void normalise(float *out, size_t stride, const struct attention_scratch *s,
-                      const struct query_block *block, size_t width, float eps, size_t tokens)
+                      const struct query_block *block, size_t width, size_t tokens)
 {
-    vec share = vec_set(eps / (float)tokens);
+    vec share = vec_set(DVIT_MASK_EPS / (float)tokens);
     for (size_t i = 0; i < block->count; i++) {
-        vec inverse = vec_set(1.0f / (s->sum[i] + eps));
+        vec inverse = vec_set(1.0f / (s->sum[i] + DVIT_MASK_EPS));
         for (size_t d = 0; d < width; d += VEC_WIDTH) {
             vec v = vec_load(s->result + i * padded(width) + d);
-            if (eps > 0)
-                v = vec_fma(share, vec_load(s->value_sum + d), v);
+            v = vec_fma(share, vec_load(s->value_sum + d), v);
             vec_store_part(out + i * stride + d, v * inverse, width - d);
         }
     }
 }
 
-static void sum_values(struct attention_scratch *s, size_t tokens, size_t width)
+static void sum_values(float *sum, const float *v, size_t stride, size_t tokens, size_t width)
 {
     for (size_t d = 0; d < width; d += VEC_WIDTH) {
-        vec sum = vec_set(0);
+        vec total = vec_set(0);
         for (size_t j = 0; j < tokens; j++)
-            sum = sum + vec_load(s->values + j * padded(width) + d);
-        vec_store(s->value_sum + d, sum);
+            total = total + vec_load_part(v + j * stride + d, width - d);
+        vec_store(sum + d, total);
     }
 }
 
-static void attend(float *out, size_t out_stride, const struct dvit_attention_rows *x,
-                   const float *policy, float eps, const struct dvit_attention_shape *shape,
-                   float *scratch)
-{
-    const size_t tokens = (size_t)shape->tokens, width = (size_t)shape->head_dim;
-    struct attention_scratch s;
-    attention_layout(&s, scratch, shape);
-    for (size_t h = 0; h < (size_t)shape->heads; h++) {
-        const float *q = x->q + h * width, *k = x->k + h * width, *v = x->v + h * width;
-        pack_rows(s.values, v, x->kv_stride, tokens, width);
-        if (eps > 0)
-            sum_values(&s, tokens, width);
-        for (size_t i = 0; i < x->queries;) {
-            struct query_block block = next_block(i, x->queries, x->token);
-            pack_transposed(s.queries_t, q + i * x->q_stride, x->q_stride, &block, width,
-                            shape->scale);
-            product(s.scores, QUERY_BLOCK, (struct product_left){k, x->kv_stride, 1}, s.queries_t,
-                    QUERY_BLOCK, tokens, block.columns, width, false);
-            column_max(s.max, s.scores, policy, tokens, &block);
-            column_exponentials(s.sum, s.scores, s.max, policy, tokens, &block, false);
-            product(s.result, padded(width), (struct product_left){s.scores, 1, QUERY_BLOCK},
-                    s.values, padded(width), block.count, padded(width), tokens, false);
-            normalise(out + i * out_stride + h * width, out_stride, &s, &block, width, eps, tokens);
-            i += block.count;
-        }
-    }
-}
-
+#if GRAIN == 1 /* the level's floats need the most */
 size_t KERNEL(attention_scratch)(const struct dvit_attention_shape *shape)
 {
     struct attention_scratch s;
     size_t masked = attention_layout(&s, NULL, shape), plain = inference_floats(shape);
     return masked > plain ? masked : plain;
 }
+#endif
 
 void KERNEL(attention_masked)(float *out, const struct dvit_attention_rows *x, const float *policy,
                               const struct dvit_attention_shape *shape, float *scratch)
 {
-    size_t channels = (size_t)shape->heads * (size_t)shape->head_dim;
-    attend(out, channels, x, policy, DVIT_MASK_EPS, shape, scratch);
+    const size_t tokens = (size_t)shape->tokens, width = (size_t)shape->head_dim;
+    const size_t channels = (size_t)shape->heads * width;
+    struct attention_scratch s;
+    attention_layout(&s, scratch, shape);
+    for (size_t h = 0; h < (size_t)shape->heads; h++) {
+        const float *q = x->q + h * width, *k = x->k + h * width, *v = x->v + h * width;
+        const struct product_left keys = row_operand(s.key_rows, k, x->kv_stride, tokens, width);
+        pack_rows(s.values, v, x->kv_stride, tokens, width);
+        sum_values(s.value_sum, v, x->kv_stride, tokens, width);
+        for (size_t i = 0; i < x->queries;) {
+            struct query_block block = next_block(i, x->queries, x->token);
+            pack_transposed(s.queries_t, q + i * x->q_stride, x->q_stride, &block, width,
+                            shape->scale);
+            product(s.scores, QUERY_BLOCK, keys, s.queries_t, QUERY_BLOCK, tokens, block.columns,
+                    granules_of(width), false);
+            column_max(s.max, s.scores, policy, tokens, &block);
+            column_exponentials(s.sum, s.scores, s.max, policy, tokens, &block, false);
+            product(s.result, padded(width),
+                    operand_by_key(s.scores, s.scores, tokens, block.columns), s.values,
+                    padded(width), block.count, padded(width), granules_of(tokens), false);
+            normalise(out + i * channels + h * width, channels, &s, &block, width, tokens);
+            i += block.count;
+        }
+    }
 }
 
 #endif

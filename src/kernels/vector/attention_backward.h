@@ -96,10 +96,11 @@ static void unpack_rows(float *out, size_t stride, const float *x, size_t rows, 
 
 /* What one head reads and writes, at its first channel. */
 struct head_arrays {
-    const float *q, *k, *v;
+    const float *q;
+    struct product_left k, v;
     const float *dout, *out; /* rows C apart */
     float *dq;               /* rows apart as q's */
-    size_t q_stride, kv_stride, channels, tokens, width;
+    size_t q_stride, channels, tokens, width;
     float scale, lead_cap;
 };
 
@@ -109,34 +110,35 @@ static void backward_block(const struct attention_scratch *s, const struct head_
                            float *dpolicy, const float *policy, const struct query_block *block)
 {
     const size_t stride = head->q_stride, width = head->width, wide_width = padded(width);
-    const size_t tokens = head->tokens, kv_stride = head->kv_stride;
+    const size_t tokens = head->tokens, depth = granules_of(width);
+    const size_t queries = granules_of(block->count);
     const float *q = head->q + block->first * stride;
     const float *dout = head->dout + block->first * head->channels;
-    const struct product_left by_query = {s->grads, 1, QUERY_BLOCK};
     const bool add = block->first > 0;
 
     pack_transposed(s->queries_t, q, stride, block, width, head->scale);
-    product(s->scores, QUERY_BLOCK, (struct product_left){head->k, kv_stride, 1}, s->queries_t,
-            QUERY_BLOCK, tokens, block->columns, width, false);
+    product(s->scores, QUERY_BLOCK, head->k, s->queries_t, QUERY_BLOCK, tokens, block->columns,
+            depth, false);
     column_max(s->max, s->scores, policy, tokens, block);
     column_exponentials(s->sum, s->scores, s->max, policy, tokens, block, true);
     row_terms(s, dout, head->out + block->first * head->channels, head->channels, block, width);
 
     pack_transposed(s->grads_t, dout, head->channels, block, width, 1.0f);
-    product(s->grads, QUERY_BLOCK, (struct product_left){head->v, kv_stride, 1}, s->grads_t,
-            QUERY_BLOCK, tokens, block->columns, width, false);
+    product(s->grads, QUERY_BLOCK, head->v, s->grads_t, QUERY_BLOCK, tokens, block->columns, depth,
+            false);
     gradient_tile(s, dpolicy, policy, tokens, block, DVIT_MASK_EPS / (float)tokens, head->lead_cap);
 
-    product(s->result, wide_width, by_query, s->keys, wide_width, block->count, wide_width, tokens,
-            false);
+    product(s->result, wide_width,
+            operand_by_key(s->grads_by_key, s->grads, tokens, block->columns), s->keys, wide_width,
+            block->count, wide_width, granules_of(tokens), false);
     unpack_rows(head->dq + block->first * stride, stride, s->result, block->count, width,
                 head->scale);
     pack_rows(s->queries, q, stride, block->count, width);
-    product(s->dkeys, wide_width, (struct product_left){s->grads, QUERY_BLOCK, 1}, s->queries,
-            wide_width, tokens, wide_width, block->count, add);
+    product(s->dkeys, wide_width, operand_by_query(s->grads, tokens, block->columns), s->queries,
+            wide_width, tokens, wide_width, queries, add);
     pack_rows(s->douts, dout, head->channels, block->count, width);
-    product(s->dvalues, wide_width, (struct product_left){s->scores, QUERY_BLOCK, 1}, s->douts,
-            wide_width, tokens, wide_width, block->count, add);
+    product(s->dvalues, wide_width, operand_by_query(s->scores, tokens, block->columns), s->douts,
+            wide_width, tokens, wide_width, queries, add);
 }
 
 void KERNEL(attention_masked_backward)(float *dq, float *dk, float *dv, float *dpolicy,
@@ -148,28 +150,30 @@ void KERNEL(attention_masked_backward)(float *dq, float *dk, float *dv, float *d
     struct attention_scratch s;
     attention_layout(&s, scratch, shape);
     for (size_t h = 0; h < (size_t)shape->heads; h++) {
-        const size_t at = h * width;
-        const struct head_arrays head = {.q = x->q + at,
-                                         .k = x->k + at,
-                                         .v = x->v + at,
-                                         .dout = dout + at,
-                                         .out = out + at,
-                                         .dq = dq + at,
-                                         .q_stride = x->q_stride,
-                                         .kv_stride = x->kv_stride,
-                                         .channels = (size_t)shape->heads * width,
-                                         .tokens = tokens,
-                                         .width = width,
-                                         .scale = shape->scale,
-                                         .lead_cap = shape->lead_cap};
-        pack_rows(s.keys, head.k, head.kv_stride, tokens, width);
+        const size_t at = h * width, kv_stride = x->kv_stride;
+        const float *k = x->k + at, *v = x->v + at;
+        const struct head_arrays head = {
+            .q = x->q + at,
+            .k = row_operand(s.key_rows, k, kv_stride, tokens, width),
+            .v = row_operand(s.value_rows, v, kv_stride, tokens, width),
+            .dout = dout + at,
+            .out = out + at,
+            .dq = dq + at,
+            .q_stride = x->q_stride,
+            .channels = (size_t)shape->heads * width,
+            .tokens = tokens,
+            .width = width,
+            .scale = shape->scale,
+            .lead_cap = shape->lead_cap,
+        };
+        pack_rows(s.keys, k, kv_stride, tokens, width);
         for (size_t i = 0; i < x->queries;) {
             struct query_block block = next_block(i, x->queries, x->token);
             backward_block(&s, &head, dpolicy, policy, &block);
             i += block.count;
         }
-        unpack_rows(dk + at, head.kv_stride, s.dkeys, tokens, width, shape->scale);
-        unpack_rows(dv + at, head.kv_stride, s.dvalues, tokens, width, 1.0f);
+        unpack_rows(dk + at, kv_stride, s.dkeys, tokens, width, shape->scale);
+        unpack_rows(dv + at, kv_stride, s.dvalues, tokens, width, 1.0f);
     }
 }
 

@@ -1,5 +1,6 @@
 /* Template: the small matrix product inside attention, register-blocked. Not a general one: columns
- * are whole vectors of padded scratch, sizes are those of one head. */
+ * are whole vectors of padded scratch, sizes are those of one head. Both operands are granules along
+ * the depth (README.md), which is counted in them. */
 #ifndef DVIT_KERNELS_VECTOR_PRODUCT_H
 #define DVIT_KERNELS_VECTOR_PRODUCT_H
 
@@ -41,7 +42,7 @@ ALWAYS_INLINE void product_tile(float *c, size_t c_stride, struct product_left a
             vec left = vec_set(a.data[(size_t)r * a.row]);
             UNROLL
             for (int v = 0; v < vecs; v++)
-                acc[r][v] = vec_fma(left, right[v], acc[r][v]);
+                acc[r][v] = multiply_add(left, right[v], acc[r][v]);
         }
         a.data += a.step;
         b += b_stride;

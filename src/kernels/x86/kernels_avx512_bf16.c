@@ -1,5 +1,5 @@
-/* The attention of inference compiled for AVX-512 with BF16: operands of its products are rounded,
- * everything else is float. */
+/* Attention compiled for AVX-512 with BF16: operands of its products are rounded, everything else is
+ * float. */
 #include "kernels/x86/vector_avx512.h"
 
 #undef KERNEL
@@ -7,4 +7,5 @@
 
 #include "kernels/x86/operands_bf16.h"
 
-#include "kernels/vector/attention_inference.h"
+#include "kernels/vector/attention.h"
+#include "kernels/vector/attention_backward.h"
