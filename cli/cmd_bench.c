@@ -1,185 +1,250 @@
-/* `dvit bench`: speed of the dense and the pruned path of the same weights, side by side. */
+/* `dvit bench`: speed of the dense and the pruned path of the same weights, at every precision,
+ * batch size and number of streams, side by side. Profile, start and training step have files of
+ * their own. */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "json_lines.h"
-#include "step_speed.h"
-#include "throughput.h"
-#include "workbench.h"
+#include "bench_accuracy.h"
 
-/* One model at one batch size: lane 0 is the dense path, the others are pruned. */
+/* One model at one batch size: what is measured in turn. */
 struct contest {
     const char *name;
     const struct dvit_model *model;
-    int batch;
-    int count;
-    struct cli_lane *lanes; /* [count] */
-    double matmul_gflops;   /* rate of this machine's matrix products on the model's shapes */
+    int batch, count;
+    struct cli_lane *lanes;     /* [count] */
+    struct cli_bench_row *rows; /* [count] */
 };
 
-static double gflops_of(const struct cli_lane *lane)
+struct bench {
+    const struct cli_options *options;
+    struct dvit_table *table;
+    int printed;                   /* rows */
+    bool refused[CLI_MAX_NUMBERS]; /* precisions that the model in hand cannot run in */
+    struct cli_keeps keeps;        /* of the model in hand */
+    struct cli_accuracies accuracies;
+    struct cli_bench_points points;
+};
+
+/* ---- what is measured in turn ---- */
+
+static struct cli_options options_of_lane(const struct cli_options *options, const char *precision,
+                                          int streams)
 {
-    return 2 * dvit_session_describe(lane->session).cost.macs * lane->images_per_s / 1e9;
+    struct cli_options own = *options;
+    own.precision = precision;
+    own.threads = cli_bench_threads(options) / streams;
+    return own;
 }
 
-static void print_json(const struct contest *contest)
+static int open_lane(struct contest *contest, const struct bench *bench, const char *precision,
+                     double keep, int streams)
 {
-    for (int i = 0; i < contest->count; i++) {
-        const struct cli_lane *lane = &contest->lanes[i];
-        struct dvit_session_info info = dvit_session_describe(lane->session);
-        int tokens[DVIT_MAX_STAGES];
-        cli_tokens(lane->session, lane->model, tokens);
-        struct cli_json json = cli_json_begin(stdout);
-        cli_json_string(&json, "model", contest->name);
-        cli_json_string(&json, "mode", dvit_session_stages(lane->session) ? "pruned" : "dense");
-        cli_json_integer(&json, "batch", lane->batch);
-        cli_json_integer(&json, "threads", info.threads);
-        cli_json_string(&json, "precision", info.precision);
-        cli_json_real(&json, "keep", info.keep);
-        cli_json_open(&json, "tokens", '[');
-        for (int s = 0; s < dvit_session_stages(lane->session); s++)
-            cli_json_integer(&json, NULL, tokens[s]);
-        cli_json_close(&json, ']');
-        cli_json_real(&json, "images_per_s", lane->images_per_s);
-        cli_json_real(&json, "latency_ms", 1e3 * lane->latency_s);
-        cli_json_real(&json, "gmacs", info.cost.macs / 1e9);
-        cli_json_real(&json, "gflops", gflops_of(lane));
-        cli_json_real(&json, "share_of_matmul_rate", gflops_of(lane) / contest->matmul_gflops);
-        cli_json_real(&json, "speed_up", lane->images_per_s / contest->lanes[0].images_per_s);
-        cli_json_string(&json, "cpu", info.cpu);
-        cli_json_string(&json, "backend", info.backend);
-        cli_json_end(&json);
-    }
-}
-
-static void add_rows(struct dvit_table *table, const struct contest *contest)
-{
-    for (int i = 0; i < contest->count; i++) {
-        const struct cli_lane *lane = &contest->lanes[i];
-        struct dvit_session_info info = dvit_session_describe(lane->session);
-        int tokens[DVIT_MAX_STAGES];
-        char text[256];
-        cli_tokens(lane->session, lane->model, tokens);
-        dvit_table_cell(table, "%s", contest->name);
-        dvit_table_cell(table, "%s", dvit_session_stages(lane->session) ? "pruned" : "dense");
-        dvit_table_cell(table, "%d", lane->batch);
-        dvit_table_cell(table, "%g", info.keep);
-        dvit_table_cell(table, "%s",
-                        cli_join_ints(tokens, dvit_session_stages(lane->session), text));
-        dvit_table_cell(table, "%.3f", info.cost.macs / 1e9);
-        dvit_table_cell(table, "%.1f", lane->images_per_s);
-        dvit_table_cell(table, "%.2f", 1e3 * lane->latency_s);
-        dvit_table_cell(table, "%.1f", gflops_of(lane));
-        dvit_table_cell(table, "%.0f %%", 100 * gflops_of(lane) / contest->matmul_gflops);
-        dvit_table_cell(table, "%.2fx", lane->images_per_s / contest->lanes[0].images_per_s);
-    }
-}
-
-static void print_machine(const struct cli_options *options, struct dvit_session_info info)
-{
-    struct dvit_machine machine = dvit_machine_describe();
-    printf("dvit %s on %s: %d threads, kernels %s, matrix products %s, %s\n"
-           "medians of %d rounds, %g s per line\n\n",
-           dvit_version(), machine.processor, info.threads, info.cpu, info.backend, info.precision,
-           options->rounds, options->seconds);
-}
-
-static int open_lanes(struct contest *contest, const struct cli_options *options,
-                      const struct cli_reals *keeps)
-{
+    struct cli_options own = options_of_lane(bench->options, precision, streams);
+    struct cli_lane *lane = &contest->lanes[contest->count];
+    struct cli_bench_row *row = &contest->rows[contest->count++];
+    *lane = (struct cli_lane){.model = contest->model, .batch = contest->batch};
+    *row = (struct cli_bench_row){.name = contest->name,
+                                  .lane = lane,
+                                  .top1 = cli_accuracy_find(&bench->accuracies, precision, keep)};
     int code = CLI_EXIT_OK;
-    for (int i = 0; code == CLI_EXIT_OK && i <= keeps->count; i++) {
-        double keep = i == 0 ? 1 : keeps->values[i - 1];
-        if (i > 0 && keep == 1)
-            continue; /* the dense path is lane 0 */
-        struct cli_lane *lane = &contest->lanes[contest->count];
-        *lane = (struct cli_lane){.model = contest->model, .batch = contest->batch};
-        code = cli_session_create(&lane->session, contest->model, options, keep, contest->batch);
-        contest->count += code == CLI_EXIT_OK;
+    for (; code == CLI_EXIT_OK && lane->streams < streams; lane->streams += code == CLI_EXIT_OK)
+        code = cli_session_create(&lane->sessions[lane->streams], contest->model, &own, keep,
+                                  contest->batch);
+    return code;
+}
+
+static int open_lanes(struct contest *contest, const struct bench *bench)
+{
+    const struct cli_options *options = bench->options;
+    int code = CLI_EXIT_OK;
+    for (int p = 0; p < options->precisions.count; p++)
+        for (int k = 0; k < bench->keeps.count && !bench->refused[p]; k++)
+            for (int s = 0; code == CLI_EXIT_OK && s < options->streams.count; s++)
+                code = open_lane(contest, bench, options->precisions.values[p],
+                                 bench->keeps.values[k], options->streams.values[s]);
+    return code;
+}
+
+static int measure(struct contest *contest, const struct cli_options *options)
+{
+    struct cli_rates rates = {0};
+    int code = cli_lanes_measure(contest->lanes, contest->count, options->rounds, options->seconds);
+    for (int i = 0; code == CLI_EXIT_OK && i < contest->count; i++) {
+        struct cli_bench_row *row = &contest->rows[i];
+        row->base_images_per_s = contest->lanes[0].images_per_s;
+        code =
+            cli_bench_rate(&rates, contest->model, row->lane->sessions[0],
+                           cli_bench_threads(options), options->seconds / 2, &row->matmul_gflops);
     }
     return code;
+}
+
+static int show(const struct contest *contest, struct bench *bench)
+{
+    const struct cli_options *options = bench->options;
+    for (int i = 0; i < contest->count; i++) {
+        const struct cli_bench_row *row = &contest->rows[i];
+        if (options->json || options->csv)
+            cli_bench_print_row(row, options->csv, bench->printed == 0);
+        else
+            cli_bench_add_row(bench->table, row, options->data != NULL);
+        bench->printed++;
+        if (options->plot && !cli_bench_add_point(&bench->points, row, options)) {
+            cli_error("out of memory");
+            return CLI_EXIT_FAILURE;
+        }
+    }
+    return CLI_EXIT_OK;
+}
+
+static void close_contest(struct contest *contest)
+{
+    for (int i = 0; i < contest->count; i++)
+        for (int s = 0; s < contest->lanes[i].streams; s++)
+            dvit_session_free(contest->lanes[i].sessions[s]);
+    free(contest->lanes);
+    free(contest->rows);
 }
 
 static int run_contest(const char *name, const struct dvit_model *model, int batch,
-                       const struct cli_options *options, const struct cli_reals *keeps,
-                       struct dvit_table *table)
+                       struct bench *bench)
 {
-    struct dvit_error error = {0};
+    const struct cli_options *options = bench->options;
+    size_t most = (size_t)options->precisions.count * (size_t)options->streams.count *
+                  (size_t)bench->keeps.count;
     struct contest contest = {.name = name, .model = model, .batch = batch};
-    contest.lanes = calloc(CLI_MAX_NUMBERS + 1, sizeof *contest.lanes);
-    if (!contest.lanes) {
+    contest.lanes = calloc(most, sizeof *contest.lanes);
+    contest.rows = calloc(most, sizeof *contest.rows);
+    int code = contest.lanes && contest.rows ? CLI_EXIT_OK : CLI_EXIT_FAILURE;
+    if (code != CLI_EXIT_OK)
+        cli_error("out of memory");
+    cli_progress("measuring %s, batch %d", name, batch);
+    if (code == CLI_EXIT_OK)
+        code = open_lanes(&contest, bench);
+    if (code == CLI_EXIT_OK && contest.count > 0)
+        code = measure(&contest, options);
+    cli_progress_clear();
+    if (code == CLI_EXIT_OK)
+        code = show(&contest, bench);
+    close_contest(&contest);
+    return code;
+}
+
+/* ---- a model ---- */
+
+/* Finds out which precisions cannot be run, before anything is measured: each is told once. */
+static int try_precisions(struct bench *bench, const struct dvit_model *model)
+{
+    int code = CLI_EXIT_OK;
+    for (int p = 0; p < bench->options->precisions.count; p++) {
+        struct cli_options own =
+            options_of_lane(bench->options, bench->options->precisions.values[p], 1);
+        struct dvit_session *session = NULL;
+        int refusal = cli_session_create(&session, model, &own, 1, 1);
+        bench->refused[p] = refusal != CLI_EXIT_OK;
+        code = bench->refused[p] ? refusal : code;
+        dvit_session_free(session);
+    }
+    return code;
+}
+
+static int bench_model(const char *name, struct bench *bench)
+{
+    const struct cli_options *options = bench->options;
+    struct dvit_model *model = NULL;
+    bench->keeps = cli_bench_keeps(name, options);
+    bench->accuracies.count = 0;
+    int code = cli_bench_open(&model, name, options, &bench->keeps);
+    int refusal = code == CLI_EXIT_OK ? try_precisions(bench, model) : code;
+    if (code == CLI_EXIT_OK && options->data)
+        code = cli_bench_evaluate(&bench->accuracies, model, name, options, &bench->keeps,
+                                  bench->refused);
+    for (int i = 0; code == CLI_EXIT_OK && i < options->batches.count; i++)
+        code = run_contest(name, model, options->batches.values[i], bench);
+    dvit_model_free(model);
+    return code == CLI_EXIT_OK ? refusal : code;
+}
+
+/* ---- the command ---- */
+
+static int check(const struct cli_options *options)
+{
+    int threads = cli_bench_threads(options);
+    if ((options->profile != NULL) + options->bench_start + options->bench_train > 1) {
+        cli_error("bench: --profile, --start and --train are measured one at a time");
+        return CLI_EXIT_USAGE;
+    }
+    if (options->json && options->csv) {
+        cli_error("bench: --json and --csv are two forms of the result, give one");
+        return CLI_EXIT_USAGE;
+    }
+    if (options->plot && !options->data) {
+        cli_error("bench: --plot needs --data, to know the accuracy");
+        return CLI_EXIT_USAGE;
+    }
+    for (int i = 0; i < options->streams.count; i++)
+        if (threads % options->streams.values[i] != 0) {
+            cli_error("bench: %d threads cannot be shared evenly by %d streams; see --threads",
+                      threads, options->streams.values[i]);
+            return CLI_EXIT_USAGE;
+        }
+    return options->plot ? cli_check_file(options->plot) : CLI_EXIT_OK;
+}
+
+static int print_table(struct bench *bench)
+{
+    char how[160];
+    if (bench->printed == 0)
+        return CLI_EXIT_OK;
+    snprintf(how, sizeof how,
+             "medians of %d rounds in turn, %g s per line; percentiles of all runs of a batch; "
+             "streams × threads of each",
+             bench->options->rounds, bench->options->seconds);
+    cli_bench_print_machine(bench->options, how);
+    int code = cli_table_print(bench->table);
+    bench->table = NULL;
+    printf("\nmost memory that the process held, all lines side by side: %.0f MB\n",
+           cli_peak_bytes() / 1e6);
+    return code;
+}
+
+/* All models, whatever becomes of one: the first failure is the command's. */
+static int measure_speed(const struct cli_options *options)
+{
+    struct bench *bench = calloc(1, sizeof *bench);
+    int code = CLI_EXIT_OK;
+    if (!bench) {
         cli_error("out of memory");
         return CLI_EXIT_FAILURE;
     }
-    cli_progress("measuring %s, batch %d", name, batch);
-    int code = open_lanes(&contest, options, keeps);
-    if (code == CLI_EXIT_OK)
-        code = cli_lanes_measure(contest.lanes, contest.count, options->rounds, options->seconds);
-    struct dvit_session_info info = {0};
-    if (code == CLI_EXIT_OK) {
-        info = dvit_session_describe(contest.lanes[0].session);
-        if (dvit_matmul_rate(dvit_model_config(model), strcmp(info.precision, "bf16") == 0,
-                             info.threads, options->seconds / 2, &contest.matmul_gflops,
-                             &error) != DVIT_OK)
-            code = cli_fail(&error);
+    bench->options = options;
+    bench->table = cli_bench_table(options->data != NULL);
+    code = bench->table ? CLI_EXIT_OK : CLI_EXIT_FAILURE;
+    for (int i = 0; bench->table && i < options->models.count; i++) {
+        int own = bench_model(options->models.values[i], bench);
+        code = code == CLI_EXIT_OK ? own : code;
     }
-    cli_progress_clear();
-    if (code == CLI_EXIT_OK && options->json) {
-        print_json(&contest);
-    } else if (code == CLI_EXIT_OK) {
-        if (dvit_table_rows(table) == 0)
-            print_machine(options, info);
-        add_rows(table, &contest);
-    }
-    for (int i = 0; i < contest.count; i++)
-        dvit_session_free(contest.lanes[i].session);
-    free(contest.lanes);
-    return code;
-}
-
-/* Keep ratios to measure beside the dense path: those given, else the model's own, else 0.7 for
- * random weights, else none. */
-static struct cli_reals choose_keeps(const char *name, const struct cli_options *options)
-{
-    struct cli_reals keeps = options->keeps;
-    if (keeps.count == 0 && !cli_is_model_file(name))
-        keeps = (struct cli_reals){.count = 1, .values = {0.7}};
-    return keeps;
-}
-
-static int bench_model(const char *name, const struct cli_options *options,
-                       struct dvit_table *table)
-{
-    struct dvit_model *model = NULL;
-    struct cli_reals keeps = choose_keeps(name, options);
-    double pruned = 0; /* some ratio below 1, if any */
-    for (int i = 0; i < keeps.count; i++)
-        pruned = keeps.values[i] < 1 ? keeps.values[i] : pruned;
-    int code = cli_model_open(&model, name, options, pruned, true);
-    if (code == CLI_EXIT_OK && keeps.count == 0 && dvit_model_config(model)->stages > 0)
-        keeps = (struct cli_reals){.count = 1, .values = {dvit_model_config(model)->keep}};
-    for (int i = 0; code == CLI_EXIT_OK && i < options->batches.count; i++)
-        code = run_contest(name, model, options->batches.values[i], options, &keeps, table);
-    dvit_model_free(model);
-    return code;
+    int written = CLI_EXIT_OK;
+    if (bench->points.count > 0)
+        written = cli_bench_plot(&bench->points, options->plot);
+    if (bench->table && written == CLI_EXIT_OK && !options->json && !options->csv)
+        written = print_table(bench);
+    dvit_table_free(bench->table);
+    free(bench->points.items);
+    free(bench);
+    return code == CLI_EXIT_OK ? written : code;
 }
 
 int cli_cmd_bench(const struct cli_options *options)
 {
+    int code = check(options);
+    if (code != CLI_EXIT_OK)
+        return code;
     if (options->bench_train)
         return cli_bench_training(options);
-    static const char *const headers[] = {"model",   "mode",      "batch",    "keep",
-                                          "patches", "GMACs",     "images/s", "latency ms",
-                                          "GFLOP/s", "of matmul", "speed-up"};
-    struct dvit_table *table = cli_table_create(headers, 11, 2);
-    int code = table ? CLI_EXIT_OK : CLI_EXIT_FAILURE;
-    for (int i = 0; code == CLI_EXIT_OK && i < options->models.count; i++)
-        code = bench_model(options->models.values[i], options, table);
-    if (table && (options->json || dvit_table_rows(table) == 0)) {
-        dvit_table_free(table);
-        return code;
-    }
-    int printed = table ? cli_table_print(table) : CLI_EXIT_FAILURE;
-    return code == CLI_EXIT_OK ? printed : code;
+    if (options->bench_start)
+        return cli_bench_start(options);
+    return options->profile ? cli_bench_profile(options) : measure_speed(options);
 }

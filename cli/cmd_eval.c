@@ -120,7 +120,8 @@ static int open_model_entries(struct job *job, int model_index)
 static int measure_speeds(struct job *job)
 {
     for (int i = 0; i < job->count; i++)
-        job->lanes[i] = (struct cli_lane){.session = job->entries[i].session,
+        job->lanes[i] = (struct cli_lane){.sessions = {job->entries[i].session},
+                                          .streams = 1,
                                           .model = job->entries[i].model,
                                           .batch = job->options->batch};
     cli_progress("measuring speed");
@@ -328,7 +329,7 @@ static int write_plot(const struct job *job)
                                     .images_per_s = entry->result.model_images_per_s,
                                     .top1 = entry->result.top1};
     }
-    int code = cli_plot_write(job->options->plot, points, job->count);
+    int code = cli_plot_write(job->options->plot, points, job->count, true);
     free(points);
     return code;
 }

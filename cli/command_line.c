@@ -135,7 +135,9 @@ const char *cli_option_range(const struct cli_option *option, char text[96])
                      option->word ? ", or " : "", option->word ? option->word : "");
         break;
     case OPTION_CHOICE:
-        snprintf(text, 96, "one of %s", option->choices);
+    case OPTION_CHOICES:
+        snprintf(text, 96, "%s of %s", option->type == OPTION_CHOICE ? "one" : "some",
+                 option->choices);
         break;
     case OPTION_SEED:
         snprintf(text, 96, "0 to 18446744073709551615");
@@ -248,19 +250,45 @@ static bool read_text(const struct cli_option *option, const char *text, void *f
     return true;
 }
 
-static bool read_choice(const struct cli_option *option, const char *text, const char **field)
+static bool is_choice(const struct cli_option *option, const char *text, size_t length)
 {
-    size_t length = strlen(text);
     for (const char *at = option->choices;; at++) {
         size_t word = strcspn(at, "|");
-        if (word == length && memcmp(at, text, length) == 0) {
-            *field = text;
+        if (word == length && memcmp(at, text, length) == 0)
             return true;
-        }
         at += word;
         if (!*at)
-            return bad_value(option, text, "");
+            return false;
     }
+}
+
+static bool read_choice(const struct cli_option *option, const char *text, const char **field)
+{
+    if (!is_choice(option, text, strlen(text)))
+        return bad_value(option, text, "");
+    *field = text;
+    return true;
+}
+
+static bool read_choices(const struct cli_option *option, const char *text, struct cli_words *field)
+{
+    struct cli_words words = {0};
+    for (const char *at = text;; at++) {
+        size_t length = strcspn(at, ",");
+        if (!is_choice(option, at, length) || length >= sizeof words.values[0])
+            return bad_value(option, text, "");
+        if (words.count == CLI_MAX_NUMBERS) {
+            cli_error("--%s has too many words, expected at most %d", option->name,
+                      CLI_MAX_NUMBERS);
+            return false;
+        }
+        memcpy(words.values[words.count++], at, length); /* the rest is zero */
+        at += length;
+        if (!*at)
+            break;
+    }
+    *field = words;
+    return true;
 }
 
 static bool set_value(struct cli_options *options, const struct cli_option *option,
@@ -297,6 +325,8 @@ static bool set_value(struct cli_options *options, const struct cli_option *opti
         return read_text(option, text, field);
     case OPTION_CHOICE:
         return read_choice(option, text, field);
+    case OPTION_CHOICES:
+        return read_choices(option, text, field);
     case OPTION_INTS:
     case OPTION_REALS:
         return read_list(option, text, field);

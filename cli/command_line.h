@@ -32,6 +32,10 @@ struct cli_texts {
     int count;
     const char *values[CLI_MAX_TEXTS];
 };
+struct cli_words {
+    int count;
+    char values[CLI_MAX_NUMBERS][16];
+};
 struct cli_size {
     int width, height; /* 0: not given */
 };
@@ -59,6 +63,7 @@ struct cli_options {
     const char *confusion;
     const char *plot;
     const char *plot_by; /* what makes a line of the plot */
+    const char *profile; /* bench: what makes a row of the profile; NULL: no profile */
     const char *cpu;
     const char *precision;
     const char *dtype;
@@ -71,6 +76,8 @@ struct cli_options {
     uint64_t seed;
     int batch;
     struct cli_ints batches;
+    struct cli_ints streams;
+    struct cli_words precisions; /* bench; elsewhere `precision` */
     struct cli_ints stage_blocks;
     const char *pruning; /* NULL: the model's own */
     int stages;
@@ -89,10 +96,12 @@ struct cli_options {
     bool contents;
     bool raw;
     bool json;
+    bool csv;
     bool quiet;
     bool strict;
     bool logits;
     bool bench_train;
+    bool bench_start;
     bool find_rate;
     bool exif;
     bool orient;
@@ -114,6 +123,7 @@ enum cli_option_type {
     OPTION_SPAN, /* struct cli_span: "0.7" or "0.5..1" */
     OPTION_TEXT,
     OPTION_CHOICE, /* one of the words of `choices` */
+    OPTION_CHOICES, /* struct cli_words: comma-separated words of `choices` */
     OPTION_INTS,   /* comma-separated */
     OPTION_REALS,  /* comma-separated */
     OPTION_TEXTS,  /* may be given several times; what is given replaces the default */

@@ -132,7 +132,7 @@ static void print_verbs(FILE *stream)
 static void print_values(FILE *stream, const struct cli_option *option, enum cli_verb_id verb)
 {
     fprintf(stream, "    '%s --%s')\n        ", cli_verbs[verb].name, option->name);
-    if (option->type == OPTION_CHOICE) {
+    if (option->type == OPTION_CHOICE || option->type == OPTION_CHOICES) {
         fputs("COMPREPLY=($(compgen -W '", stream);
         for (const char *at = option->choices; *at; at++)
             fputc(*at == '|' ? ' ' : *at, stream);

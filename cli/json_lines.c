@@ -104,15 +104,23 @@ void cli_json_integer(struct cli_json *json, const char *name, long long value)
     fprintf(json->stream, "%lld", value);
 }
 
-void cli_json_real(struct cli_json *json, const char *name, double value)
+bool cli_real_text(double value, char text[CLI_REAL_TEXT])
 {
-    char text[40] = "null";
-    begin_value(json, name);
-    for (int digits = 15; value - value == 0 && digits <= 17; digits++) {
-        snprintf(text, sizeof text, "%.*g", digits, value);
+    bool finite = value - value == 0;
+    snprintf(text, CLI_REAL_TEXT, "null");
+    for (int digits = 15; finite && digits <= 17; digits++) {
+        snprintf(text, CLI_REAL_TEXT, "%.*g", digits, value);
         if (strtod(text, NULL) == value)
             break;
     }
+    return finite;
+}
+
+void cli_json_real(struct cli_json *json, const char *name, double value)
+{
+    char text[CLI_REAL_TEXT];
+    begin_value(json, name);
+    cli_real_text(value, text);
     fputs(text, json->stream);
 }
 

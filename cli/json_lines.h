@@ -20,6 +20,10 @@ void cli_json_close(struct cli_json *json, char bracket);                       
 void cli_json_string(struct cli_json *json, const char *name, const char *value); /* NULL: null */
 void cli_json_bool(struct cli_json *json, const char *name, bool value);
 void cli_json_integer(struct cli_json *json, const char *name, long long value);
+/* The shortest text that reads back as the same double; false, and "null", where it is not finite.
+ */
+enum { CLI_REAL_TEXT = 40 };
+bool cli_real_text(double value, char text[CLI_REAL_TEXT]);
 /* The shortest text that reads back as the same double; null where it is not finite. */
 void cli_json_real(struct cli_json *json, const char *name, double value);
 /* The same for a float, which needs fewer digits. */

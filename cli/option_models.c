@@ -103,14 +103,14 @@ static const struct cli_option rows[] = {
      .default_text = "val",
      .field = FIELD(split),
      .help = "which part of the data set",
-     .verbs = ON(EVAL) | ON(REPORT)},
+     .verbs = ON(EVAL) | ON(BENCH) | ON(REPORT)},
     TEXT("labels-file", "FILE", labels_file,
          "the classes of a flat --data folder of images: one line per image, either a class "
          "alone (in byte order of the file names) or a file name and a class. A class is one of "
          "the model's labels, an ImageNet id, or an index from 0, the rank of the sorted ids; "
          "the ILSVRC devkit's own numbers, 1 to 1000, are in another order and must be "
          "translated first",
-         ON(EVAL)),
+         ON(EVAL) | ON(BENCH)),
     {.name = "out",
      .argument = "FOLDER",
      .type = OPTION_TEXT,
@@ -239,7 +239,7 @@ static const struct cli_option rows[] = {
      .default_text = "0",
      .field = FIELD(limit),
      .help = "only the first N images; 0 is all",
-     .verbs = ON(EVAL)},
+     .verbs = ON(EVAL) | ON(BENCH)},
 };
 
 CLI_OPTION_GROUP(cli_options_models);

@@ -28,6 +28,10 @@ extern const struct cli_option_group cli_options_bench;
 #define AUGMENTING    (TRAINING | ON(DATA))
 #define LOADING       (TRAINING | ON(EVAL) | ON(CLASSIFY) | ON(INFO) | ON(BENCH) | ON(CONVERT))
 #define COUNTS        2147483647.0
+#define PRECISIONS    "f32|bf16|auto"
+#define PRECISION_HELP                                                                             \
+    "matrix products of linear layers: bf16 needs AVX-512 BF16, auto takes it where it is; all "   \
+    "else stays f32"
 #define TOGGLE(word, member, text, on)                                                             \
     {                                                                                              \
         .name = word, .type = OPTION_FLAG, .field = FIELD(member), .help = text, .verbs = on       \

@@ -1,49 +1,42 @@
 /* `dvit bench --train`: a training step of each model and batch size, its rate, and the share of
  * this machine's matrix products that it reaches. A ratio below 1 measures a dynamic model with its
  * dense teacher, ratio 1 a dense one. */
-#define _DEFAULT_SOURCE
-#include "step_speed.h"
+#include "bench.h"
 
 #include <stdio.h>
-#include <sys/resource.h>
 
-#include "json_lines.h"
-#include "workbench.h"
+#include "record.h"
 
 struct line {
     const char *name;
+    const char *precision; /* wanted */
     double keep;
     int batch;
     struct dvit_step_speed speed;
     double matmul_gflops, peak_bytes;
 };
 
-/* The largest resident size of this process so far. */
-static double peak_bytes(void)
+static void print_line(const struct line *line, bool csv, bool first)
 {
-    struct rusage usage;
-    return getrusage(RUSAGE_SELF, &usage) == 0 ? 1024.0 * (double)usage.ru_maxrss : 0;
-}
-
-static void print_json(const struct line *line)
-{
-    struct cli_json json = cli_json_begin(stdout);
+    struct cli_record record = {0};
     double gflops = line->speed.gflop / line->speed.step_s;
-    cli_json_string(&json, "model", line->name);
-    cli_json_real(&json, "keep", line->keep);
-    cli_json_integer(&json, "batch", line->batch);
-    cli_json_integer(&json, "threads", line->speed.threads);
-    cli_json_string(&json, "precision", line->speed.bf16 ? "bf16" : "f32");
-    cli_json_integer(&json, "steps", line->speed.steps);
-    cli_json_real(&json, "step_ms", 1e3 * line->speed.step_s);
-    cli_json_real(&json, "images_per_s", line->speed.images_per_s);
-    cli_json_real(&json, "gflop", line->speed.gflop);
-    cli_json_real(&json, "gflops", gflops);
-    cli_json_real(&json, "matmul_gflops", line->matmul_gflops);
-    cli_json_real(&json, "share_of_matmul_rate", gflops / line->matmul_gflops);
-    cli_json_integer(&json, "memory_bytes", (long long)line->speed.memory_bytes);
-    cli_json_integer(&json, "peak_memory_bytes", (long long)line->peak_bytes);
-    cli_json_end(&json);
+    cli_record_text(&record, "model", line->name);
+    cli_record_real(&record, "keep", line->keep);
+    cli_record_whole(&record, "batch", line->batch);
+    cli_record_whole(&record, "threads", line->speed.threads);
+    cli_record_text(&record, "precision", line->speed.bf16 ? "bf16" : "f32");
+    cli_record_whole(&record, "steps", line->speed.steps);
+    cli_record_real(&record, "step_ms", 1e3 * line->speed.step_s);
+    cli_record_real(&record, "images_per_s", line->speed.images_per_s);
+    cli_record_real(&record, "gflop", line->speed.gflop);
+    cli_record_real(&record, "gflops", gflops);
+    cli_record_real(&record, "matmul_gflops", line->matmul_gflops);
+    cli_record_real(&record, "share_of_matmul_rate", gflops / line->matmul_gflops);
+    cli_record_whole(&record, "memory_bytes", (long long)line->speed.memory_bytes);
+    cli_record_whole(&record, "peak_memory_bytes", (long long)line->peak_bytes);
+    if (csv && first)
+        cli_record_print_names(&record);
+    cli_record_print(&record, csv);
 }
 
 static void add_row(struct dvit_table *table, const struct line *line)
@@ -86,7 +79,7 @@ static int measure(struct line *line, const struct cli_options *options)
     train.keep = line->keep;
     train.threads = options->threads;
     train.cpu = options->cpu;
-    train.precision = options->precision;
+    train.precision = line->precision;
     train.ema_decay = 0;
     train.seed = options->seed;
     cli_progress("measuring a training step of %s, batch %d", line->name, line->batch);
@@ -97,7 +90,7 @@ static int measure(struct line *line, const struct cli_options *options)
          dvit_matmul_rate(dvit_model_config(dense), line->speed.bf16, line->speed.threads,
                           options->seconds / 2, &line->matmul_gflops, &error) != DVIT_OK))
         code = cli_fail(&error);
-    line->peak_bytes = peak_bytes();
+    line->peak_bytes = cli_peak_bytes();
     cli_progress_clear();
     dvit_model_free(dynamic);
     dvit_model_free(dense);
@@ -105,16 +98,32 @@ static int measure(struct line *line, const struct cli_options *options)
 }
 
 static int measure_and_print(struct line *line, const struct cli_options *options,
-                             struct dvit_table *table)
+                             struct dvit_table *table, bool first)
 {
     int code = measure(line, options);
     if (code != CLI_EXIT_OK)
         return code;
-    if (options->json)
-        print_json(line);
+    if (options->json || options->csv)
+        print_line(line, options->csv, first);
     else
         add_row(table, line);
     return CLI_EXIT_OK;
+}
+
+static int measure_model(const char *name, const struct cli_options *options,
+                         struct dvit_table *table, int *printed)
+{
+    int code = CLI_EXIT_OK;
+    for (int b = 0; b < options->batches.count; b++)
+        for (int p = 0; code == CLI_EXIT_OK && p < options->precisions.count; p++) {
+            struct line line = {.name = name,
+                                .precision = options->precisions.values[p],
+                                .keep = options->keeps.count ? options->keeps.values[0] : 0.7,
+                                .batch = options->batches.values[b]};
+            code = measure_and_print(&line, options, table, *printed == 0);
+            *printed += 1;
+        }
+    return code;
 }
 
 int cli_bench_training(const struct cli_options *options)
@@ -123,16 +132,10 @@ int cli_bench_training(const struct cli_options *options)
                                           "step ms",   "images/s",  "GFLOP", "GFLOP/s",
                                           "of matmul", "peak MiB"};
     struct dvit_table *table = cli_table_create(headers, 10, 2);
-    double keep = options->keeps.count ? options->keeps.values[0] : 0.7;
-    int code = table ? CLI_EXIT_OK : CLI_EXIT_FAILURE;
+    int code = table ? CLI_EXIT_OK : CLI_EXIT_FAILURE, printed = 0;
     for (int i = 0; code == CLI_EXIT_OK && i < options->models.count; i++)
-        for (int b = 0; code == CLI_EXIT_OK && b < options->batches.count; b++) {
-            struct line line = {.name = options->models.values[i],
-                                .keep = keep,
-                                .batch = options->batches.values[b]};
-            code = measure_and_print(&line, options, table);
-        }
-    if (!table || options->json || code != CLI_EXIT_OK) {
+        code = measure_model(options->models.values[i], options, table, &printed);
+    if (!table || options->json || options->csv || code != CLI_EXIT_OK) {
         dvit_table_free(table);
         return code;
     }

@@ -39,7 +39,7 @@ void dvit_times_free(struct dvit_times *times)
 static double value_bytes(const struct dvit_graph *graph, const struct dvit_op *op)
 {
     double bytes = 0;
-    for (int k = 0; k < DVIT_OP_INPUTS; k++)
+    for (int k = 0; k < DVIT_OP_INPUTS && !op->class->gathers; k++)
         if (op->inputs[k] != DVIT_NONE)
             bytes += (double)dvit_graph_rows(graph, op->inputs[k]) *
                      (double)graph->values[op->inputs[k]].width * sizeof(float);
@@ -47,7 +47,7 @@ static double value_bytes(const struct dvit_graph *graph, const struct dvit_op *
         if (op->outputs[k] != DVIT_NONE)
             bytes += (double)dvit_graph_rows(graph, op->outputs[k]) *
                      (double)graph->values[op->outputs[k]].width * sizeof(float);
-    return bytes;
+    return op->class->gathers ? 2 * bytes : bytes;
 }
 
 /* Of the weights, in the form in which they are read. */

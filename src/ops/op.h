@@ -101,6 +101,7 @@ struct dvit_op_class {
     double (*macs)(const struct dvit_graph *graph, const struct dvit_op *op);
     /* Index of the input whose gradient is the output's own, unchanged (a residual); or NONE. */
     int passes_gradient;
+    bool gathers; /* of its inputs' rows it reads those alone that it writes */
     bool stops_gradient; /* the outputs have none, whatever the inputs have: a ranking */
 };
 

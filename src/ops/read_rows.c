@@ -110,6 +110,7 @@ const struct dvit_op_class dvit_op_read_rows = {
     .forward = read_forward,
     .backward = read_backward,
     .passes_gradient = DVIT_NONE,
+    .gathers = true,
 };
 
 const struct dvit_op_class dvit_op_read_kept = {
@@ -120,4 +121,5 @@ const struct dvit_op_class dvit_op_read_kept = {
     .forward = read_forward,
     .backward = read_backward,
     .passes_gradient = DVIT_NONE,
+    .gathers = true,
 };

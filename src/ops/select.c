@@ -342,4 +342,5 @@ const struct dvit_op_class dvit_op_select = {
     .backward = select_backward,
     .scratch_bytes = select_scratch_bytes,
     .passes_gradient = DVIT_NONE,
+    .gathers = true,
 };

@@ -58,4 +58,5 @@ const struct dvit_op_class dvit_op_token = {
     .forward = token_forward,
     .backward = token_backward,
     .passes_gradient = DVIT_NONE,
+    .gathers = true,
 };

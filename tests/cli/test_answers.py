@@ -1,4 +1,4 @@
-"""What the commands answer about trained models: eval, classify, info, bench, cpu, data, report."""
+"""What the commands answer about trained models: eval, classify, info, cpu, data, report."""
 
 import math
 import os
@@ -66,53 +66,6 @@ class Machine(CommandTest):
         self.assertLessEqual({"processor", "cpu", "backend", "threads", "version"}, set(answer))
         self.assertGreaterEqual(answer["threads"], 1)
         self.assertIn(answer["cpu"], self.check(dvit("cpu"), OK).out)
-
-
-class Bench(CommandTest):
-    FIELDS = {"model", "images_per_s", "latency_ms", "gflops", "mode", "batch", "threads",
-              "precision", "share_of_matmul_rate"}
-
-    def test_rows(self):
-        answer = self.check(dvit("bench", "--model", SHAPE + ",classes=4", "--keep", "0.7",
-                                 "--batch", "1,3", "--threads", 1, "--seconds", "0.1", "--rounds",
-                                 2, "--json"), OK)
-        self.assertEqual([(row["batch"], row["mode"]) for row in answer.lines],
-                         [(1, "dense"), (1, "pruned"), (3, "dense"), (3, "pruned")])
-        for row in answer.lines:
-            self.assertLessEqual(self.FIELDS, set(row))
-            self.assertEqual((row["threads"], row["precision"]), (1, "f32"))
-            self.assertAlmostEqual(row["images_per_s"] * row["latency_ms"] / 1e3, row["batch"],
-                                   places=6)
-            self.assertAlmostEqual(row["gflops"], 2 * row["gmacs"] * row["images_per_s"],
-                                   places=6)
-            self.assertGreater(row["share_of_matmul_rate"], 0)
-        dense, pruned = answer.lines[:2]
-        self.assertEqual(dense["speed_up"], 1)
-        self.assertLess(pruned["gmacs"], dense["gmacs"])
-
-    def test_table_names_the_machine(self):
-        out = self.check(dvit("bench", "--model", SHAPE + ",classes=4", "--batch", 1, "--seconds",
-                              "0.05", "--rounds", 1, "--quiet"), OK).out
-        self.assertIn("threads", out.splitlines()[0])
-        self.assertRegex(out, r"speed-up")
-
-    def test_a_training_step(self):
-        model = SHAPE + ",classes=4"
-        for keep in ("1", "0.7"):
-            answer = self.check(dvit("bench", "--train", "--model", model, "--keep", keep,
-                                     "--batch", "4,8", "--seconds", "0.1", "--json"), OK)
-            self.assertEqual([line["batch"] for line in answer.lines], [4, 8])
-            for line in answer.lines:
-                self.assertEqual(line["precision"], "f32")
-                self.assertGreaterEqual(line["steps"], 3)
-                for name in ("images_per_s", "gflops", "share_of_matmul_rate", "memory_bytes"):
-                    self.assertGreater(line[name], 0)
-            # the last block's rows are those that the decisions keep
-            twice = answer.lines[1]["gflop"] / answer.lines[0]["gflop"]
-            self.assertAlmostEqual(twice, 2, delta=0.2)
-        out = self.check(dvit("bench", "--train", "--model", model, "--batch", 4, "--seconds",
-                              "0.1"), OK).out
-        self.assertIn("images/s", out)
 
 
 class Eval(ModelTest):
