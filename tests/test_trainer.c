@@ -124,7 +124,11 @@ static void precisions_that_cannot_be_are_refused(void **state)
     assert_ok(dvit_model_create(&model, &config, 1, &error), &error);
     options.precision = "f8";
     assert_fails(dvit_trainer_create(&trainer, model, NULL, &options, 1, 1, &error), &error,
-                 DVIT_ERROR_ARGUMENT, "unknown precision \"f8\", expected f32, bf16 or auto");
+                 DVIT_ERROR_ARGUMENT, "unknown precision \"f8\", expected f32, bf16");
+    options.precision = "int8";
+    if (dvit_cpu_can(dvit_cpu_best(), DVIT_PRECISION_INT8))
+        assert_fails(dvit_trainer_create(&trainer, model, NULL, &options, 1, 1, &error), &error,
+                     DVIT_ERROR_ARGUMENT, "int8 is for inference, expected f32, bf16 or auto");
     options.precision = "bf16";
     options.cpu = "avx2";
     if (dvit_cpu_best() >= DVIT_CPU_AVX2)
