@@ -38,8 +38,8 @@ int cli_bench_rate(struct cli_rates *rates, const struct dvit_model *model,
             *gflops = rates->known[i].gflops;
             return CLI_EXIT_OK;
         }
-    if (dvit_matmul_rate(dvit_model_config(model), strcmp(precision, "bf16") == 0, threads, seconds,
-                         gflops, &error) != DVIT_OK)
+    if (dvit_matmul_rate(dvit_model_config(model), precision, threads, seconds, gflops, &error) !=
+        DVIT_OK)
         return cli_fail(&error);
     rates->known[rates->count].precision = precision;
     rates->known[rates->count++].gflops = *gflops;

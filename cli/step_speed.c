@@ -87,8 +87,9 @@ static int measure(struct line *line, const struct cli_options *options)
     if (code == CLI_EXIT_OK &&
         (dvit_train_measure(&line->speed, dense_only ? dense : dynamic, dense_only ? NULL : dense,
                             &train, options->seconds, &error) != DVIT_OK ||
-         dvit_matmul_rate(dvit_model_config(dense), line->speed.bf16, line->speed.threads,
-                          options->seconds / 2, &line->matmul_gflops, &error) != DVIT_OK))
+         dvit_matmul_rate(dvit_model_config(dense), line->speed.bf16 ? "bf16" : "f32",
+                          line->speed.threads, options->seconds / 2, &line->matmul_gflops,
+                          &error) != DVIT_OK))
         code = cli_fail(&error);
     line->peak_bytes = cli_peak_bytes();
     cli_progress_clear();

@@ -129,13 +129,31 @@ static void memory_moves(void **state)
     assert_true(rate == 0);
 }
 
+static void products_have_a_rate(void **state)
+{
+    (void)state;
+    struct dvit_error error;
+    struct dvit_config config;
+    double rate = 0;
+    assert_ok(dvit_config_parse(text, &config, &error), &error);
+    for (int p = 0; p < DVIT_PRECISION_COUNT; p++) {
+        const char *name = dvit_precision_name((enum dvit_precision)p);
+        if (!dvit_cpu_can(dvit_cpu_best(), (enum dvit_precision)p))
+            continue;
+        assert_ok(dvit_matmul_rate(&config, name, 2, 0.002, &rate, &error), &error);
+        assert_true(rate > 0 && isfinite(rate));
+    }
+    assert_fails(dvit_matmul_rate(&config, "f8", 1, 0.002, &rate, &error), &error,
+                 DVIT_ERROR_ARGUMENT, "unknown precision \"f8\"");
+    assert_true(rate == 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(rows_add_up),
-        cmocka_unit_test(bytes_are_what_must_move),
-        cmocka_unit_test(answers_stay_the_same),
-        cmocka_unit_test(memory_moves),
+        cmocka_unit_test(rows_add_up),           cmocka_unit_test(bytes_are_what_must_move),
+        cmocka_unit_test(answers_stay_the_same), cmocka_unit_test(memory_moves),
+        cmocka_unit_test(products_have_a_rate),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -97,10 +97,12 @@ DVIT_API void dvit_softmax(const float *logits, int classes, float *probabilitie
 DVIT_API void dvit_top_k(const float *values, int count, int k, int *indices);
 
 /* Share of the processor's work that a benchmark may expect: the rate of the matrix products alone
- * on this model's linear layers, GFLOP/s with `threads` threads (0: the default), in bfloat16 or
- * f32; measured for about `seconds`. */
-DVIT_API enum dvit_status dvit_matmul_rate(const struct dvit_config *config, bool bf16, int threads,
-                                           double seconds, double *gflops,
+ * on this model's linear layers, GFLOP/s with `threads` threads (0: the default), in a precision as
+ * of a session; dvit's own products or the backend's, which is faster. Measured for about
+ * `seconds`.
+ */
+DVIT_API enum dvit_status dvit_matmul_rate(const struct dvit_config *config, const char *precision,
+                                           int threads, double seconds, double *gflops,
                                            struct dvit_error *error);
 
 /* The rate at which `threads` threads (0: the default) read and write memory, each copying `bytes`
