@@ -34,6 +34,7 @@ enum cli_verb_id {
     VERB_CLASSIFY,
     VERB_INFO,
     VERB_CONVERT,
+    VERB_QUANTIZE,
     VERB_DIFF,
     VERB_BENCH,
     VERB_CPU,
@@ -65,6 +66,7 @@ int cli_cmd_eval(const struct cli_options *options);
 int cli_cmd_classify(const struct cli_options *options);
 int cli_cmd_info(const struct cli_options *options);
 int cli_cmd_convert(const struct cli_options *options);
+int cli_cmd_quantize(const struct cli_options *options);
 int cli_cmd_diff(const struct cli_options *options);
 int cli_cmd_bench(const struct cli_options *options);
 int cli_cmd_cpu(const struct cli_options *options);

@@ -8,6 +8,7 @@
 #include "eval_plot.h"
 #include "image_list.h"
 #include "json_lines.h"
+#include "precision_table.h"
 #include "throughput.h"
 #include "workbench.h"
 
@@ -334,6 +335,39 @@ static int write_plot(const struct job *job)
     return code;
 }
 
+/* Whether an option asks for what a comparison of precisions does not make. */
+static int check_comparison(const struct cli_options *options)
+{
+    if (!options->plot && !options->predictions && !options->confusion && !options->per_class)
+        return CLI_EXIT_OK;
+    cli_error("eval: --compare-precisions makes its own table, without --plot, --predictions, "
+              "--confusion and --per-class");
+    return CLI_EXIT_USAGE;
+}
+
+static int compare_precisions(struct job *job)
+{
+    static const double own[1] = {0};
+    const struct cli_options *options = job->options;
+    int code = check_comparison(options);
+    for (int i = 0; code == CLI_EXIT_OK && i < options->models.count; i++) {
+        const char *name = options->models.values[i];
+        struct cli_precision_table table = {.name = name, .labelled = true};
+        table.keeps = options->keeps.count ? options->keeps.values : own;
+        table.keep_count = options->keeps.count ? options->keeps.count : 1;
+        code = cli_model_open(&job->models[i], name, options, 0, false);
+        if (code == CLI_EXIT_OK)
+            code = open_data(job, job->models[i]);
+        table.model = job->models[i];
+        table.set = job->set;
+        if (code == CLI_EXIT_OK && i > 0 && !options->json)
+            putchar('\n');
+        if (code == CLI_EXIT_OK)
+            code = cli_precision_table_print(&table, options);
+    }
+    return code;
+}
+
 static int run_job(struct job *job)
 {
     int code = check_files(job->options);
@@ -366,7 +400,7 @@ int cli_cmd_eval(const struct cli_options *options)
     job.entries = calloc(entries, sizeof *job.entries);
     job.lanes = calloc(entries, sizeof *job.lanes);
     if (job.models && job.entries && job.lanes)
-        code = run_job(&job);
+        code = options->compare_precisions ? compare_precisions(&job) : run_job(&job);
     else
         cli_error("out of memory");
     for (int i = 0; i < job.count; i++) {

@@ -96,6 +96,8 @@ static void json_model(struct cli_json *json, const struct subject *subject)
 {
     const char *note = NULL;
     cli_json_integer(json, "parameters", (long long)dvit_model_parameters(subject->model));
+    cli_json_integer(json, "quantised_layers",
+                     (long long)dvit_model_quantised_layers(subject->model));
     cli_json_real(json, "gmacs", subject->plan.cost.macs / 1e9);
     cli_json_real(json, "gmacs_published", subject->plan.cost.macs_published / 1e9);
     cli_json_open(json, "tokens", '[');
@@ -205,6 +207,9 @@ static void print_summary(const struct subject *subject)
            config->dim, config->depth, config->heads, config->mlp, config->patch,
            config->image_width, config->image_height, dvit_config_patches(config), config->classes);
     printf("parameters   %zu\n", dvit_model_parameters(subject->model));
+    if (dvit_model_quantised_layers(subject->model))
+        printf("precision    %zu linear layers calibrated for int8\n",
+               dvit_model_quantised_layers(subject->model));
     if (config->stages)
         printf("stages       before blocks %s, pruning: %s\n",
                cli_join_ints(config->stage_block, config->stages, text),

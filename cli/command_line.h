@@ -52,6 +52,7 @@ struct cli_options {
     const char *model;
     struct cli_texts models;
     const char *data;
+    const char *calibrate;
     const char *split;
     const char *labels_file;
     const char *out;
@@ -106,6 +107,7 @@ struct cli_options {
     bool exif;
     bool orient;
     bool per_class;
+    bool compare_precisions;
     bool check;
     bool augmented;
     bool man;

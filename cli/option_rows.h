@@ -15,6 +15,7 @@ extern const struct cli_option_group cli_options_models;
 extern const struct cli_option_group cli_options_training;
 extern const struct cli_option_group cli_options_answers;
 extern const struct cli_option_group cli_options_bench;
+extern const struct cli_option_group cli_options_precision;
 
 /* Ends a file of `rows`. */
 #define CLI_OPTION_GROUP(name)                                                                     \
@@ -26,12 +27,15 @@ extern const struct cli_option_group cli_options_bench;
 #define TRAINING      (ON(TRAIN) | ON(SPARSIFY))
 #define RUNNING       (ON(EVAL) | ON(CLASSIFY) | ON(INFO) | ON(BENCH) | ON(REPORT))
 #define AUGMENTING    (TRAINING | ON(DATA))
-#define LOADING       (TRAINING | ON(EVAL) | ON(CLASSIFY) | ON(INFO) | ON(BENCH) | ON(CONVERT))
-#define COUNTS        2147483647.0
-#define PRECISIONS    "f32|bf16|auto"
+#define LOADING                                                                                    \
+    (TRAINING | ON(EVAL) | ON(CLASSIFY) | ON(INFO) | ON(BENCH) | ON(CONVERT) | ON(QUANTIZE))
+#define COUNTS     2147483647.0
+#define PRECISIONS "f32|bf16|int8|auto"
 #define PRECISION_HELP                                                                             \
-    "matrix products of linear layers: bf16 needs AVX-512 BF16, auto takes it where it is; all "   \
-    "else stays f32"
+    "matrix products: bf16 needs AVX-512 BF16; int8, of the blocks' linear layers, needs AVX-512 " \
+    "VNNI and a model of `dvit quantize`; auto is int8 for such a model, else bf16, as far as "    \
+    "the "                                                                                         \
+    "processor has them, and f32 otherwise; all else stays f32"
 #define TOGGLE(word, member, text, on)                                                             \
     {                                                                                              \
         .name = word, .type = OPTION_FLAG, .field = FIELD(member), .help = text, .verbs = on       \

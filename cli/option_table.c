@@ -13,7 +13,7 @@ static const struct cli_option rows[] = {
      .default_text = "0",
      .field = FIELD(seed),
      .help = "seed of everything random: the same seed gives the same bits",
-     .verbs = TRAINING | RUNNING | ON(CONVERT) | ON(DATA)},
+     .verbs = TRAINING | RUNNING | ON(CONVERT) | ON(DATA) | ON(QUANTIZE)},
     {.name = "threads",
      .argument = "N",
      .type = OPTION_INT,
@@ -21,7 +21,7 @@ static const struct cli_option rows[] = {
      .default_text = "0",
      .field = FIELD(threads),
      .help = "computing threads; 0 is what affinity and container quota allow",
-     .verbs = TRAINING | RUNNING},
+     .verbs = TRAINING | RUNNING | ON(QUANTIZE)},
     WHOLE("workers", "N", 0, 64, train.workers,
           "threads that read images ahead; 0 reads between the steps", TRAINING),
     {.name = "workers",
@@ -32,7 +32,7 @@ static const struct cli_option rows[] = {
      .default_text = "auto",
      .field = FIELD(workers),
      .help = "threads that read images ahead: auto = one per computing thread, 0 = between batches",
-     .verbs = ON(EVAL) | ON(CLASSIFY) | ON(BENCH)},
+     .verbs = ON(EVAL) | ON(CLASSIFY) | ON(BENCH) | ON(QUANTIZE)},
     {.name = "cpu",
      .argument = "LEVEL",
      .type = OPTION_CHOICE,
@@ -40,31 +40,24 @@ static const struct cli_option rows[] = {
      .default_text = "auto",
      .field = FIELD(cpu),
      .help = "highest kernel level to use",
-     .verbs = TRAINING | RUNNING},
-    {.name = "precision",
-     .argument = "TYPE",
-     .type = OPTION_CHOICE,
-     .choices = PRECISIONS,
-     .default_text = "f32",
-     .field = FIELD(precision),
-     .help = PRECISION_HELP,
-     .verbs = (TRAINING | RUNNING) & ~ON(BENCH)},
+     .verbs = TRAINING | RUNNING | ON(QUANTIZE)},
     TOGGLE("strict", strict, "an image that cannot be read is an error, not skipped and counted",
-           TRAINING | ON(EVAL)),
+           TRAINING | ON(EVAL) | ON(QUANTIZE)),
     TOGGLE("json", json, "results as one JSON object per line",
            TRAINING | ON(EVAL) | ON(CLASSIFY) | ON(INFO) | ON(CONVERT) | ON(DIFF) | ON(BENCH) |
-               ON(CPU) | ON(DATA)),
+               ON(CPU) | ON(DATA) | ON(QUANTIZE)),
     TOGGLE("csv", csv, "results as a CSV table, with the names that --json has", ON(BENCH)),
     TOGGLE("man", man, "print the manual page (troff)", ON(HELP)),
     TOGGLE("completion", completion, "print the completion script for bash", ON(HELP)),
     TOGGLE("quiet", quiet, "no progress and no notes on standard error; errors stay",
-           TRAINING | RUNNING | ON(CONVERT) | ON(DIFF) | ON(DATA)),
+           TRAINING | RUNNING | ON(CONVERT) | ON(DIFF) | ON(DATA) | ON(QUANTIZE)),
     TOGGLE("help", help, "print this help", (1u << VERB_COUNT) - 1),
 };
 
 static const struct cli_option_group common = {rows, sizeof(rows) / sizeof(*rows)};
 static const struct cli_option_group *const groups[] = {
-    &cli_options_models, &cli_options_training, &cli_options_answers, &cli_options_bench, &common};
+    &cli_options_models, &cli_options_training,  &cli_options_answers,
+    &cli_options_bench,  &cli_options_precision, &common};
 static_assert(sizeof(rows) / sizeof(*rows) <= CLI_MAX_GROUP, "split this file");
 static_assert(sizeof(groups) / sizeof(*groups) * CLI_MAX_GROUP <= CLI_MAX_OPTIONS,
               "raise CLI_MAX_OPTIONS");

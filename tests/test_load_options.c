@@ -299,7 +299,7 @@ static void what_cannot_be_saved_is_refused(void **state)
                  "tensor \"norm.bias\": 1 of its 24 numbers are beyond the range of F16");
     assert_false(dvit_file_exists(b.path));
     assert_fails(dvit_model_save(b.model, b.path, &odd, &error), &error, DVIT_ERROR_ARGUMENT,
-                 "dtype is \"f8\", expected \"f32\", \"f16\" or \"bf16\"");
+                 "dtype is \"f8\", expected \"f32\", \"f16\", \"bf16\" or \"int8\"");
     half.dtype = "bf16"; /* has the range */
     assert_ok(dvit_model_save(b.model, b.path, &half, &error), &error);
     bench_close(&b);

@@ -9,6 +9,7 @@
 #include "dvit/infer.h"
 #include "dvit/labels.h"
 #include "dvit/model.h"
+#include "dvit/quantize.h"
 #include "dvit/report.h"
 #include "dvit/status.h"
 #include "dvit/train.h"

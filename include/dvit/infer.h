@@ -117,6 +117,7 @@ struct dvit_machine {
     char processor[128];
     const char *best_cpu; /* kernel level */
     const char *backend;  /* matrix products */
+    bool bf16, int8;      /* whether sessions may have these precisions */
     int default_threads;
 };
 DVIT_API struct dvit_machine dvit_machine_describe(void);

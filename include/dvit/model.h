@@ -70,11 +70,20 @@ enum dvit_file_format {
 };
 struct dvit_save_options {
     enum dvit_file_format format;
-    const char *dtype; /* "f32" (also NULL), "f16" or "bf16": of every tensor */
+    const char *dtype; /* "f32" (also NULL), "f16" or "bf16": of every tensor; "int8": of the
+                          weights of calibrated layers (dvit/quantize.h), all else f32 */
 };
 
 /* Writes the model atomically: `path` has either its former content or all of the new. `options`
- * may be NULL. A weight that does not fit f16's range is an error that names its tensor. */
+ * may be NULL. A weight that does not fit f16's range is an error that names its tensor; so
+ * is, for int8, one that is not finite, and a model without calibration is MISMATCH. Only int8
+ * files carry the calibration.
+ *
+ * An int8 file has, for a layer whose weight [outputs][inputs] is bytes, −127 … 127 (I8), beside it
+ * <layer>.weight_scale (F32 [outputs]), <layer>.input_scale (F32 [1]) and <layer>.input_zero_point
+ * (U8 [1]): weight = weight_scale · byte; input = input_scale · (byte − input_zero_point). These
+ * are tensors, not metadata: they stay with their layer under its name, to the last bit, and any
+ * reader of the format sees them. */
 DVIT_API enum dvit_status dvit_model_save(const struct dvit_model *model, const char *path,
                                           const struct dvit_save_options *options,
                                           struct dvit_error *error);
@@ -111,6 +120,9 @@ DVIT_API enum dvit_status dvit_model_set_preprocess(struct dvit_model *model,
 /* Copies `count` labels; count must be the model's class count. */
 DVIT_API enum dvit_status dvit_model_set_labels(struct dvit_model *model, const char *const *labels,
                                                 int count, struct dvit_error *error);
+
+/* Linear layers that are calibrated for int8 (dvit/quantize.h); 0: the model is not. */
+DVIT_API size_t dvit_model_quantised_layers(const struct dvit_model *model);
 
 /* Number of scalar parameters. */
 DVIT_API size_t dvit_model_parameters(const struct dvit_model *model);

@@ -14,6 +14,8 @@ struct dvit_machine dvit_machine_describe(void)
     struct dvit_machine machine = {
         .best_cpu = dvit_cpu_name(dvit_cpu_best()),
         .backend = dvit_matmul_backend(),
+        .bf16 = dvit_cpu_can(dvit_cpu_best(), DVIT_PRECISION_BF16),
+        .int8 = dvit_cpu_can(dvit_cpu_best(), DVIT_PRECISION_INT8),
         .default_threads = dvit_threads_default(),
     };
     dvit_cpu_describe(machine.processor, sizeof machine.processor);

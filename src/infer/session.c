@@ -86,7 +86,7 @@ done:
 static enum dvit_status choose_precision(struct dvit_session *s, const char *name,
                                          enum dvit_cpu cpu, struct dvit_error *error)
 {
-    bool quantised = dvit_model_is_quantised(s->model);
+    bool quantised = dvit_model_quantised_layers(s->model) > 0;
     enum dvit_status status = dvit_cpu_parse_precision(name, cpu, quantised, &s->precision, error);
     if (status == DVIT_OK && s->precision == DVIT_PRECISION_INT8 && !quantised)
         return dvit_error_set(error, DVIT_ERROR_MISMATCH,

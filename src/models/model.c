@@ -62,12 +62,12 @@ void dvit_model_free(struct dvit_model *model)
     free(model);
 }
 
-bool dvit_model_is_quantised(const struct dvit_model *model)
+size_t dvit_model_quantised_layers(const struct dvit_model *model)
 {
+    size_t layers = 0;
     for (size_t i = 0; i < model->parameters.count; i++)
-        if (model->inputs[i].scale != 0.0f)
-            return true;
-    return false;
+        layers += model->inputs[i].scale != 0.0f;
+    return layers;
 }
 
 float *dvit_model_weights(const struct dvit_model *model, size_t index)

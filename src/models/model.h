@@ -29,9 +29,6 @@ enum dvit_status dvit_model_allocate(struct dvit_model **out, const struct dvit_
 enum dvit_status dvit_model_copy(struct dvit_model **out, const struct dvit_model *model,
                                  struct dvit_error *error);
 
-/* Whether some linear layers are calibrated: then they run in 8 bits where that is wanted. */
-bool dvit_model_is_quantised(const struct dvit_model *model);
-
 /* Starts parameters of `group`, or of all groups (−1), from `seed`. */
 void dvit_model_initialise(struct dvit_model *model, int group, uint64_t seed);
 

@@ -1,6 +1,6 @@
 /* Checks that a file's tensors and a parameter table fit each other, both ways, and copies the ones
  * into the other: q, k and v one below the other, floats of any type converted, positions
- * interpolated. Which tensor is which was decided by names.c. */
+ * interpolated, bytes with their scales. Which tensor is which was decided by names.c. */
 #include "weights/assemble.h"
 
 #include <stdio.h>
@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "weights/position.h"
+#include "weights/quantised.h"
 #include "weights/text.h"
 
 enum kind { MISSING, UNEXPECTED, DIFFERENT, KINDS };
@@ -86,8 +87,35 @@ static bool is_float(enum dvit_dtype dtype)
            dtype == DVIT_DTYPE_BF16;
 }
 
+/* What belongs beside a weight of bytes. */
+static void check_scales(struct report *report, const struct dvit_parameter *item, bool *used)
+{
+    const struct dvit_tensor_names *names = report->assembly->names;
+    for (int which = 0; which < DVIT_QUANTISED_SCALES; which++) {
+        struct dvit_quantised_part part = dvit_quantised_part(item, which);
+        size_t index = dvit_tensor_names_lookup(names, part.name);
+        char sentence[600], got[200], expected[128];
+        if (index == names->count) {
+            snprintf(sentence, sizeof sentence,
+                     "tensor \"%s\" is missing, and tensor \"%s\" is of bytes", part.name,
+                     item->name);
+            add(report, MISSING, sentence);
+            continue;
+        }
+        const struct dvit_tensor_view *view = names->items[index].view;
+        used[index] = true;
+        if (dvit_quantised_fits(view, &part))
+            continue;
+        dvit_shape_format(view->shape, view->rank, got, sizeof got);
+        dvit_shape_format(&part.elements, 1, expected, sizeof expected);
+        snprintf(sentence, sizeof sentence, "tensor \"%s\" is %s %s, expected %s %s", part.name,
+                 dvit_dtype_name(view->dtype), got, dvit_dtype_name(part.dtype), expected);
+        add(report, DIFFERENT, sentence);
+    }
+}
+
 static void check_tensor(struct report *report, const struct dvit_named_tensor *tensor,
-                         const struct dvit_parameter *item)
+                         const struct dvit_parameter *item, bool may_be_bytes, bool *used)
 {
     const struct dvit_tensor_view *view = tensor->view;
     struct dvit_shown_text name = dvit_text_show(view->name);
@@ -101,6 +129,8 @@ static void check_tensor(struct report *report, const struct dvit_named_tensor *
         snprintf(sentence, sizeof sentence, "tensor \"%s\" is %s, expected %s", name.text, got,
                  expected);
         add(report, DIFFERENT, sentence);
+    } else if (may_be_bytes && view->dtype == DVIT_DTYPE_I8) {
+        check_scales(report, item, used);
     } else if (!is_float(view->dtype)) {
         snprintf(sentence, sizeof sentence, "tensor \"%s\" is %s, expected F64, F32, F16 or BF16",
                  name.text, dvit_dtype_name(view->dtype));
@@ -109,8 +139,10 @@ static void check_tensor(struct report *report, const struct dvit_named_tensor *
 }
 
 /* The tensors of one parameter: all parts, each once. Those that take part are marked as used. */
-static void check_parameter(struct report *report, const struct dvit_parameter *item, bool *used)
+static void check_parameter(struct report *report, const struct dvit_parameters *parameters,
+                            size_t index, bool *used)
 {
+    const struct dvit_parameter *item = &parameters->items[index];
     const struct dvit_assembly *assembly = report->assembly;
     const struct dvit_tensor_names *names = assembly->names;
     bool skipped = assembly->new_heads && item->group == DVIT_GROUP_HEAD;
@@ -122,7 +154,8 @@ static void check_parameter(struct report *report, const struct dvit_parameter *
         used[i] = fits || skipped;
         if (skipped || !fits)
             continue;
-        check_tensor(report, tensor, item);
+        check_tensor(report, tensor, item,
+                     parts == 1 && dvit_parameter_is_quantisable(parameters, index), used);
         next++;
     }
     if (skipped || next == parts)
@@ -146,7 +179,7 @@ enum dvit_status dvit_assembly_check(const struct dvit_assembly *assembly, struc
         DVIT_FAIL(error, DVIT_ERROR_MEMORY, "check of %zu tensors: out of memory", names->count);
     DVIT_TRY(dvit_parameters_create(&parameters, assembly->stored, error));
     for (size_t i = 0; i < parameters.count; i++)
-        check_parameter(&report, &parameters.items[i], used);
+        check_parameter(&report, &parameters, i, used);
     for (size_t i = 0; i < names->count; i++) {
         char sentence[300];
         snprintf(sentence, sizeof sentence, "unexpected tensor \"%s\"",
@@ -206,9 +239,12 @@ enum dvit_status dvit_assembly_read(const struct dvit_assembly *assembly, struct
         size_t parts = (size_t)names->items[first].parts;
         if (item->on_grid)
             DVIT_TRY(read_on_grid(assembly, names->items[first].view, model, item, out, error));
-        for (size_t part = 0; !item->on_grid && part < parts; part++)
-            DVIT_TRY(dvit_tensor_to_f32(names->items[first + part].view,
-                                        out + part * (item->count / parts), error));
+        else if (names->items[first].view->dtype == DVIT_DTYPE_I8)
+            DVIT_TRY(dvit_quantised_read(names, item, out, &model->inputs[i], error));
+        else
+            for (size_t part = 0; part < parts; part++)
+                DVIT_TRY(dvit_tensor_to_f32(names->items[first + part].view,
+                                            out + part * (item->count / parts), error));
     }
 done:
     return status;

@@ -1,10 +1,12 @@
 /* dvit_model_save: one file that is the complete model – weights, configuration, preprocessing,
- * labels – as safetensors or as PyTorch's zip, in f32 or rounded to a half. */
+ * labels – as safetensors or as PyTorch's zip, in f32, rounded to a half, or with the weights of
+ * calibrated layers rounded to bytes. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "weights/model_file.h"
+#include "weights/quantised.h"
 #include "weights/torch_write.h"
 
 static bool ends_in(const char *path, const char *suffix)
@@ -30,14 +32,18 @@ static enum dvit_status parse_dtype(const char *name, enum dvit_dtype *out,
     static const struct {
         const char *name;
         enum dvit_dtype dtype;
-    } types[] = {{"f32", DVIT_DTYPE_F32}, {"f16", DVIT_DTYPE_F16}, {"bf16", DVIT_DTYPE_BF16}};
+    } types[] = {{"f32", DVIT_DTYPE_F32},
+                 {"f16", DVIT_DTYPE_F16},
+                 {"bf16", DVIT_DTYPE_BF16},
+                 {"int8", DVIT_DTYPE_I8}};
     for (size_t i = 0; i < sizeof types / sizeof *types; i++)
         if (!name || strcmp(name, types[i].name) == 0) {
             *out = types[i].dtype;
             return DVIT_OK;
         }
     return dvit_error_set(error, DVIT_ERROR_ARGUMENT,
-                          "dtype is \"%.40s\", expected \"f32\", \"f16\" or \"bf16\"", name);
+                          "dtype is \"%.40s\", expected \"f32\", \"f16\", \"bf16\" or \"int8\"",
+                          name);
 }
 
 /* Rounds every entry to `dtype`, into one block that the entries then point to. */
@@ -72,8 +78,9 @@ enum dvit_status dvit_model_save(const struct dvit_model *model, const char *pat
     const struct dvit_save_options defaults = {0}, *o = options ? options : &defaults;
     struct dvit_model_metadata metadata = {0};
     size_t count = model->parameters.count;
-    struct dvit_safetensors_entry *entries = calloc(count, sizeof *entries);
-    char(*names)[96] = calloc(count, sizeof *names);
+    size_t room = count * (1 + DVIT_QUANTISED_SCALES);
+    struct dvit_safetensors_entry *entries = calloc(room, sizeof *entries);
+    char(*names)[96] = calloc(room, sizeof *names);
     void *block = NULL;
     enum dvit_dtype dtype = DVIT_DTYPE_F32;
     if (!entries || !names)
@@ -81,7 +88,9 @@ enum dvit_status dvit_model_save(const struct dvit_model *model, const char *pat
     DVIT_TRY(parse_dtype(o->dtype, &dtype, error));
     DVIT_TRY(dvit_model_metadata_create(&metadata, model, error));
     dvit_model_entries(&model->parameters, model->weights, "", entries, names);
-    if (dtype != DVIT_DTYPE_F32)
+    if (dtype == DVIT_DTYPE_I8)
+        DVIT_TRY(dvit_quantised_entries(model, entries, names, &count, &block, error));
+    else if (dtype != DVIT_DTYPE_F32)
         DVIT_TRY(round_entries(&model->parameters, dtype, entries, &block, error));
     if (format_of(path, o->format) == DVIT_FILE_TORCH)
         DVIT_TRY(dvit_torch_write(path, entries, count, metadata.pairs, 3, error));

@@ -23,7 +23,7 @@ LAW = {
 # Where the functions of a public header live: including it is including that room.
 PUBLIC = {
     "status.h": "base", "config.h": "base", "image.h": "image", "model.h": "models",
-    "labels.h": "models", "weights.h": "weights", "data.h": "data", "infer.h": "infer", "eval.h": "eval", "train.h": "train",
+    "labels.h": "models", "weights.h": "weights", "data.h": "data", "infer.h": "infer", "eval.h": "eval", "quantize.h": "eval", "train.h": "train",
     "report.h": "report",
 }
 # Libraries from outside, and the only files or folders that may include them.

@@ -1,0 +1,143 @@
+/* `dvit quantize`: a model for int8 sessions. Measures the ranges of its layers on images, writes
+ * the file, and shows what the precisions cost on images that were not measured on. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "dvit/eval.h"
+#include "dvit/quantize.h"
+#include "image_list.h"
+#include "json_lines.h"
+#include "precision_table.h"
+#include "stored_file.h"
+#include "workbench.h"
+
+struct job {
+    const struct cli_options *options;
+    const char *name; /* of the model, as given */
+    struct dvit_model *model;
+    struct cli_image_list list; /* where --calibrate is images without classes */
+    struct dvit_dataset *calibration;
+    struct dvit_dataset *check; /* NULL: the calibration images */
+    bool labelled;              /* labels of the check are the model's classes */
+};
+
+/* All images of a folder, whatever its order. */
+static int open_loose_images(struct job *job)
+{
+    struct dvit_error error = {0};
+    char *folder = (char *)job->options->calibrate; /* only read */
+    size_t empty = 0;
+    int code = cli_image_list_create(&job->list, &folder, 1, &empty);
+    if (code != CLI_EXIT_OK || empty)
+        return code == CLI_EXIT_OK ? CLI_EXIT_FAILURE : code;
+    return dvit_dataset_open_files(&job->calibration, (const char *const *)job->list.paths,
+                                   job->list.count, NULL, &error) == DVIT_OK
+               ? CLI_EXIT_OK
+               : cli_fail(&error);
+}
+
+/* The training part is measured on and the validation part checked; labels count where they are the
+ * model's classes. */
+static int open_data(struct job *job)
+{
+    struct dvit_error error = {0};
+    struct dvit_dataset_options options = dvit_dataset_options_default();
+    const char *spec = job->options->calibrate;
+    options.scene_side = dvit_model_config(job->model)->image_width;
+    enum dvit_status status = dvit_dataset_open(&job->calibration, spec, "train", &options, &error);
+    if (status == DVIT_ERROR_FORMAT && cli_is_folder(spec))
+        return open_loose_images(job);
+    if (status != DVIT_OK)
+        return cli_fail(&error);
+    job->labelled =
+        dvit_dataset_open_for(&job->check, job->model, spec, "val", &options, &error) == DVIT_OK;
+    if (!job->labelled)
+        cli_note("the classes of \"%s\" are not the model's: without accuracy", spec);
+    if (!job->labelled && dvit_dataset_open(&job->check, spec, "val", &options, &error) != DVIT_OK)
+        return cli_fail(&error);
+    return CLI_EXIT_OK;
+}
+
+static int calibrate(struct job *job)
+{
+    struct dvit_error error = {0};
+    struct cli_counter counter = {.what = "calibration: images"};
+    struct dvit_calibrate_options options = {.images = (size_t)job->options->count,
+                                             .seed = job->options->seed,
+                                             .batch = job->options->batch,
+                                             .threads = job->options->threads,
+                                             .workers = cli_readers(job->options),
+                                             .cpu = job->options->cpu};
+    enum dvit_status status = dvit_model_calibrate(job->model, job->calibration, &options,
+                                                   cli_progress_count, &counter, &error);
+    cli_progress_clear();
+    return status == DVIT_OK ? CLI_EXIT_OK : cli_fail(&error);
+}
+
+static int tell_file(const struct job *job)
+{
+    struct dvit_error error = {0};
+    struct dvit_weight_file *file = NULL;
+    char text[256];
+    if (dvit_weight_file_open(&file, job->options->out, &error) != DVIT_OK)
+        return cli_fail(&error);
+    struct cli_file_summary summary = cli_file_summarise(file, job->options->out);
+    dvit_weight_file_free(file);
+    if (job->options->json) {
+        struct cli_json json = cli_json_begin(stdout);
+        cli_json_string(&json, "out", job->options->out);
+        cli_json_integer(&json, "quantised_layers",
+                         (long long)dvit_model_quantised_layers(job->model));
+        cli_file_json_summary(&json, &summary);
+        cli_json_end(&json);
+        return CLI_EXIT_OK;
+    }
+    cli_print_plain(job->options->out);
+    printf(": %zu linear layers in int8, %s\n\n", dvit_model_quantised_layers(job->model),
+           cli_file_describe(&summary, text));
+    return CLI_EXIT_OK;
+}
+
+static int write_file(const struct job *job)
+{
+    struct dvit_error error = {0};
+    const struct dvit_save_options save = {.format = DVIT_FILE_BY_NAME, .dtype = "int8"};
+    if (dvit_model_save(job->model, job->options->out, &save, &error) != DVIT_OK)
+        return cli_fail(&error);
+    return tell_file(job);
+}
+
+static int compare(const struct job *job)
+{
+    const struct dvit_config *config = dvit_model_config(job->model);
+    const double keeps[2] = {config->keep, 1.0};
+    bool prunes = config->stages > 0 && config->keep < 1.0;
+    const struct cli_precision_table table = {.name = job->name,
+                                              .model = job->model,
+                                              .set = job->check ? job->check : job->calibration,
+                                              .labelled = job->labelled,
+                                              .keeps = prunes ? keeps : keeps + 1,
+                                              .keep_count = prunes ? 2 : 1};
+    return cli_precision_table_print(&table, job->options);
+}
+
+int cli_cmd_quantize(const struct cli_options *options)
+{
+    struct job job = {.options = options, .name = options->operands[0]};
+    int code = cli_check_file(options->out);
+    if (code == CLI_EXIT_OK)
+        code = cli_model_open(&job.model, job.name, options, options->keep, false);
+    if (code == CLI_EXIT_OK)
+        code = open_data(&job);
+    if (code == CLI_EXIT_OK)
+        code = calibrate(&job);
+    if (code == CLI_EXIT_OK)
+        code = write_file(&job);
+    if (code == CLI_EXIT_OK)
+        code = compare(&job);
+    dvit_dataset_free(job.check);
+    dvit_dataset_free(job.calibration);
+    cli_image_list_free(&job.list);
+    dvit_model_free(job.model);
+    return code;
+}

@@ -1,0 +1,106 @@
+"""Eight bits from the command: quantize, and the precisions beside each other."""
+
+import os
+import unittest
+
+from harness import (CommandTest, FAILURE, OK, SCENES, SHAPE, USAGE, dvit, kept_patches, main,
+                     read_bytes, write_ppm)
+
+DENSE = SHAPE + ",classes=4"
+
+
+class Quantize(CommandTest):
+    def precisions(self):
+        return self.check(dvit("cpu", "--json"), OK).lines[0]["precisions"]
+
+    def quantize(self, model=DENSE, *more):
+        path = self.path("q.safetensors")
+        answer = dvit("quantize", model, "--keep", "0.7", "--calibrate", SCENES, "--out", path,
+                      "--count", "24", "--limit", "16", "--quiet", *more)
+        self.check(answer, OK)
+        return path, answer
+
+    def test_a_file_of_bytes_and_what_it_costs(self):
+        path, answer = self.quantize(DENSE, "--json")
+        file, rows = answer.lines[0], answer.lines[1:]
+        self.assertEqual(file["quantised_layers"], 16)
+        self.assertEqual(file["dtypes"]["I8"], 16)
+        expected = [(keep, name) for keep in (0.7, 1.0) for name in self.precisions()]
+        self.assertEqual([(row["keep"], row["precision"]) for row in rows], expected)
+        for row in rows:
+            self.assertEqual(row["images"], 16)
+            self.assertEqual(len(row["other_kept"]), 3 if row["keep"] < 1 else 0)
+            if row["precision"] == "f32":
+                self.assertEqual(row["agreement"], 1)
+                self.assertEqual(sum(row["other_kept"]), 0)
+            self.assertLess(sum(row["other_kept"]), 0.5)
+        info = self.check(dvit("info", path), OK)
+        self.assertIn("16 linear layers calibrated for int8", info.out)
+
+    def test_it_runs(self):
+        if "int8" not in self.precisions():
+            self.skipTest("no such products here")
+        path, _ = self.quantize()
+        picture = self.path("a.ppm")
+        write_ppm(picture, 32, 32)
+        for asked in ("int8", "auto"):
+            answer = self.check(dvit("eval", "--model", path, "--data", SCENES, "--precision",
+                                     asked, "--seconds", "0.1", "--json"), OK)
+            self.assertEqual(answer.lines[0]["precision"], "int8")
+            self.assertEqual(answer.lines[0]["tokens"], kept_patches(0.7))
+        self.check(dvit("classify", "--model", path, "--precision", "int8", picture), OK)
+        self.check(dvit("info", path, "--precision", "int8"), OK)
+
+    def test_eval_compares(self):
+        path, _ = self.quantize()
+        answer = self.check(dvit("eval", "--model", path, "--data", SCENES, "--keep", "0.5,1",
+                                 "--compare-precisions"), OK)
+        self.assertIn("40 images", answer.out)
+        self.assertEqual(sum(line.startswith("f32") for line in answer.out.splitlines()), 2)
+        plain = self.check(dvit("eval", "--model", DENSE, "--data", SCENES, "--limit", "8",
+                                "--compare-precisions", "--json"), OK)
+        self.assertNotIn("int8", [row["precision"] for row in plain.lines])
+        if "int8" in self.precisions():
+            self.assertIn("without int8: precision int8 needs a calibrated model", plain.err)
+        self.check(dvit("eval", "--model", path, "--data", SCENES, "--compare-precisions",
+                        "--per-class"), USAGE)
+
+    def test_the_same_again(self):
+        path, _ = self.quantize()
+        first = read_bytes(path)
+        self.quantize(DENSE, "--threads", "3", "--batch", "5")
+        self.assertEqual(len(read_bytes(path)), len(first))
+        copy = self.path("copy.safetensors")
+        self.check(dvit("convert", path, copy, "--dtype", "int8", "--quiet"), OK)
+        self.assertEqual(read_bytes(copy), read_bytes(path))
+        self.check(dvit("convert", path, copy, "--quiet"), OK)
+        self.check(dvit("diff", path, copy), OK)
+        self.check(dvit("convert", copy, self.path("no"), "--dtype", "int8"), FAILURE)
+
+    def test_loose_images(self):
+        folder = self.path("loose")
+        os.mkdir(folder)
+        for i in range(3):
+            write_ppm(os.path.join(folder, "%d.ppm" % i), 32, 32)
+        out = self.path("q.safetensors")
+        answer = self.check(dvit("quantize", DENSE, "--calibrate", folder, "--out", out), OK)
+        self.assertIn("3 images", answer.out)
+        self.assertNotIn("top-1", answer.out)
+
+    def test_refusals(self):
+        out = self.path("q.safetensors")
+        self.check(dvit("quantize", DENSE, "--out", out), USAGE)
+        self.check(dvit("quantize", DENSE, "--calibrate", SCENES), USAGE)
+        self.check(dvit("quantize", "missing.safetensors", "--calibrate", SCENES, "--out", out),
+                   FAILURE)
+        self.check(dvit("quantize", DENSE, "--calibrate", self.path("none"), "--out", out), FAILURE)
+        self.check(dvit("quantize", DENSE, "--calibrate", SCENES, "--out",
+                        self.path("no/folder/q.safetensors")), FAILURE)
+        self.assertFalse(os.path.exists(out))
+        refused = self.check(dvit("eval", "--model", DENSE, "--data", SCENES, "--precision",
+                                  "int8", "--cpu", "reference"), FAILURE)
+        self.assertIn("dvit quantize", refused.err)
+
+
+if __name__ == "__main__":
+    main()
