@@ -46,9 +46,10 @@ struct dvit_train_options {
     int accumulate;        /* micro-batches per step, 1 … 1024; default 1 */
     int threads;           /* 0 = default count */
     int workers;           /* loader threads, 0 … 64; default 1 */
-    const char *precision; /* "f32" (also NULL); "bf16": matrix products of linear layers in
-                              bfloat16, everything else and the weights in f32, an error where the
-                              processor has no such products; "auto": bf16 where it has them */
+    const char *precision; /* "f32" (also NULL); "bf16": matrix products of linear layers and of
+                              attention in bfloat16, everything else and the weights in f32, an
+                              error where the processor has no such products; "auto": bf16 where it
+                              has them */
     const char *cpu;       /* kernel level; default "auto" */
 
     double learning_rate;          /* default 1e-3 */
