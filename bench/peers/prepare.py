@@ -1,0 +1,206 @@
+"""Everything that peers.py's runtimes read, made once and kept in a folder: one set of random weights
+per model, drawn images, the answers they must give, and each runtime's own form of the model.
+
+A form is a file named after what it is (pruned-b8-fused.onnx); it is made when first asked for, under
+another name until it is whole. Weights are parity.py's random ones, images are turned and mirrored
+copies of its drawings, and the answers are published.py's in f64. Nothing is timed here.
+"""
+
+import dataclasses
+import pathlib
+import subprocess
+import sys
+
+import numpy
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "tools/reference"))
+
+import published  # noqa: E402: found through the path above
+
+IMAGES = 32  # that are timed, and that int8 is calibrated on
+PART = 8  # images that the oracle works on at once
+STAGES = 3
+OPSET = 20
+
+
+def model_config(name, keep):
+    """Keep 1 is the dense model."""
+    config = published.preset(name)
+    if keep == 1:
+        return config
+    stages = tuple(config.depth * s // (STAGES + 1) for s in range(1, STAGES + 1))
+    return dataclasses.replace(config, stages=stages, keep=keep)
+
+
+def load_weights(path):
+    import safetensors.torch
+    return safetensors.torch.load_file(path)
+
+
+def draw_images(folder):
+    """As an image folder of one class, which dvit calibrates on."""
+    import parity
+    from PIL import Image
+    drawn, inner = folder / "drawn", folder / "images" / "train" / "drawn"
+    for place in (drawn, inner):
+        place.mkdir(parents=True, exist_ok=True)
+    turns = [None, *Image.Transpose]
+    paths = []
+    for number, path in enumerate(parity.draw_pictures(drawn)):
+        for turn in turns[:IMAGES // 8]:
+            image = Image.open(path)
+            paths.append(inner / f"{number}-{len(paths)}.png")
+            (image if turn is None else image.transpose(turn)).save(paths[-1])
+    return paths
+
+
+class Stock:
+    """The files of one model."""
+
+    def __init__(self, folder, name, keep, dvit):
+        self.name, self.keep, self.dvit = name, keep, dvit
+        self.common, self.folder = pathlib.Path(folder), pathlib.Path(folder) / name
+        self.folder.mkdir(parents=True, exist_ok=True)
+
+    def config(self, keep):
+        return model_config(self.name, keep)
+
+    def made(self, name, make):
+        """The path of `name`, which make(path) writes if it is not there yet."""
+        path = self.folder / name
+        if not path.exists():
+            print("making", path, file=sys.stderr, flush=True)
+            draft = path.with_name("draft-" + name)
+            make(str(draft))
+            for extra in self.folder.glob("draft-" + path.stem + ".bin"):  # OpenVINO's weights
+                extra.rename(path.with_suffix(".bin"))
+            draft.rename(path)
+        return str(path)
+
+    # ---- what all share
+
+    def weights(self):
+        def make(path):
+            import parity
+            import safetensors.torch
+            config = self.config(self.keep)
+            safetensors.torch.save_file(parity.random_weights(config), path, {"format": "pt"})
+        return self.made("weights.safetensors", make)
+
+    def images(self):
+        folder = self.common / "images"
+        if not folder.exists():
+            draw_images(self.common)
+        return str(folder)
+
+    def pixels(self):
+        """[IMAGES][3][height][width] f32, prepared as DynamicViT's authors do."""
+        def make(path):
+            import parity
+            config, row = self.config(1), parity.Row("", "", None, "")
+            shape = (config.image_width, config.image_height)
+            images = sorted(pathlib.Path(self.images()).rglob("*.png"))
+            batch = numpy.stack([parity.prepare(image, row, shape) for image in images])
+            batch.astype("<f4").tofile(path)
+        return self.made("pixels.f32", make)
+
+    def pixel_array(self):
+        side = self.config(1).image_width
+        return numpy.fromfile(self.pixels(), "<f4").reshape(-1, 3, side, side)
+
+    def expected(self, keep, batch):
+        """Logits [batch][K], and kept patches [batch][k] of every stage, of the f64 oracle."""
+        parts = [self.expected_part(keep, first) for first in range(0, batch, PART)]
+        logits, *kept = [numpy.concatenate(arrays)[:batch] for arrays in zip(*parts)]
+        return logits, kept
+
+    def expected_part(self, keep, first):
+        config = self.config(keep)
+
+        def make(path):
+            import torch
+            params = {n: t.double() if t.is_floating_point() else t
+                      for n, t in load_weights(self.weights()).items()}
+            pixels = torch.from_numpy(self.pixel_array()[first:first + PART]).double()
+            trace = published.forward(params, config, pixels)
+            arrays = [trace["logits"]] + [trace[f"stage.{s}.kept"] for s in
+                                          range(len(config.stages))]
+            with open(path, "wb") as file:
+                numpy.savez(file, *(a.numpy() for a in arrays))
+        found = numpy.load(self.made(f"{kind(keep)}-images-{first}.npz", make))
+        return [found[f"arr_{i}"] for i in range(1 + len(config.stages))]
+
+    # ---- ONNX and ONNX Runtime
+
+    def onnx(self, keep, batch):
+        def make(path):
+            import torch
+            import dynamic_vit
+            model = dynamic_vit.build(load_weights(self.weights()), self.config(keep), fused=False)
+            torch.onnx.export(model, (torch.from_numpy(self.pixel_array()[:batch]),), path,
+                              input_names=["pixels"], opset_version=OPSET, dynamo=True,
+                              external_data=False, verbose=False)
+        return self.made(f"{kind(keep)}-b{batch}.onnx", make)
+
+    def fused(self, keep, batch):
+        """After ONNX Runtime's transformer optimiser."""
+        def make(path):
+            from onnxruntime.transformers import optimizer
+            config = self.config(keep)
+            model = optimizer.optimize_model(self.onnx(keep, batch), "vit", num_heads=config.heads,
+                                             hidden_size=config.dim, opt_level=0, use_gpu=False)
+            model.save_model_to_file(path)
+        return self.made(f"{kind(keep)}-b{batch}-fused.onnx", make)
+
+    def dynamic_int8(self, keep, batch, fused):
+        def make(path):
+            from onnxruntime import quantization
+            source = self.fused(keep, batch) if fused else self.onnx(keep, batch)
+            quantization.quantize_dynamic(source, path, per_channel=True,
+                                          weight_type=quantization.QuantType.QInt8)
+        return self.made(f"{kind(keep)}-b{batch}-dynamic{'-fused' * fused}.onnx", make)
+
+    def static_int8(self, keep, batch):
+        """Quantised nodes with calibrated activations."""
+        def make(path):
+            from onnxruntime import quantization
+
+            class Reader(quantization.CalibrationDataReader):
+                def __init__(self, pixels):
+                    self.parts = iter(numpy.split(pixels, len(pixels) // batch))
+
+                def get_next(self):
+                    part = next(self.parts, None)
+                    return None if part is None else {"pixels": part}
+
+            quantization.quantize_static(
+                self.onnx(keep, batch), path, Reader(self.pixel_array()), per_channel=True,
+                quant_format=quantization.QuantFormat.QDQ, op_types_to_quantize=["MatMul", "Gemm"],
+                activation_type=quantization.QuantType.QUInt8,
+                weight_type=quantization.QuantType.QInt8)
+        return self.made(f"{kind(keep)}-b{batch}-static.onnx", make)
+
+    # ---- OpenVINO and dvit
+
+    def openvino_int8(self, keep, batch):
+        """Quantised by NNCF for transformers."""
+        def make(path):
+            import nncf
+            import openvino
+            model = openvino.Core().read_model(self.onnx(keep, batch))
+            pixels = self.pixel_array()
+            parts = numpy.split(pixels, len(pixels) // batch)
+            model = nncf.quantize(model, nncf.Dataset(parts), subset_size=len(parts),
+                                  model_type=nncf.ModelType.TRANSFORMER)
+            openvino.save_model(model, path, compress_to_fp16=False)
+        return self.made(f"{kind(keep)}-b{batch}-int8.xml", make)
+
+    def dvit_int8(self):
+        def make(path):
+            subprocess.run([self.dvit, "quantize", self.weights(), path, "--calibrate",
+                            self.images(), "--quiet"], check=True)
+        return self.made("weights-int8.safetensors", make)
+
+
+def kind(keep):
+    return "dense" if keep == 1 else "pruned"
