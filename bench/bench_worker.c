@@ -126,13 +126,11 @@ static void measure(struct worker *worker, double at_least)
 static void products(struct worker *worker, double at_least)
 {
     struct dvit_session_info info = dvit_session_describe(worker->session);
-    double rate = 0;
     struct dvit_error error;
-    bool bf16 = strcmp(info.precision, "bf16") == 0;
-    if (bf16 || strcmp(info.precision, "f32") == 0)
-        check(dvit_matmul_rate(dvit_model_config(worker->model), bf16, info.threads, at_least,
-                               &rate, &error),
-              &error);
+    double rate;
+    check(dvit_matmul_rate(dvit_model_config(worker->model), info.precision, info.threads, at_least,
+                           &rate, &error),
+          &error);
     printf("%.6g\n", rate);
 }
 

@@ -59,7 +59,7 @@ class Section:
         """Multiply-accumulates per second of the whole pass over those of the products alone."""
         key = f"dvit|{self.precision}|{self.precision}|"
         rates, limits = self.own(path), self.record["products"].get(key + "dense")
-        if not rates or not limits or not all(limits):
+        if not rates or not limits:
             return None
         return ratio([2e-9 * self.record["macs"][key + path] * r for r in rates], limits)
 
