@@ -38,20 +38,18 @@ def load_weights(path):
 
 
 def draw_images(folder):
-    """As an image folder of one class, which dvit calibrates on."""
+    """A folder of images, without classes."""
     import parity
     from PIL import Image
-    drawn, inner = folder / "drawn", folder / "images" / "train" / "drawn"
-    for place in (drawn, inner):
-        place.mkdir(parents=True, exist_ok=True)
-    turns = [None, *Image.Transpose]
-    paths = []
-    for number, path in enumerate(parity.draw_pictures(drawn)):
-        for turn in turns[:IMAGES // 8]:
-            image = Image.open(path)
-            paths.append(inner / f"{number}-{len(paths)}.png")
-            (image if turn is None else image.transpose(turn)).save(paths[-1])
-    return paths
+    drawn, images = folder / "drawn", folder / "images"
+    drawn.mkdir(exist_ok=True)
+    pictures = parity.draw_pictures(drawn)
+    images.mkdir(exist_ok=True)
+    for number in range(IMAGES):
+        image = Image.open(pictures[number % len(pictures)])
+        turn = number // len(pictures)
+        image = image.transpose(list(Image.Transpose)[turn - 1]) if turn else image
+        image.save(images / f"{number:02}.png")
 
 
 class Stock:
@@ -99,7 +97,7 @@ class Stock:
             import parity
             config, row = self.config(1), parity.Row("", "", None, "")
             shape = (config.image_width, config.image_height)
-            images = sorted(pathlib.Path(self.images()).rglob("*.png"))
+            images = sorted(pathlib.Path(self.images()).glob("*.png"))
             batch = numpy.stack([parity.prepare(image, row, shape) for image in images])
             batch.astype("<f4").tofile(path)
         return self.made("pixels.f32", make)
@@ -197,8 +195,8 @@ class Stock:
 
     def dvit_int8(self):
         def make(path):
-            subprocess.run([self.dvit, "quantize", self.weights(), path, "--calibrate",
-                            self.images(), "--quiet"], check=True)
+            subprocess.run([self.dvit, "quantize", self.weights(), "--out", path, "--calibrate",
+                            self.images(), "--quiet"], check=True, stdout=subprocess.DEVNULL)
         return self.made("weights-int8.safetensors", make)
 
 
