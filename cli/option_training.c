@@ -78,6 +78,7 @@ static const struct cli_option rows[] = {
      .field = FIELD(train.label_smoothing),
      .help = "label smoothing",
      .verbs = TRAINING},
+    REAL("w-cls", "X", 0, 1e6, train.weight_cls, "weight of the labels' loss", TRAINING),
     REAL("w-ratio", "X", 0, 1e6, train.weight_ratio, "weight of the keep ratio's loss",
          ON(SPARSIFY)),
     REAL("w-kl", "X", 0, 1e6, train.weight_kl, "weight of the teacher's class distribution",

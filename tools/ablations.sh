@@ -31,6 +31,7 @@ kinds  random          --keep 0.7 --pruning random
 kinds  pool            --stages 1 --pruning pool
 ratios learned-0.5     --keep 0.5
 ratios learned-0.9     --keep 0.9
+losses without-class   --keep 0.7 --w-cls 0
 losses without-ratio   --keep 0.7 --w-ratio 0
 losses without-kl      --keep 0.7 --w-kl 0
 losses without-token   --keep 0.7 --w-token 0
