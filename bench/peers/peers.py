@@ -98,13 +98,16 @@ def dvit_setting(precision, keep):
     return Setting("dvit", precision, precision, keep, form)
 
 
-def settings(precision, keep, batch):
+def settings(section, keep, arguments):
     """Every way to run this path at this precision; of a gain, what is compared for it."""
+    _, batch, precision = section
     if precision == "gain":
-        return (onnxruntime_settings("f32", keep) if keep == 1
-                else [dvit_setting(p, keep) for p in BOUNDS])
-    return [dvit_setting(precision, keep), *onnxruntime_settings(precision, keep),
-            *openvino_settings(precision, keep, batch), *pytorch_settings(precision, keep)]
+        found = (onnxruntime_settings("f32", keep) if keep == 1
+                 else [dvit_setting(p, keep) for p in BOUNDS])
+    else:
+        found = [dvit_setting(precision, keep), *onnxruntime_settings(precision, keep),
+                 *openvino_settings(precision, keep, batch), *pytorch_settings(precision, keep)]
+    return [setting for setting in found if setting.runtime not in arguments.without]
 
 
 class Worker:
@@ -199,10 +202,10 @@ def sample(worker, arguments):
 
 def make(section, stock, arguments):
     """The files of all settings; what cannot be made is told when it is to be measured."""
-    name, batch, precision = section
+    name, batch, _ = section
     for keep in (1, arguments.keep):
         stock.expected(keep, batch)
-        for setting in settings(precision, keep, batch):
+        for setting in settings(section, keep, arguments):
             try:
                 Worker.command(setting, stock, batch, arguments)
             except Exception as problem:  # a runtime's own kind of error
@@ -212,9 +215,9 @@ def make(section, stock, arguments):
 def open_path(section, keep, stock, arguments, record):
     """The workers of one path after the first round: of each runtime those that are nearly its
     fastest."""
-    name, batch, precision = section
+    name, batch, _ = section
     open_workers, rates = [], {}
-    for setting in settings(precision, keep, batch):
+    for setting in settings(section, keep, arguments):
         try:
             worker = Worker(setting, stock, batch, arguments)
             record["agreement"][setting.key] = check(worker, stock, arguments.work)
@@ -307,8 +310,8 @@ def estimate(sections, arguments):
     """Seconds, without making files: loading, the first round, and later rounds with about one
     setting of each runtime left."""
     total = 0.0
-    for _, batch, precision in sections:
-        every = [s for keep in (1, arguments.keep) for s in settings(precision, keep, batch)]
+    for section in sections:
+        every = [s for keep in (1, arguments.keep) for s in settings(section, keep, arguments)]
         left = len({(s.runtime, s.precision, s.keep) for s in every})
         turn = arguments.seconds * 1.3 + PAUSE
         total += sum(LOADING[s.runtime] for s in every)
@@ -324,6 +327,8 @@ def parse():
     parser.add_argument("--models", help="of " + ",".join(MODELS))
     parser.add_argument("--precisions", help="of " + ",".join(PRECISIONS))
     parser.add_argument("--batches", help="of 1,8,32")
+    parser.add_argument("--without", default="", help="runtimes to leave out: of " +
+                        ",".join(LOADING))
     parser.add_argument("--rounds", type=int)
     parser.add_argument("--seconds", type=float, default=1.5, help="of a sample, at least")
     parser.add_argument("--keep", type=float, default=0.7)
@@ -342,6 +347,7 @@ def parse():
     arguments.precisions = (arguments.precisions.split(",") if arguments.precisions
                             else list(PRECISIONS))
     arguments.batches = [int(b) for b in (arguments.batches or "").split(",") if b]
+    arguments.without = arguments.without.split(",")
     arguments.rounds = arguments.rounds or (2 if arguments.quick else 5)
     unknown = set(arguments.models) - set(MODELS) | set(arguments.precisions) - set(PRECISIONS)
     if unknown:
