@@ -280,6 +280,8 @@ static int run_job(struct job *job)
     if (code == CLI_EXIT_OK)
         code = cli_session_create(&job->session, job->model, options, options->keep, job->batch);
     if (code == CLI_EXIT_OK)
+        cli_precision_tell(job->session, options->model, options);
+    if (code == CLI_EXIT_OK)
         code = allocate(job);
     return code == CLI_EXIT_OK ? run_batches(job) : code;
 }

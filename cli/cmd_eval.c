@@ -112,7 +112,10 @@ static int open_model_entries(struct job *job, int model_index)
         code =
             cli_session_create(&entry->session, entry->model, options,
                                options->keeps.count ? options->keeps.values[i] : 0, options->batch);
-        job->count += code == CLI_EXIT_OK;
+        if (code != CLI_EXIT_OK)
+            break;
+        cli_precision_tell(entry->session, name, options);
+        job->count++;
     }
     return code;
 }
@@ -218,14 +221,15 @@ static int print_table(const struct job *job)
         "model",     "keep",    "top-1 %",  "top-5 %",  "loss",           "GMACs",
         "published", "patches", "images/s", "speed-up", "patches kept %", "object kept %"};
     struct dvit_table *table = cli_table_create(headers, 12, 1);
+    struct dvit_session_info info = dvit_session_describe(job->entries[0].session);
     if (!table)
         return CLI_EXIT_FAILURE;
     printf("%zu images of \"", job->entries[0].result.images);
     cli_print_plain(job->options->data);
-    printf("\" (%s); images/s of the model alone at batch %d on %d threads, medians of %d rounds "
-           "in turn\n\n",
-           job->options->split, job->options->batch,
-           dvit_session_describe(job->entries[0].session).threads, job->options->rounds);
+    printf("\" (%s); images/s of the model alone at batch %d on %d threads in %s, medians of %d "
+           "rounds in turn\n\n",
+           job->options->split, job->options->batch, info.threads, info.precision,
+           job->options->rounds);
     for (int i = 0; i < job->count; i++)
         add_row(table, job, &job->entries[i]);
     return cli_table_print(table);

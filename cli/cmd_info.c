@@ -207,9 +207,11 @@ static void print_summary(const struct subject *subject)
            config->dim, config->depth, config->heads, config->mlp, config->patch,
            config->image_width, config->image_height, dvit_config_patches(config), config->classes);
     printf("parameters   %zu\n", dvit_model_parameters(subject->model));
+    printf("precision    %s", subject->plan.precision);
     if (dvit_model_quantised_layers(subject->model))
-        printf("precision    %zu linear layers calibrated for int8\n",
+        printf(", %zu linear layers calibrated for int8",
                dvit_model_quantised_layers(subject->model));
+    putchar('\n');
     if (config->stages)
         printf("stages       before blocks %s, pruning: %s\n",
                cli_join_ints(config->stage_block, config->stages, text),

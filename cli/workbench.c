@@ -152,6 +152,14 @@ int cli_dataset_open(struct dvit_dataset **out, const char *spec, const char *sp
     return CLI_EXIT_OK;
 }
 
+void cli_precision_tell(const struct dvit_session *session, const char *name,
+                        const struct cli_options *options)
+{
+    struct dvit_session_info info = dvit_session_describe(session);
+    if (strcmp(options->precision, "auto") == 0)
+        cli_note("\"%s\" runs in %s at keep ratio %g", name, info.precision, info.keep);
+}
+
 int cli_session_create(struct dvit_session **out, const struct dvit_model *model,
                        const struct cli_options *options, double keep, int max_batch)
 {

@@ -51,6 +51,10 @@ int cli_model_open(struct dvit_model **out, const char *text, const struct cli_o
 int cli_dataset_open(struct dvit_dataset **out, const char *spec, const char *split, int side,
                      bool warn);
 
+/* Tells which precision "auto" became. */
+void cli_precision_tell(const struct dvit_session *session, const char *name,
+                        const struct cli_options *options);
+
 /* A session at `keep` and `max_batch` with the threads and kernel level of the options. */
 int cli_session_create(struct dvit_session **out, const struct dvit_model *model,
                        const struct cli_options *options, double keep, int max_batch);

@@ -1,6 +1,7 @@
 /* Sessions in 8 bits: which precision is chosen and which refused, the levels against plain C, the
  * same answer whatever the batch and the team. The calibration here is made up; how it is measured
  * is test_calibrate.c's. */
+#include "allocation_count.h"
 #include "random_model.h"
 
 #include "base/cpu.h"
@@ -9,12 +10,17 @@
 enum { IMAGES = 7, STAGES = 3, CLASSES = 6 };
 static const char *const text = "vit:dim=32,depth=5,heads=2,patch=4,image=24,classes=6";
 
-static struct dvit_model *calibrated_model(uint64_t seed)
+static void calibrate(struct dvit_model *model)
 {
-    struct dvit_model *model = random_model(text, STAGES, 0.7, seed, 1);
     for (size_t i = 0; i < model->parameters.count; i++)
         if (dvit_parameter_is_quantisable(&model->parameters, i))
             model->inputs[i] = (struct dvit_quantised){0.03f, 128};
+}
+
+static struct dvit_model *calibrated_model(uint64_t seed)
+{
+    struct dvit_model *model = random_model(text, STAGES, 0.7, seed, 1);
+    calibrate(model);
     return model;
 }
 
@@ -149,6 +155,52 @@ static void answers_depend_on_the_image_alone(void **state)
     dvit_model_free(model);
 }
 
+/* Whatever a block is made of, its linear layers may be of bytes. */
+static void every_kind_of_model_runs(void **state)
+{
+    static const char *const kinds[] = {
+        "vit:dim=32,depth=3,heads=2,patch=4,image=24,classes=6,distilled=1",
+        "vit:dim=32,depth=3,heads=2,patch=4,image=24,classes=6,mean_pool=1,layer_scale=1",
+        "lvvit:dim=32,depth=3,heads=2,patch=4,image=24,classes=6,stem_width=8",
+    };
+    const char *cpu = has_int8() ? "auto" : "reference";
+    (void)state;
+    for (size_t kind = 0; kind < sizeof kinds / sizeof *kinds; kind++) {
+        struct dvit_model *model = random_model(kinds[kind], 2, 0.7, 5, 1);
+        float *pixels = random_pixels(model, IMAGES, 5), f32[IMAGES * CLASSES],
+              got[IMAGES * CLASSES];
+        calibrate(model);
+        answer(model, "f32", cpu, IMAGES, 2, pixels, f32);
+        answer(model, "int8", cpu, IMAGES, 2, pixels, got);
+        print_message("%s: %.2g of the spread\n", kinds[kind], worst_gap(f32, got));
+        assert_true(worst_gap(f32, got) < 0.25);
+        free(pixels);
+        dvit_model_free(model);
+    }
+}
+
+static void runs_allocate_nothing(void **state)
+{
+    struct dvit_model *model = calibrated_model(5);
+    float *pixels = random_pixels(model, IMAGES, 5), logits[IMAGES * CLASSES];
+    struct dvit_session *session;
+    struct dvit_error error;
+    (void)state;
+    if (!allocation_count_works())
+        skip();
+    assert_ok(
+        open_as(&session, model, "int8", has_int8() ? "auto" : "reference", IMAGES, 2, &error),
+        &error);
+    assert_ok(dvit_session_run(session, pixels, IMAGES, logits, &error), &error);
+    allocation_count_begin();
+    for (int images = 1; images <= IMAGES; images++)
+        assert_ok(dvit_session_run(session, pixels, images, logits, &error), &error);
+    assert_int_equal(allocation_count_end().ours, 0);
+    dvit_session_free(session);
+    free(pixels);
+    dvit_model_free(model);
+}
+
 /* A dequantised weight has the bytes and the scale that it came from. */
 static void weights_of_bytes_keep_their_bytes(void **state)
 {
@@ -179,6 +231,8 @@ int main(void)
         cmocka_unit_test(auto_rounds_to_bytes_only_what_was_calibrated),
         cmocka_unit_test(levels_agree_with_plain_c),
         cmocka_unit_test(answers_depend_on_the_image_alone),
+        cmocka_unit_test(every_kind_of_model_runs),
+        cmocka_unit_test(runs_allocate_nothing),
         cmocka_unit_test(weights_of_bytes_keep_their_bytes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

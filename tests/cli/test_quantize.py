@@ -48,6 +48,7 @@ class Quantize(CommandTest):
                                      asked, "--seconds", "0.1", "--json"), OK)
             self.assertEqual(answer.lines[0]["precision"], "int8")
             self.assertEqual(answer.lines[0]["tokens"], kept_patches(0.7))
+            self.assertEqual("runs in int8" in answer.err, asked == "auto")
         self.check(dvit("classify", "--model", path, "--precision", "int8", picture), OK)
         self.check(dvit("info", path, "--precision", "int8"), OK)
 

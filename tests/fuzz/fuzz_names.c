@@ -1,7 +1,7 @@
-/* libFuzzer target: any list of tensors, one a line as "NAME EXTENT EXTENT …", as a state dict to
- * be named, recognised and checked. A configuration that comes out must be one; what is refused
- * must say why. Build with -Dfuzz=true and CC=clang, run tests/fuzz/fuzz_names CORPUS_FOLDER with
- * tests/fuzz/seeds/fuzz_names as the first corpus. */
+/* libFuzzer target: any list of tensors, one a line as "NAME EXTENT EXTENT …" or, where they are no
+ * F32, "NAME TYPE EXTENT …", as a state dict to be named, recognised and checked. A configuration
+ * that comes out must be one; what is refused must say why. Build with -Dfuzz=true and CC=clang,
+ * run tests/fuzz/fuzz_names CORPUS_FOLDER with tests/fuzz/seeds/fuzz_names as the first corpus. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,7 +22,16 @@ static void require(bool condition)
 static struct dvit_tensor_view parse_line(char *line)
 {
     struct dvit_tensor_view view = {.name = line, .dtype = DVIT_DTYPE_F32};
-    char *at = strchr(line, ' ');
+    char *at = strchr(line, ' '), *end = at ? strchr(at + 1, ' ') : NULL;
+    if (end) {
+        *end = 0;
+        bool typed = dvit_dtype_parse(at + 1, &view.dtype);
+        *end = ' ';
+        if (typed) {
+            *at = 0;
+            at = end;
+        }
+    }
     while (at && view.rank < DVIT_TENSOR_MAX_RANK) {
         *at++ = 0;
         view.shape[view.rank++] = strtoull(at, NULL, 10);
