@@ -276,6 +276,19 @@ def measure(section, stock, arguments):
     return record
 
 
+def measure_accuracy(arguments, path):
+    """What precision and keep ratio cost the model that comes with dvit, on labelled images."""
+    model = arguments.work / "cifar10-int8.safetensors"
+    shipped = HERE.parents[1] / "share/dvit/cifar10.safetensors"
+    subprocess.run([arguments.dvit, "quantize", shipped, "--out", model, "--calibrate",
+                    arguments.accuracy, "--limit", "100", "--quiet"], check=True,
+                   stdout=subprocess.DEVNULL)
+    lines = subprocess.run([arguments.dvit, "eval", "--model", model, "--data", arguments.accuracy,
+                            "--keep", f"1,{arguments.keep:g}", "--compare-precisions", "--json",
+                            "--quiet"], check=True, capture_output=True, text=True).stdout
+    path.write_text("[" + ",".join(lines.splitlines()) + "]\n")
+
+
 # ---------------------------------------------------------------------------- the whole
 
 
@@ -333,6 +346,8 @@ def parse():
     parser.add_argument("--seconds", type=float, default=1.5, help="of a sample, at least")
     parser.add_argument("--keep", type=float, default=0.7)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--accuracy", help="CIFAR-10 as an image folder, for what all this costs the "
+                        "model that comes with dvit")
     parser.add_argument("--work", type=pathlib.Path, default=pathlib.Path("build-peers"),
                         help="folder for models and samples, some gigabytes")
     parser.add_argument("--out", type=pathlib.Path, help="the report")
@@ -365,6 +380,10 @@ def main():
         f"{estimate(missing, arguments) / 60:.0f} minutes for the rest, and some for making models")
     if arguments.estimate:
         return
+    accuracy = arguments.work / "accuracy.json"
+    if arguments.accuracy and not arguments.make and (arguments.fresh or not accuracy.exists()):
+        say("accuracy of the shipped model")
+        measure_accuracy(arguments, accuracy)
     for section in missing:
         stock = prepare.Stock(arguments.work, section[0], arguments.keep, arguments.dvit)
         make(section, stock, arguments)
@@ -372,9 +391,9 @@ def main():
             continue
         record = measure(section, stock, arguments)
         place[section].write_text(json.dumps(record, indent=1) + "\n")
-        report.write(folder, arguments.out)
+        report.write(arguments.work, arguments.out)
     if not arguments.make:
-        report.write(folder, arguments.out)
+        report.write(arguments.work, arguments.out)
 
 
 if __name__ == "__main__":

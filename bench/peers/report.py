@@ -131,6 +131,21 @@ def gain_rows(section):
              f"**{value:.1f}×** ({best})", *verdict(value, GOAL_GAIN).split(" | ")]]
 
 
+def accuracy(path):
+    """What the records of `dvit eval --compare-precisions` say, or None without them."""
+    if not path.exists():
+        return None
+    records = sorted(json.loads(path.read_text()), key=lambda r: -r["keep"])
+    base = next(r for r in records if r["keep"] == 1 and r["precision"] == "f32")
+    rows = [[f"{r['keep']:g}", r["precision"], f"{100 * r['top1']:.2f} %",
+             f"{100 * (r['top1'] - base['top1']):+.2f}", f"{100 * (1 - r['agreement']):.2f} %",
+             "/".join(f"{100 * k:.2f}" for k in r["other_kept"]) or "–"] for r in records]
+    head = ["keep", "precision", "top-1", "points against dense f32", "other answers than f32's",
+            "other patches kept than f32's, %"]
+    return (f"## What it costs\n\nThe model that comes with dvit, on {base['images']} test images of "
+            "CIFAR-10.\n\n" + table(head, rows))
+
+
 def agreement(sections):
     """The widest departures from the oracle, by precision and runtime, of what was timed."""
     worst = {}
@@ -186,9 +201,9 @@ NNCF for transformers, by ONNX Runtime's dynamic or static quantisation per chan
 scaled_dot_product_attention, eager or compiled with frozen weights."""
 
 
-def write(folder, out):
+def write(work, out):
     """Writes the report to `out` (None: into the results) and the rates beside it as JSON."""
-    records = [json.loads(path.read_text()) for path in folder.glob("*.json")]
+    records = [json.loads(path.read_text()) for path in (work / "sections").glob("*.json")]
     order = list(NAMES)
     sections = [Section(r) for r in records if r["samples"]]
     sections.sort(key=lambda s: (order.index(s.name), (PRECISIONS + ("gain",)).index(s.precision),
@@ -202,6 +217,8 @@ def write(folder, out):
                 "goal", ""]
         parts += ["## What a user gains\n\nThe pruned model in dvit against the dense one in f32 in "
                   "ONNX Runtime, as ratios.", table(head, gains)]
+    cost = accuracy(work / "accuracy.json")
+    parts += [cost] if cost else []
     for name in order:
         its = [s for s in sections if s.name == name and s.precision != "gain"]
         if its:
