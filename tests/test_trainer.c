@@ -137,6 +137,27 @@ static void precisions_that_cannot_be_are_refused(void **state)
     dvit_model_free(model);
 }
 
+/* Ranges were measured with other weights: sessions of what was trained must not take them. */
+static void training_ends_a_calibration(void **state)
+{
+    (void)state;
+    struct dvit_train_options options = bench_dense_options();
+    struct dvit_error error;
+    struct dvit_model *model;
+    struct dvit_trainer *trainer;
+    struct dvit_config config;
+    assert_ok(dvit_config_parse("vit:dim=16,depth=1,heads=1,patch=8,image=16", &config, &error),
+              &error);
+    assert_ok(dvit_model_create(&model, &config, 1, &error), &error);
+    for (size_t i = 0; i < model->parameters.count; i++)
+        model->inputs[i].scale = dvit_parameter_is_quantisable(&model->parameters, i);
+    assert_int_equal(dvit_model_quantised_layers(model), 4);
+    assert_ok(dvit_trainer_create(&trainer, model, NULL, &options, 1, 1, &error), &error);
+    assert_int_equal(dvit_model_quantised_layers(model), 0);
+    dvit_trainer_free(trainer);
+    dvit_model_free(model);
+}
+
 /* ---- bad steps ---- */
 
 /* Everything that a step changes, to compare bit by bit. */
@@ -537,6 +558,7 @@ int main(void)
         cmocka_unit_test(bf16_gradients_are_those_of_f32_within_rounding),
         cmocka_unit_test(bf16_learns_one_batch),
         cmocka_unit_test(precisions_that_cannot_be_are_refused),
+        cmocka_unit_test(training_ends_a_calibration),
         cmocka_unit_test(bad_steps_change_nothing),
         cmocka_unit_test(one_bad_micro_batch_spoils_its_step),
         cmocka_unit_test(micro_batches_add_up),

@@ -38,7 +38,7 @@ DVIT_API enum dvit_status dvit_session_create(struct dvit_session **out,
                                               struct dvit_error *error);
 DVIT_API void dvit_session_free(struct dvit_session *session);
 
-/* pixels: [count][3][height][width] normalised as the model's preprocessing says; logits:
+/* pixels: [count][3][height][width] normalised as the model's preprocessing says, finite; logits:
  * [count][K]; 1 ≤ count ≤ max_batch. */
 DVIT_API enum dvit_status dvit_session_run(struct dvit_session *session, const float *pixels,
                                            int count, float *logits, struct dvit_error *error);

@@ -3,7 +3,7 @@
  * In an int8 session the linear layers of the blocks multiply bytes. Weights are rounded by
  * themselves, a scale for each output; what goes into a layer is rounded to one range per layer,
  * which has to be measured on images: that is calibration. It changes no weight, so the model runs
- * in f32 as before. dvit_model_save with dtype "int8" writes the bytes and the ranges; such a file
+ * in f32 as before; training it ends it. dvit_model_save with dtype "int8" writes the bytes and the ranges; such a file
  * loads like any other, its weights then being those of the bytes. */
 #ifndef DVIT_QUANTIZE_H
 #define DVIT_QUANTIZE_H

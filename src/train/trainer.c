@@ -182,6 +182,8 @@ enum dvit_status dvit_trainer_create(struct dvit_trainer **out, struct dvit_mode
         t->rate_scale[i] = pow(options->layer_decay, above); /* predictors: the last layer's, 1 */
     }
     DVIT_TRY(build_student(t, cpu, members, error));
+    /* A calibration is that of weights which will be others. */
+    memset(model->inputs, 0, model->parameters.count * sizeof *model->inputs);
     if (options->ema_decay > 0)
         DVIT_TRY(dvit_model_copy(&t->average, model, error));
     bind_inputs(t);
