@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "dvit/eval.h"
-#include "eval_plot.h"
+#include "dvit/report.h"
 #include "image_list.h"
 
 enum { BATCH = 32 };
@@ -113,23 +113,69 @@ bool cli_bench_add_point(struct cli_bench_points *points, const struct cli_bench
     }
     struct cli_bench_point *point = &points->items[points->count++];
     name_line(point->line, row, options);
+    snprintf(point->label, sizeof point->label, "%g",
+             dvit_session_describe(row->lane->sessions[0]).keep);
     point->images_per_s = row->lane->images_per_s;
     point->top1 = row->top1;
     return true;
 }
 
+/* The points of one line, in the order of the rows; returns how many. */
+static int gather_line(const struct cli_bench_points *points, const char *name, double *x,
+                       double *y, const char **labels)
+{
+    int found = 0;
+    for (int i = 0; i < points->count; i++)
+        if (strcmp(points->items[i].line, name) == 0) {
+            x[found] = points->items[i].images_per_s;
+            y[found] = points->items[i].top1;
+            labels[found++] = points->items[i].label;
+        }
+    return found;
+}
+
+static bool is_first(const struct cli_bench_points *points, int index)
+{
+    for (int i = 0; i < index; i++)
+        if (strcmp(points->items[i].line, points->items[index].line) == 0)
+            return false;
+    return true;
+}
+
+static int draw(const struct cli_bench_points *points, const char *path, double *x, double *y,
+                const char **labels)
+{
+    struct dvit_error error = {0};
+    struct dvit_plot_line lines[DVIT_MAX_PLOT_LINES];
+    struct dvit_plot plot = {
+        "Accuracy and speed at each keep ratio", "images/s", "top-1", true, lines, 0};
+    for (int i = 0, at = 0; i < points->count; i++) {
+        if (!is_first(points, i))
+            continue;
+        if (plot.line_count == DVIT_MAX_PLOT_LINES) {
+            cli_error("\"%s\" is not written: more than %d lines", path, DVIT_MAX_PLOT_LINES);
+            return CLI_EXIT_FAILURE;
+        }
+        const char *name = points->items[i].line;
+        int found = gather_line(points, name, x + at, y + at, labels + at);
+        lines[plot.line_count++] =
+            (struct dvit_plot_line){name, x + at, y + at, found, labels + at};
+        at += found;
+    }
+    return dvit_report_plots(path, &plot, 1, &error) == DVIT_OK ? CLI_EXIT_OK : cli_fail(&error);
+}
+
 int cli_bench_plot(const struct cli_bench_points *points, const char *path)
 {
-    struct cli_plot_point *shown = calloc((size_t)points->count + 1, sizeof *shown);
-    if (!shown) {
+    size_t count = (size_t)points->count + 1;
+    double *numbers = calloc(2 * count, sizeof *numbers);
+    const char **labels = calloc(count, sizeof *labels);
+    int code = CLI_EXIT_FAILURE;
+    if (numbers && labels)
+        code = draw(points, path, numbers, numbers + count, labels);
+    else
         cli_error("out of memory");
-        return CLI_EXIT_FAILURE;
-    }
-    for (int i = 0; i < points->count; i++)
-        shown[i] = (struct cli_plot_point){.line = points->items[i].line,
-                                           .images_per_s = points->items[i].images_per_s,
-                                           .top1 = points->items[i].top1};
-    int code = cli_plot_write(path, shown, points->count, false);
-    free(shown);
+    free(numbers);
+    free(labels);
     return code;
 }

@@ -25,7 +25,7 @@ double cli_accuracy_find(const struct cli_accuracies *accuracies, const char *pr
 struct cli_bench_points {
     int count, capacity;
     struct cli_bench_point {
-        char line[96];
+        char line[96], label[16];
         double images_per_s, top1;
     } * items;
 };

@@ -334,7 +334,7 @@ static int write_plot(const struct job *job)
                                     .images_per_s = entry->result.model_images_per_s,
                                     .top1 = entry->result.top1};
     }
-    int code = cli_plot_write(job->options->plot, points, job->count, true);
+    int code = cli_plot_write(job->options->plot, points, job->count);
     free(points);
     return code;
 }

@@ -56,7 +56,7 @@ static bool gather(struct gathered *out, const struct cli_plot_point *points, in
             return false;
         int found = gather_line(points, count, points[i].line, speed, sorted);
         out->lines[out->line_count++] =
-            (struct dvit_plot_line){points[i].line, out->x + at, out->y + at, found};
+            (struct dvit_plot_line){points[i].line, out->x + at, out->y + at, found, NULL};
         for (int k = 0; k < found; k++, at++) {
             out->x[at] = sorted[k].x;
             out->y[at] = sorted[k].y;
@@ -65,7 +65,7 @@ static bool gather(struct gathered *out, const struct cli_plot_point *points, in
     return true;
 }
 
-int cli_plot_write(const char *path, const struct cli_plot_point *points, int count, bool with_cost)
+int cli_plot_write(const char *path, const struct cli_plot_point *points, int count)
 {
     struct dvit_error error = {0};
     struct gathered cost = {0}, speed = {0};
@@ -87,10 +87,8 @@ int cli_plot_write(const char *path, const struct cli_plot_point *points, int co
         struct dvit_plot plots[2] = {
             {"Accuracy and cost", "GMACs per image", "top-1", true, cost.lines, cost.line_count},
             {"Accuracy and speed", "images/s", "top-1", true, speed.lines, speed.line_count}};
-        int first = with_cost ? 0 : 1;
-        code = dvit_report_plots(path, plots + first, 2 - first, &error) == DVIT_OK
-                   ? CLI_EXIT_OK
-                   : cli_fail(&error);
+        code =
+            dvit_report_plots(path, plots, 2, &error) == DVIT_OK ? CLI_EXIT_OK : cli_fail(&error);
     }
     free(numbers);
     return code;

@@ -9,8 +9,7 @@ struct cli_plot_point {
     double gmacs, images_per_s, top1;
 };
 
-/* Writes the points as an SVG file, against speed and, where `cost`, against cost too. Exit status.
- */
-int cli_plot_write(const char *path, const struct cli_plot_point *points, int count, bool cost);
+/* Writes the points as an SVG file. Exit status. */
+int cli_plot_write(const char *path, const struct cli_plot_point *points, int count);
 
 #endif

@@ -70,8 +70,9 @@ static int write_chart(const char *folder, const struct dvit_rate_curve *curve)
 {
     struct dvit_error error = {0};
     double exponents[DVIT_RATE_STEPS];
-    const struct dvit_plot_line lines[2] = {{"loss", exponents, curve->losses, curve->count},
-                                            {"smoothed", exponents, curve->smoothed, curve->count}};
+    const struct dvit_plot_line lines[2] = {
+        {"loss", exponents, curve->losses, curve->count, NULL},
+        {"smoothed", exponents, curve->smoothed, curve->count, NULL}};
     const struct dvit_plot plot = {.title = "loss while the learning rate grows",
                                    .x_label = "log10 of the learning rate",
                                    .unit = "",

@@ -28,8 +28,8 @@ static char *written(const struct dvit_plot *plots, int count)
 static void points_are_where_the_axes_say(void **state)
 {
     const struct dvit_plot_line lines[] = {
-        {"<learned>", (double[]){.02, .04, .06}, (double[]){.5, .6, .7}, 3},
-        {"random", (double[]){.04}, (double[]){.55}, 1},
+        {"<learned>", (double[]){.02, .04, .06}, (double[]){.5, .6, .7}, 3, NULL},
+        {"random", (double[]){.04}, (double[]){.55}, 1, NULL},
     };
     const struct dvit_plot plots[2] = {{"Cost & more", "GMACs", "top-1", true, lines, 2},
                                        {"Speed", "images/s", "top-1", true, lines, 2}};
@@ -48,8 +48,8 @@ static void points_are_where_the_axes_say(void **state)
 
 static void a_point_alone_is_drawn(void **state)
 {
-    const struct dvit_plot_line line = {"one", (double[]){3}, (double[]){.5}, 1};
-    const struct dvit_plot_line gap = {"none", (double[]){3}, (double[]){NAN}, 1};
+    const struct dvit_plot_line line = {"one", (double[]){3}, (double[]){.5}, 1, NULL};
+    const struct dvit_plot_line gap = {"none", (double[]){3}, (double[]){NAN}, 1, NULL};
     char *text = written(&(struct dvit_plot){"A", "x", "", false, &line, 1}, 1);
     (void)state;
     assert_int_equal(count_of(text, "<circle"), 2);
@@ -59,9 +59,23 @@ static void a_point_alone_is_drawn(void **state)
     free(text);
 }
 
+/* The last point is a gap and has no label. */
+static void labels_stand_above_their_points(void **state)
+{
+    const struct dvit_plot_line line = {"one", (double[]){.06, .02, .04}, (double[]){.7, .5, NAN},
+                                        3, (const char *const[]){"1", "<0.7>", "gap"}};
+    char *text = written(&(struct dvit_plot){"A", "x", "", true, &line, 1}, 1);
+    (void)state;
+    assert_has(text, "M368.6 20.0L61.4 192.0\"");
+    assert_has(text, "<text class=\"middle label\" x=\"368.6\" y=\"14.0\">1</text>");
+    assert_has(text, "<text class=\"middle label\" x=\"61.4\" y=\"186.0\">&lt;0.7&gt;</text>");
+    assert_null(strstr(text, ">gap<"));
+    free(text);
+}
+
 static void nothing_is_refused(void **state)
 {
-    const struct dvit_plot_line line = {"one", (double[]){3}, (double[]){.5}, 1};
+    const struct dvit_plot_line line = {"one", (double[]){3}, (double[]){.5}, 1, NULL};
     struct dvit_plot plot = {"A", "x", "", false, &line, 0};
     (void)state;
     assert_fails(dvit_report_plots("plots.svg", &plot, 1, &error), &error, DVIT_ERROR_ARGUMENT,
@@ -81,6 +95,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(points_are_where_the_axes_say),
         cmocka_unit_test(a_point_alone_is_drawn),
+        cmocka_unit_test(labels_stand_above_their_points),
         cmocka_unit_test(nothing_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -114,9 +114,10 @@ enum { DVIT_MAX_PLOTS = 4, DVIT_MAX_PLOT_LINES = 21 };
 
 struct dvit_plot_line {
     const char *name;
-    const double *x; /* [count], ascending */
+    const double *x; /* [count] */
     const double *y; /* [count]; what is not finite is a gap */
     int count;
+    const char *const *labels; /* [count]: what stands at each point; NULL: nothing */
 };
 
 struct dvit_plot {

@@ -16,7 +16,8 @@ enum {
     LEFT = 46,
     RIGHT = 16,
     TOP = 20,
-    BOTTOM = 38
+    BOTTOM = 38,
+    LABEL_RISE = 6 /* of a point's label above it */
 };
 enum { PLOT_WIDTH = WIDTH - LEFT - RIGHT, PLOT_HEIGHT = HEIGHT - TOP - BOTTOM };
 enum { MAX_BUCKETS = 300, MAX_DOTTED_POINTS = 40 };
@@ -368,6 +369,21 @@ static void add_series(struct dvit_markup *markup, const struct dvit_series *ser
     dvit_markup_add(markup, "</g>\n");
 }
 
+static void add_labels(struct dvit_markup *markup, const struct dvit_series *series,
+                       const struct axis *x_axis, const struct axis *y_axis)
+{
+    for (size_t i = 0; series->labels && i < series->count; i++) {
+        if (!is_drawn(x_at(series, i), y_at(series, i)))
+            continue;
+        dvit_markup_add(markup, "<text class=\"middle label\"");
+        add_position(markup, "x", to_x(x_axis, x_at(series, i)), "y",
+                     to_y(y_axis, y_at(series, i)) - LABEL_RISE);
+        dvit_markup_add(markup, ">");
+        dvit_markup_escape(markup, series->labels[i]);
+        dvit_markup_add(markup, "</text>\n");
+    }
+}
+
 /* The means of equal shares of the values, each at the mean of its x. */
 static void add_trend(struct dvit_markup *markup, const struct dvit_series *series,
                       const struct axis *x_axis, const struct axis *y_axis)
@@ -447,6 +463,8 @@ void dvit_chart_add_drawing(const struct dvit_chart *chart, struct dvit_markup *
         longest = chart->series[s].count > longest ? chart->series[s].count : longest;
     for (size_t s = 0; s < chart->count; s++)
         add_series(markup, &chart->series[s], longest <= MAX_DOTTED_POINTS, &x_axis, &y_axis);
+    for (size_t s = 0; s < chart->count; s++)
+        add_labels(markup, &chart->series[s], &x_axis, &y_axis);
     for (size_t s = 0; s < chart->count; s++)
         if (has_trend(&chart->series[s]))
             add_trend(markup, &chart->series[s], &x_axis, &y_axis);

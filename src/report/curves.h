@@ -9,13 +9,14 @@
 
 struct dvit_series {
     const char *name; /* foreign text */
-    const double *x;  /* [count], ascending */
+    const double *x;  /* [count], in the order in which points are joined */
     const double *y;  /* [count]; what is not finite, or beyond ±1e100, is a gap */
     size_t count;
-    size_t stride; /* doubles from one value to the next in x and in y */
-    int colour;    /* ≥ 0; beyond the palette it begins anew with another dash */
-    bool target;   /* drawn dashed, without dots, named "target" in the legend */
-    bool noisy;    /* of many values, also their trend: the values step back behind it */
+    size_t stride;             /* doubles from one value to the next in x and in y */
+    int colour;                /* ≥ 0; beyond the palette it begins anew with another dash */
+    bool target;               /* drawn dashed, without dots, named "target" in the legend */
+    const char *const *labels; /* [count]: foreign texts, one above each point; NULL: none */
+    bool noisy; /* of many values, also their trend: the values step back behind it */
 };
 
 struct dvit_chart {

@@ -18,6 +18,7 @@ static const char rules[] =
     "fill:#5f6772}\n"
     ".title{font-weight:600;font-size:15px}\n"
     ".title,.name{fill:#1a1d21}\n"
+    ".label{font-size:11px}\n"
     ".paper{fill:#fff}\n"
     ".end{text-anchor:end}\n"
     ".middle{text-anchor:middle}\n"
@@ -68,6 +69,7 @@ static void add_plot(struct dvit_markup *markup, const struct dvit_plot *plot, i
                                          .x = plot->lines[i].x,
                                          .y = plot->lines[i].y,
                                          .count = (size_t)plot->lines[i].count,
+                                         .labels = plot->lines[i].labels,
                                          .stride = 1,
                                          .colour = i};
     dvit_markup_format(markup, "<text class=\"title\" x=\"%d\" y=\"%d\">", left, MARGIN + 12);
