@@ -51,9 +51,8 @@ class Setting:
     precision: str
     keep: float
     form: str  # method of prepare.Stock
-    arguments: tuple = ()  # of that method, after keep and batch
+    arguments: tuple = ()  # of that method, after keep
     options: tuple = ()  # of worker.py
-    streams: int = 1
 
     @property
     def key(self):
@@ -63,8 +62,8 @@ class Setting:
 def onnxruntime_settings(precision, keep):
     """None in bf16, which it does not have on this kind of processor."""
     ways = {"f32": [("plain", "onnx", ()), ("transformer optimiser", "fused", ())],
-            "int8": [("dynamic", "dynamic_int8", (False,)),
-                     ("dynamic after the optimiser", "dynamic_int8", (True,)),
+            "int8": [("dynamic", "dynamic_int8", ("onnx",)),
+                     ("dynamic after the optimiser", "dynamic_int8", ("fused",)),
                      ("static", "static_int8", ())]}
     return [Setting("ONNX Runtime", way, precision, keep, form, arguments)
             for way, form, arguments in ways.get(precision, [])]
@@ -80,7 +79,7 @@ def openvino_settings(precision, keep, batch):
         found.append(Setting("OpenVINO", "latency hint" + rest, precision, keep, form, (), options))
         if batch > 1:
             found.append(Setting("OpenVINO", "two streams" + rest, precision, keep, form, (),
-                                 (*options, "--streams", "2"), 2))
+                                 (*options, "--streams", "2")))
     return found
 
 
@@ -130,8 +129,7 @@ class Worker:
         if setting.runtime == "PyTorch":
             model, options = form(), ["--name", stock.name, "--keep", setting.keep]
         else:
-            model = form(setting.keep, batch // setting.streams, *setting.arguments)
-            options = []
+            model, options = form(setting.keep, *setting.arguments), []
         return [sys.executable, HERE / "worker.py", names[setting.runtime], model, stock.pixels(),
                 batch, arguments.threads, *setting.options, *options]
 

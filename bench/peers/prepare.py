@@ -1,7 +1,7 @@
 """Everything that peers.py's runtimes read, made once and kept in a folder: one set of random weights
 per model, drawn images, the answers they must give, and each runtime's own form of the model.
 
-A form is a file named after what it is (pruned-b8-fused.onnx); it is made when first asked for, under
+A form is a file named after what it is (pruned-fused.onnx); it is made when first asked for, under
 another name until it is whole. Weights are parity.py's random ones, images are turned and mirrored
 copies of its drawings, and the answers are published.py's in f64. Nothing is timed here.
 """
@@ -18,7 +18,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "tools/refe
 import published  # noqa: E402: found through the path above
 
 IMAGES = 32  # that are timed, and that int8 is calibrated on
-PART = 8  # images that the oracle works on at once
+PART = 8  # images that are worked on at once
 STAGES = 3
 OPSET = 20
 
@@ -106,6 +106,9 @@ class Stock:
         side = self.config(1).image_width
         return numpy.fromfile(self.pixels(), "<f4").reshape(-1, 3, side, side)
 
+    def calibration(self):
+        return numpy.split(self.pixel_array(), IMAGES // PART)
+
     def expected(self, keep, batch):
         """Logits [batch][K], and kept patches [batch][k] of every stage, of the f64 oracle."""
         parts = [self.expected_part(keep, first) for first in range(0, batch, PART)]
@@ -128,70 +131,70 @@ class Stock:
         found = numpy.load(self.made(f"{kind(keep)}-images-{first}.npz", make))
         return [found[f"arr_{i}"] for i in range(1 + len(config.stages))]
 
-    # ---- ONNX and ONNX Runtime
+    # ---- ONNX and ONNX Runtime; the batch is left open, and fixed where the model is loaded
 
-    def onnx(self, keep, batch):
+    def onnx(self, keep):
         def make(path):
             import torch
             import dynamic_vit
             model = dynamic_vit.build(load_weights(self.weights()), self.config(keep), fused=False)
-            torch.onnx.export(model, (torch.from_numpy(self.pixel_array()[:batch]),), path,
-                              input_names=["pixels"], opset_version=OPSET, dynamo=True,
-                              external_data=False, verbose=False)
-        return self.made(f"{kind(keep)}-b{batch}.onnx", make)
+            pixels = torch.from_numpy(self.pixel_array()[:2])
+            torch.onnx.export(model, (pixels,), path, input_names=["pixels"],
+                              dynamic_shapes=({0: torch.export.Dim("batch")},),
+                              opset_version=OPSET, dynamo=True, external_data=False, verbose=False)
+        return self.made(f"{kind(keep)}.onnx", make)
 
-    def fused(self, keep, batch):
+    def fused(self, keep):
         """After ONNX Runtime's transformer optimiser."""
         def make(path):
             from onnxruntime.transformers import optimizer
             config = self.config(keep)
-            model = optimizer.optimize_model(self.onnx(keep, batch), "vit", num_heads=config.heads,
+            model = optimizer.optimize_model(self.onnx(keep), "vit", num_heads=config.heads,
                                              hidden_size=config.dim, opt_level=0, use_gpu=False)
             model.save_model_to_file(path)
-        return self.made(f"{kind(keep)}-b{batch}-fused.onnx", make)
+        return self.made(f"{kind(keep)}-fused.onnx", make)
 
-    def dynamic_int8(self, keep, batch, fused):
+    def dynamic_int8(self, keep, source):
+        """Weights per channel, activations by the range that they have at run time; `source` is
+        "onnx" or "fused"."""
         def make(path):
             from onnxruntime import quantization
-            source = self.fused(keep, batch) if fused else self.onnx(keep, batch)
-            quantization.quantize_dynamic(source, path, per_channel=True,
+            quantization.quantize_dynamic(getattr(self, source)(keep), path, per_channel=True,
                                           weight_type=quantization.QuantType.QInt8)
-        return self.made(f"{kind(keep)}-b{batch}-dynamic{'-fused' * fused}.onnx", make)
+        return self.made(f"{kind(keep)}-{source}-dynamic.onnx", make)
 
-    def static_int8(self, keep, batch):
-        """Quantised nodes with calibrated activations."""
+    def static_int8(self, keep):
+        """Weights per channel, activations calibrated."""
         def make(path):
             from onnxruntime import quantization
 
             class Reader(quantization.CalibrationDataReader):
-                def __init__(self, pixels):
-                    self.parts = iter(numpy.split(pixels, len(pixels) // batch))
+                def __init__(self, parts):
+                    self.parts = iter(parts)
 
                 def get_next(self):
                     part = next(self.parts, None)
                     return None if part is None else {"pixels": part}
 
             quantization.quantize_static(
-                self.onnx(keep, batch), path, Reader(self.pixel_array()), per_channel=True,
+                self.onnx(keep), path, Reader(self.calibration()), per_channel=True,
                 quant_format=quantization.QuantFormat.QDQ, op_types_to_quantize=["MatMul", "Gemm"],
                 activation_type=quantization.QuantType.QUInt8,
                 weight_type=quantization.QuantType.QInt8)
-        return self.made(f"{kind(keep)}-b{batch}-static.onnx", make)
+        return self.made(f"{kind(keep)}-static.onnx", make)
 
     # ---- OpenVINO and dvit
 
-    def openvino_int8(self, keep, batch):
+    def openvino_int8(self, keep):
         """Quantised by NNCF for transformers."""
         def make(path):
             import nncf
             import openvino
-            model = openvino.Core().read_model(self.onnx(keep, batch))
-            pixels = self.pixel_array()
-            parts = numpy.split(pixels, len(pixels) // batch)
-            model = nncf.quantize(model, nncf.Dataset(parts), subset_size=len(parts),
-                                  model_type=nncf.ModelType.TRANSFORMER)
+            parts = self.calibration()
+            model = nncf.quantize(openvino.Core().read_model(self.onnx(keep)), nncf.Dataset(parts),
+                                  subset_size=len(parts), model_type=nncf.ModelType.TRANSFORMER)
             openvino.save_model(model, path, compress_to_fp16=False)
-        return self.made(f"{kind(keep)}-b{batch}-int8.xml", make)
+        return self.made(f"{kind(keep)}-int8.xml", make)
 
     def dvit_int8(self):
         def make(path):

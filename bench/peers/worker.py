@@ -23,6 +23,7 @@ class OnnxRuntime:
         import onnxruntime
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = arguments.threads, 1
+        options.add_free_dimension_override_by_name("batch", arguments.batch)
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
         self.session = onnxruntime.InferenceSession(arguments.model, options,
                                                     providers=["CPUExecutionProvider"])
@@ -42,7 +43,9 @@ class OpenVino:
                   "INFERENCE_PRECISION_HINT": "bf16" if arguments.bf16 else "f32"}
         if arguments.streams > 1:
             config["NUM_STREAMS"] = arguments.streams
-        compiled = core.compile_model(arguments.model, "CPU", config)
+        model = core.read_model(arguments.model)
+        model.reshape([arguments.batch // arguments.streams, *pixels.shape[1:]])
+        compiled = core.compile_model(model, "CPU", config)
         self.requests = []
         for part in numpy.split(pixels, arguments.streams):
             request = compiled.create_infer_request()
