@@ -96,8 +96,8 @@ ALWAYS_INLINE void tile(float *sums, const char *a, size_t stride, const char *b
     }
 }
 
-static void tile_of(float *sums, const char *a, size_t stride, const char *b, const char *next,
-                    size_t steps, size_t rows)
+NEVER_INLINE void tile_of(float *sums, const char *a, size_t stride, const char *b,
+                          const char *next, size_t steps, size_t rows)
 {
     switch (rows) {
     case 1:
@@ -131,40 +131,66 @@ static void tile_of(float *sums, const char *a, size_t stride, const char *b, co
     }
 }
 
-/* v = a complete sum as a float, at columns c … of row r of y; n ≥ 1 of them exist. */
-ALWAYS_INLINE vec follow(const struct dvit_packed_job *job, vec v, size_t r, size_t c, size_t n)
+/* What follows a product, as a constant of the loops over it. */
+enum after { NOTHING, GELU, RESIDUAL };
+
+/* sums → y: `rows` rows from row `first` of the part on, n ≥ 1 columns from `column` on, of one
+ * vector; complete sums. */
+ALWAYS_INLINE void finish_vector(const struct part *part, const float *sums, size_t first,
+                                 size_t rows, size_t column, size_t n, const enum after after)
 {
-    if (job->bias)
-        v = v + vec_load_part(job->bias + c, n);
-    if (job->gelu)
-        v = gelu(v);
-    if (job->residual)
-        v = vec_fma(vec_set(job->factor), v,
-                    vec_load_part(job->residual + r * job->y_stride + c, n));
-    return v;
+    const struct dvit_packed_job *job = part->job;
+    size_t at = (part->row + first) * job->y_stride + column;
+    vec bias = job->bias ? vec_load_part(job->bias + column, n) : vec_set(0.0f);
+    vec factor = vec_set(job->factor);
+    for (size_t r = 0; r < rows; r++, sums += TILE_COLUMNS, at += job->y_stride) {
+        sum s = sum_load_part(sums, VEC_WIDTH);
+        if (!part->begins)
+            s = sum_add(s, sum_load_part(job->y + at, n));
+        vec v = sum_value(s, part->factors, first + r, job, column) + bias;
+        if (after == GELU)
+            v = gelu(v);
+        if (after == RESIDUAL)
+            v = vec_fma(factor, v, vec_load_part(job->residual + at, n));
+        vec_store_part(job->y + at, v, n);
+    }
+}
+
+/* The same with sums that go on in the next part. */
+ALWAYS_INLINE void put_by(const struct part *part, const float *sums, size_t first, size_t rows,
+                          size_t column, size_t n)
+{
+    const struct dvit_packed_job *job = part->job;
+    float *y = job->y + (part->row + first) * job->y_stride + column;
+    for (size_t r = 0; r < rows; r++, sums += TILE_COLUMNS, y += job->y_stride) {
+        sum s = sum_load_part(sums, VEC_WIDTH);
+        sum_store_part(y, part->begins ? s : sum_add(s, sum_load_part(y, n)), n);
+    }
+}
+
+ALWAYS_INLINE void finish_columns(const struct part *part, const float *sums, size_t first,
+                                  size_t rows, size_t column, size_t n)
+{
+    if (!part->ends)
+        put_by(part, sums, first, rows, column, n);
+    else if (part->job->gelu)
+        finish_vector(part, sums, first, rows, column, n, GELU);
+    else if (part->job->residual)
+        finish_vector(part, sums, first, rows, column, n, RESIDUAL);
+    else
+        finish_vector(part, sums, first, rows, column, n, NOTHING);
 }
 
 /* Takes the sums of `rows` rows from row `first` of the part, columns column …, to y. */
 static void finish(const struct part *part, const float *sums, size_t first, size_t rows,
                    size_t column)
 {
-    const struct dvit_packed_job *job = part->job;
-    size_t last = job->outputs - column < TILE_COLUMNS ? job->outputs - column : TILE_COLUMNS;
-    for (size_t r = 0; r < rows; r++, sums += TILE_COLUMNS) {
-        size_t row = part->row + first + r;
-        float *y = job->y + row * job->y_stride + column;
-        for (size_t c = 0; c < last; c += VEC_WIDTH) {
-            size_t n = last - c;
-            sum s = sum_load_part(sums + c, VEC_WIDTH);
-            if (!part->begins)
-                s = sum_add(s, sum_load_part(y + c, n));
-            if (!part->ends) {
-                sum_store_part(y + c, s, n);
-                continue;
-            }
-            vec v = sum_value(s, part->factors, first + r, job, column + c);
-            vec_store_part(y + c, follow(job, v, row, column + c, n), n);
-        }
+    for (size_t c = 0; c < TILE_COLUMNS && column + c < part->job->outputs; c += VEC_WIDTH) {
+        size_t n = part->job->outputs - column - c;
+        if (n >= VEC_WIDTH)
+            finish_columns(part, sums + c, first, rows, column + c, VEC_WIDTH);
+        else
+            finish_columns(part, sums + c, first, rows, column + c, n);
     }
 }
 

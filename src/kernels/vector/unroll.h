@@ -11,4 +11,7 @@
 #define UNROLL _Pragma("GCC unroll 8")
 #endif
 
+/* For what must have the registers to itself. */
+#define NEVER_INLINE __attribute__((noinline)) static
+
 #endif
