@@ -6,8 +6,8 @@ Every runtime with a model loaded is a process of its own (worker.py, bench_work
 section — one model, batch and precision, dense and pruned — are loaded at once and asked in turn for
 a sample of at least --seconds, so what disturbs the machine disturbs all alike; before each sample is
 a pause, as ONNX Runtime's threads spin for a while after an answer. The first round tries every
-setting; those clearly behind another one of the same runtime are closed then, and the fastest that is
-left counts. Rates are medians over rounds, ratios medians of the ratios within a round. A worker whose
+setting; those clearly behind another one of the same runtime, or far behind another peer, are closed
+then, and the fastest that is left counts. Rates are medians over rounds, ratios medians of the ratios within a round. A worker whose
 answers are not the oracle's, within the bound of its precision, is not timed, and that is said.
 
 A section's samples are kept in WORK/sections; a section that is there is not measured again unless
@@ -35,6 +35,8 @@ MODELS = {"deit-s": (1, 8, 32), "deit-t": (1, 8), "deit-b": (1, 8), "lvvit-s": (
 PRECISIONS = ("f32", "bf16", "int8", "gain")
 PAUSE = 0.1  # seconds before each sample
 NEARLY = 0.9  # of a runtime's fastest setting: what is slower in the first round is closed
+BEHIND = 0.75  # of the fastest peer: the same
+HOPELESS = 0.6  # of these bounds
 LOADING = {"dvit": 2, "ONNX Runtime": 4, "OpenVINO": 6, "PyTorch": 25}  # seconds, for the estimate
 
 # Root mean square error of an image's logits over their standard deviation, median of the images; and
@@ -225,19 +227,28 @@ def open_path(section, keep, stock, arguments, record):
         except Exception as problem:  # a runtime's own kind of error
             record["refused"][setting.key] = str(problem)
             say(f"{name} batch {batch} {setting.key}: not timed: {problem}")
+    fast = keep_fast(open_workers, rates, arguments)
     record["first"] |= rates
-    return keep_fast(open_workers, rates)
+    return fast
 
 
-def keep_fast(workers, rates):
-    """Closes those that are clearly behind another setting of the same runtime and precision."""
+def keep_fast(workers, rates, arguments):
+    """Closes those that are clearly behind another setting of the same runtime and precision, or far
+    behind another peer: of these the first round's rate is all that is reported. Noise may have hit
+    one of them, so who is not hopelessly slow gets a second chance."""
     best, fast = collections.defaultdict(float), []
     for worker in workers:
-        group = worker.setting.runtime, worker.setting.precision
-        best[group] = max(best[group], rates[worker.setting.key])
+        rate, setting = rates[worker.setting.key], worker.setting
+        for group in ((setting.runtime, setting.precision), setting.runtime != "dvit"):
+            best[group] = max(rate, best[group])
     for worker in workers:
-        group = worker.setting.runtime, worker.setting.precision
-        if rates[worker.setting.key] >= NEARLY * best[group]:
+        key, setting = worker.setting.key, worker.setting
+        bound = NEARLY * best[setting.runtime, setting.precision]
+        if setting.runtime != "dvit":
+            bound = max(bound, BEHIND * best[True])
+        if HOPELESS * bound < rates[key] < bound:
+            rates[key] = max(rates[key], sample(worker, arguments))
+        if rates[key] >= bound:
             fast.append(worker)
         else:
             worker.close()

@@ -44,16 +44,18 @@ class Section:
         return self.record["samples"].get(f"dvit|{precision}|{precision}|{path}")
 
     def fastest(self, runtime, path):
-        """(the way, its rates) of a runtime's fastest setting, or None."""
-        ways = {}
-        for key, rates in self.record["samples"].items():
-            its_runtime, way, _, its_path = key.split("|")
-            if its_runtime == runtime and its_path == path:
-                ways[way] = rates
-        if not ways:
-            return None
-        best = max(ways, key=lambda way: statistics.median(ways[way]))
-        return best, ways[best]
+        """(the way, its rates) of a runtime's fastest setting, or None. A single rate is that of the
+        first round, of one that was far behind."""
+        for rates_of in (self.record["samples"], {k: [v] for k, v in self.record["first"].items()}):
+            ways = {}
+            for key, rates in rates_of.items():
+                its_runtime, way, _, its_path = key.split("|")
+                if its_runtime == runtime and its_path == path:
+                    ways[way] = rates
+            if ways:
+                best = max(ways, key=lambda way: statistics.median(ways[way]))
+                return best, ways[best]
+        return None
 
     def products_share(self, path):
         """Multiply-accumulates per second of the whole pass over those of the products alone."""
@@ -76,7 +78,7 @@ def comparison_row(section, path):
     for runtime in PEERS:
         found = section.fastest(runtime, path)
         cells.append(f"{statistics.median(found[1]):.1f} ({found[0]})" if found else "–")
-        if found:
+        if found and len(found[1]) == len(own):
             ratios.append(ratio(own, found[1]))
     if not ratios:
         return None
