@@ -37,16 +37,17 @@ struct part {
     bool begins, ends;        /* the depth */
 };
 
-/* sums[rows][TILE_COLUMNS] = a · b over `steps`. Few rows have too few sums to keep the multipliers
- * busy: then several steps go on at once, each in sums of its own (chains). */
+/* The first `vecs` vectors of sums[rows][TILE_COLUMNS] = a · b over `steps`. Few rows have too few
+ * sums to keep the multipliers busy: then several steps go on at once, each in sums of its own
+ * (chains). */
 ALWAYS_INLINE void tile(float *sums, const char *a, size_t stride, const char *b, const char *next,
-                        size_t steps, const int rows, const int chains)
+                        size_t steps, const int rows, const int chains, const int vecs)
 {
     sum s[TILE_ROWS][TILE_VECS];
     UNROLL
     for (int r = 0; r < rows * chains; r++) {
         UNROLL
-        for (int v = 0; v < TILE_VECS; v++)
+        for (int v = 0; v < vecs; v++)
             s[r][v] = sum_zero();
     }
     size_t k = 0;
@@ -55,7 +56,7 @@ ALWAYS_INLINE void tile(float *sums, const char *a, size_t stride, const char *b
         for (int c = 0; c < chains; c++) {
             granules right[TILE_VECS];
             UNROLL
-            for (int v = 0; v < TILE_VECS; v++) {
+            for (int v = 0; v < vecs; v++) {
                 right[v] = granules_load(b + (size_t)v * sizeof(granules));
                 if (rows <= FEW_ROWS && v * sizeof(granules) % 64 == 0)
                     __builtin_prefetch(b + AHEAD_BYTES + (size_t)v * sizeof(granules), 0, 3);
@@ -66,7 +67,7 @@ ALWAYS_INLINE void tile(float *sums, const char *a, size_t stride, const char *b
             for (int r = 0; r < rows; r++) {
                 granules left = granules_spread(a + (size_t)r * stride);
                 UNROLL
-                for (int v = 0; v < TILE_VECS; v++)
+                for (int v = 0; v < vecs; v++)
                     s[c * rows + r][v] = sum_step(s[c * rows + r][v], left, right[v]);
             }
             a += 4;
@@ -78,7 +79,7 @@ ALWAYS_INLINE void tile(float *sums, const char *a, size_t stride, const char *b
         UNROLL
         for (int r = 0; r < rows; r++) {
             UNROLL
-            for (int v = 0; v < TILE_VECS; v++)
+            for (int v = 0; v < vecs; v++)
                 s[r][v] = sum_step(s[r][v], granules_spread(a + (size_t)r * stride),
                                    granules_load(b + (size_t)v * sizeof(granules)));
         }
@@ -86,7 +87,7 @@ ALWAYS_INLINE void tile(float *sums, const char *a, size_t stride, const char *b
     UNROLL
     for (int r = 0; r < rows; r++) {
         UNROLL
-        for (int v = 0; v < TILE_VECS; v++) {
+        for (int v = 0; v < vecs; v++) {
             sum total = s[r][v];
             UNROLL
             for (int c = 1; c < chains; c++)
@@ -96,39 +97,51 @@ ALWAYS_INLINE void tile(float *sums, const char *a, size_t stride, const char *b
     }
 }
 
-NEVER_INLINE void tile_of(float *sums, const char *a, size_t stride, const char *b,
-                          const char *next, size_t steps, size_t rows)
+ALWAYS_INLINE void tile_of_rows(float *sums, const char *a, size_t stride, const char *b,
+                                const char *next, size_t steps, size_t rows, const int vecs)
 {
     switch (rows) {
     case 1:
-        tile(sums, a, stride, b, next, steps, 1, 4);
+        tile(sums, a, stride, b, next, steps, 1, 4, vecs);
         break;
     case 2:
-        tile(sums, a, stride, b, next, steps, 2, 3);
+        tile(sums, a, stride, b, next, steps, 2, 3, vecs);
         break;
     case 3:
-        tile(sums, a, stride, b, next, steps, 3, 2);
+        tile(sums, a, stride, b, next, steps, 3, 2, vecs);
         break;
     case 4:
-        tile(sums, a, stride, b, next, steps, 4, 1);
+        tile(sums, a, stride, b, next, steps, 4, 1, vecs);
         break;
     case 5:
-        tile(sums, a, stride, b, next, steps, 5, 1);
+        tile(sums, a, stride, b, next, steps, 5, 1, vecs);
         break;
     case 6:
-        tile(sums, a, stride, b, next, steps, 6, 1);
+        tile(sums, a, stride, b, next, steps, 6, 1, vecs);
         break;
 #if TILE_ROWS > 6
     case 7:
-        tile(sums, a, stride, b, next, steps, 7, 1);
+        tile(sums, a, stride, b, next, steps, 7, 1, vecs);
         break;
     case 8:
-        tile(sums, a, stride, b, next, steps, 8, 1);
+        tile(sums, a, stride, b, next, steps, 8, 1, vecs);
         break;
 #endif
     default:
         break;
     }
+}
+
+/* A last panel is as narrow as its outputs. */
+NEVER_INLINE void tile_of(float *sums, const char *a, size_t stride, const char *b,
+                          const char *next, size_t steps, size_t rows, size_t columns)
+{
+    if (columns > (TILE_VECS - 1) * VEC_WIDTH)
+        tile_of_rows(sums, a, stride, b, next, steps, rows, TILE_VECS);
+    else if (columns > VEC_WIDTH)
+        tile_of_rows(sums, a, stride, b, next, steps, rows, TILE_VECS - 1);
+    else
+        tile_of_rows(sums, a, stride, b, next, steps, rows, 1);
 }
 
 /* What follows a product, as a constant of the loops over it. */
@@ -211,7 +224,8 @@ static void column_block(const struct part *part, size_t column)
         tile_of(sums,
                 (const char *)part->factors->data + row * part->factors->stride +
                     4 * part->first_step,
-                part->factors->stride, b + within * 4, next, part->steps, rows);
+                part->factors->stride, b + within * 4, next, part->steps, rows,
+                part->job->outputs - column);
         finish(part, sums, row, rows, column);
         row += rows;
     }
