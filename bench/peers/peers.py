@@ -41,7 +41,7 @@ LOADING = {"dvit": 2, "ONNX Runtime": 4, "OpenVINO": 6, "PyTorch": 25}  # second
 
 # Root mean square error of an image's logits over their standard deviation, median of the images; and
 # share of the kept patches, of all stages, that are the oracle's.
-BOUNDS = {"f32": (1e-2, 0.995), "bf16": (0.3, 0.93), "int8": (0.7, 0.8)}
+BOUNDS = {"f32": (1e-2, 0.995), "bf16": (0.15, 0.96), "int8": (0.4, 0.85)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -236,16 +236,17 @@ def keep_fast(workers, rates, arguments):
     """Closes those that are clearly behind another setting of the same runtime and precision, or far
     behind another peer: of these the first round's rate is all that is reported. Noise may have hit
     one of them, so who is not hopelessly slow gets a second chance."""
-    best, fast = collections.defaultdict(float), []
+    own_best, peers_best, fast = collections.defaultdict(float), 0.0, []
     for worker in workers:
         rate, setting = rates[worker.setting.key], worker.setting
-        for group in ((setting.runtime, setting.precision), setting.runtime != "dvit"):
-            best[group] = max(rate, best[group])
+        group = setting.runtime, setting.precision
+        own_best[group] = max(rate, own_best[group])
+        peers_best = max(rate, peers_best) if setting.runtime != "dvit" else peers_best
     for worker in workers:
         key, setting = worker.setting.key, worker.setting
-        bound = NEARLY * best[setting.runtime, setting.precision]
+        bound = NEARLY * own_best[setting.runtime, setting.precision]
         if setting.runtime != "dvit":
-            bound = max(bound, BEHIND * best[True])
+            bound = max(bound, BEHIND * peers_best)
         if HOPELESS * bound < rates[key] < bound:
             rates[key] = max(rates[key], sample(worker, arguments))
         if rates[key] >= bound:
