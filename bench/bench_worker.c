@@ -10,10 +10,10 @@
  *
  *     answer FILE       runs once and writes f32 logits [BATCH][K], then for every stage i32 kept
  *                       patches [BATCH][k]; "done"
- *     time SECONDS      runs for at least so long, after one run that does not count; images per
- * second products SECONDS  the rate of matrix products alone on the model's linear layers, GFLOP/s;
- * 0 where it cannot be measured at this precision macs              multiply-accumulates per image
- */
+ *     time SECONDS      runs for at least so long, after one run apart; images per second
+ *     products SECONDS  GFLOP/s of the matrix products alone on the model's linear layers; 0 where
+ *                       they cannot be measured at this precision
+ *     macs              multiply-accumulates per image */
 #define _GNU_SOURCE
 #include <stdio.h>
 #include <stdlib.h>
