@@ -77,7 +77,8 @@ static void open_pass(struct pass *p, const char *text, int images, const char *
     check(dvit_products_prepare(&p->products, p->graph, images, false, &error), &error);
     p->parameters = take(parameters->count, sizeof *p->parameters);
     dvit_parameters_pointers(parameters, p->model->weights, p->parameters);
-    check(dvit_products_pack(&p->products, p->graph, (const float *const *)p->parameters, &error),
+    check(dvit_products_pack(&p->products, p->graph, (const float *const *)p->parameters, NULL,
+                             &error),
           &error);
     check(dvit_forward_create(&p->forward, p->graph, &p->kernels, &p->products, images, 1, &error),
           &error);

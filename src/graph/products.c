@@ -187,27 +187,66 @@ static void lay_out(struct dvit_products *products, struct dvit_graph *graph)
     }
 }
 
+/* What members pack together: each takes one product after another, with all operators that have
+ * it, because packing may use what a product has but once. */
+struct packing {
+    struct dvit_products *products;
+    struct dvit_graph *graph;
+    const float *const *parameters;
+    atomic_int next; /* product */
+    atomic_int failure;
+    struct dvit_error *error; /* of the member that failed first */
+};
+
+static enum dvit_status pack_op(struct dvit_op *op, const float *const *parameters,
+                                struct dvit_error *error)
+{
+    if (op->class->fold)
+        op->class->fold(op, parameters, (float *)op->product.weight_folded,
+                        (float *)op->product.bias_folded);
+    const float *weight = op->class->fold
+                              ? op->product.weight_folded
+                              : parameters[op->parameters[0]] + op->product.weight_first;
+    if (!op->product.packed)
+        return DVIT_OK;
+    return dvit_matmul_pack((struct dvit_matmul *)op->product.forward, (void *)op->product.packed,
+                            weight, error);
+}
+
+static void pack_member(void *context, int member, int members)
+{
+    struct packing *p = context;
+    struct dvit_error own;
+    int taken;
+    (void)member, (void)members;
+    while ((taken = atomic_fetch_add(&p->next, 1)) < p->products->count)
+        for (int i = 0; i < p->graph->op_count; i++) { /* what is const to runs is made here */
+            struct dvit_op *op = &p->graph->ops[i];
+            if (!op->class->products || op->product.forward != p->products->matmuls[taken])
+                continue;
+            int none = DVIT_OK;
+            enum dvit_status status = pack_op(op, p->parameters, &own);
+            if (status != DVIT_OK &&
+                atomic_compare_exchange_strong(&p->failure, &none, (int)status))
+                *p->error = own;
+        }
+}
+
 enum dvit_status dvit_products_pack(struct dvit_products *products, struct dvit_graph *graph,
-                                    const float *const *parameters, struct dvit_error *error)
+                                    const float *const *parameters, struct dvit_threads *team,
+                                    struct dvit_error *error)
 {
     enum dvit_status status = DVIT_OK;
+    struct packing packing = {
+        .products = products, .graph = graph, .parameters = parameters, .error = error};
     lay_out(products, graph);
     DVIT_TRY(dvit_arena_commit(&products->packed, "packed weights", error));
     lay_out(products, graph);
-    for (int i = 0; i < graph->op_count; i++) { /* what is const to runs is made here */
-        struct dvit_op *op = &graph->ops[i];
-        if (!op->class->products)
-            continue;
-        if (op->class->fold)
-            op->class->fold(op, parameters, (float *)op->product.weight_folded,
-                            (float *)op->product.bias_folded);
-        const float *weight = op->class->fold
-                                  ? op->product.weight_folded
-                                  : parameters[op->parameters[0]] + op->product.weight_first;
-        if (op->product.packed)
-            DVIT_TRY(dvit_matmul_pack((struct dvit_matmul *)op->product.forward,
-                                      (void *)op->product.packed, weight, error));
-    }
+    if (team)
+        dvit_threads_run(team, pack_member, &packing);
+    else
+        pack_member(&packing, 0, 1);
+    status = (enum dvit_status)atomic_load(&packing.failure);
 done:
     return status;
 }

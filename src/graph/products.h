@@ -4,6 +4,7 @@
 #define DVIT_GRAPH_PRODUCTS_H
 
 #include "base/arena.h"
+#include "base/threads.h"
 #include "ops/op.h"
 
 struct dvit_products {
@@ -31,9 +32,11 @@ enum dvit_status dvit_products_prepare(struct dvit_products *products,
 enum dvit_status dvit_products_prepare_batch(const struct dvit_graph *graph, int images,
                                              struct dvit_error *error);
 
-/* Folds and packs the weights (inference only: training changes them). */
+/* Folds and packs the weights (inference only: training changes them), by all of `team`, or by the
+ * caller alone where it is NULL. */
 enum dvit_status dvit_products_pack(struct dvit_products *products, struct dvit_graph *graph,
-                                    const float *const *parameters, struct dvit_error *error);
+                                    const float *const *parameters, struct dvit_threads *team,
+                                    struct dvit_error *error);
 
 /* What serves the forward products; the same for all of them. "none" without any. */
 const char *dvit_products_server(const struct dvit_products *products);

@@ -183,8 +183,8 @@ enum dvit_status dvit_session_create(struct dvit_session **out, const struct dvi
     DVIT_TRY(dvit_arena_commit(&s->arena, "session", error));
     lay_out(s);
     dvit_parameters_pointers(&model->parameters, model->weights, s->parameters);
-    DVIT_TRY(
-        dvit_products_pack(&s->products, s->graph, (const float *const *)s->parameters, error));
+    DVIT_TRY(dvit_products_pack(&s->products, s->graph, (const float *const *)s->parameters,
+                                s->threads, error));
     DVIT_TRY(create_lanes(s, o.threads, error));
     *out = s;
     s = NULL;
