@@ -92,7 +92,7 @@ static void add_rows(struct dvit_table *shown, const struct cli_precision_table 
 }
 
 static int run_keep(const struct cli_precision_table *table, const struct cli_options *options,
-                    double keep, bool tell, struct dvit_table *shown, size_t *images)
+                    double keep, bool tell, struct dvit_table *shown, struct dvit_comparison *base)
 {
     struct dvit_error error = {0};
     struct rows rows = {0};
@@ -108,7 +108,7 @@ static int run_keep(const struct cli_precision_table *table, const struct cli_op
                               cli_progress_count, &counter, rows.results, &error) != DVIT_OK)
         code = cli_fail(&error);
     cli_progress_clear();
-    *images = rows.results[0].images;
+    *base = rows.results[0];
     if (code == CLI_EXIT_OK && options->json)
         print_json(table, &rows);
     else if (code == CLI_EXIT_OK)
@@ -127,14 +127,15 @@ int cli_precision_table_print(const struct cli_precision_table *table,
     struct dvit_table *shown =
         table->labelled ? cli_table_create(headers, 6, 1) : cli_table_create(bare, 4, 1);
     int code = shown ? CLI_EXIT_OK : CLI_EXIT_FAILURE;
-    size_t images = 0;
+    struct dvit_comparison base = {0};
     for (int i = 0; code == CLI_EXIT_OK && i < table->keep_count; i++)
-        code = run_keep(table, options, table->keeps[i], i == 0, shown, &images);
+        code = run_keep(table, options, table->keeps[i], i == 0, shown, &base);
     if (code == CLI_EXIT_OK && !options->json) {
         cli_print_plain(table->name);
-        printf(", %zu images; class and kept patches beside those of f32\n\n", images);
-        return cli_table_print(shown);
+        printf(", %zu images; class and kept patches beside those of f32\n\n", base.images);
+        code = cli_table_print(shown);
+    } else {
+        dvit_table_free(shown);
     }
-    dvit_table_free(shown);
-    return code;
+    return code == CLI_EXIT_OK ? cli_skipped(base.skipped, base.images + base.skipped) : code;
 }

@@ -3,8 +3,8 @@
  * In an int8 session the linear layers of the blocks multiply bytes. Weights are rounded by
  * themselves, a scale for each output; what goes into a layer is rounded to one range per layer,
  * which has to be measured on images: that is calibration. It changes no weight, so the model runs
- * in f32 as before; training it ends it. dvit_model_save with dtype "int8" writes the bytes and the ranges; such a file
- * loads like any other, its weights then being those of the bytes. */
+ * in f32 as before; training it ends it. dvit_model_save with dtype "int8" writes the bytes and the
+ * ranges; such a file loads like any other, its weights then being those of the bytes. */
 #ifndef DVIT_QUANTIZE_H
 #define DVIT_QUANTIZE_H
 
@@ -41,6 +41,7 @@ dvit_model_calibrate(struct dvit_model *model, struct dvit_dataset *dataset,
 /* A session's answers beside those of another one that runs the same model. */
 struct dvit_comparison {
     size_t images;
+    size_t skipped;                     /* that could not be read */
     double top1;                        /* share of right answers */
     double agreement;                   /* share of images with the base's best class */
     int stages;                         /* of the path */

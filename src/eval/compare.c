@@ -125,6 +125,8 @@ enum dvit_status dvit_compare_sessions(struct dvit_session *const *sessions, int
     }
     for (int n = 0; n < count; n++)
         summarise(&counts[n], done, dvit_session_stages(sessions[n]), &out[n]);
+    for (int n = 0; n < count; n++)
+        out[n].skipped = dvit_loader_skipped_count(loader);
 done:
     dvit_loader_free(loader);
     free(logits);

@@ -3,8 +3,8 @@
 import os
 import unittest
 
-from harness import (CommandTest, FAILURE, OK, SCENES, SHAPE, USAGE, dvit, kept_patches, main,
-                     read_bytes, write_ppm)
+from harness import (CommandTest, FAILURE, OK, SCENES, SHAPE, SOME_FAILED, USAGE, dvit,
+                     kept_patches, main, read_bytes, write_ppm)
 
 DENSE = SHAPE + ",classes=4"
 
@@ -87,6 +87,19 @@ class Quantize(CommandTest):
         answer = self.check(dvit("quantize", DENSE, "--calibrate", folder, "--out", out), OK)
         self.assertIn("3 images", answer.out)
         self.assertNotIn("top-1", answer.out)
+
+    def test_unreadable_images_are_told(self):
+        for split in ("train", "val"):
+            for kind in ("a", "b"):
+                folder = self.path("set", split, kind)
+                os.makedirs(folder)
+                write_ppm(os.path.join(folder, "1.ppm"), 32, 32)
+        with open(os.path.join(folder, "2.ppm"), "wb") as broken:
+            broken.write(b"P6\n9 9\n255\n")
+        answer = self.check(dvit("quantize", DENSE, "--calibrate", self.path("set"), "--out",
+                                 self.path("q.safetensors"), "--json"), SOME_FAILED)
+        self.assertEqual(answer.lines[1]["images"], 2)
+        self.assertIn("1 of 3 images could not be read", answer.err)
 
     def test_refusals(self):
         out = self.path("q.safetensors")
