@@ -169,13 +169,28 @@ static int bench_model(const char *name, struct bench *bench)
 
 /* ---- the command ---- */
 
+/* What the other measurements have no place for is not passed over in silence. */
+static int check_kind(const struct cli_options *options)
+{
+    int kinds = (options->profile != NULL) + options->bench_start + options->bench_train;
+    const struct cli_ints *streams = &options->streams;
+    if (kinds > 1)
+        cli_error("bench: --profile, --start and --train are measured one at a time");
+    else if (kinds == 1 && options->data)
+        cli_error(
+            "bench: --data goes with the speed alone, not with --profile, --start or --train");
+    else if (kinds == 1 && (streams->count > 1 || streams->values[0] > 1))
+        cli_error("bench: --profile, --start and --train measure one stream");
+    else
+        return CLI_EXIT_OK;
+    return CLI_EXIT_USAGE;
+}
+
 static int check(const struct cli_options *options)
 {
     int threads = cli_bench_threads(options);
-    if ((options->profile != NULL) + options->bench_start + options->bench_train > 1) {
-        cli_error("bench: --profile, --start and --train are measured one at a time");
+    if (check_kind(options) != CLI_EXIT_OK)
         return CLI_EXIT_USAGE;
-    }
     if (options->json && options->csv) {
         cli_error("bench: --json and --csv are two forms of the result, give one");
         return CLI_EXIT_USAGE;

@@ -47,7 +47,6 @@ static int first_answer(struct dvit_session *session, const struct dvit_config *
     return code;
 }
 
-/* In a process of its own, which ends here: nothing is freed. */
 static int start_once(const struct row *row, const struct cli_options *options,
                       struct sample *sample)
 {
@@ -65,16 +64,18 @@ static int start_once(const struct row *row, const struct cli_options *options,
     if (code == CLI_EXIT_OK)
         code = first_answer(session, dvit_model_config(model), row->batch);
     double answered = cli_seconds();
-    if (code != CLI_EXIT_OK)
-        return code;
-    struct dvit_session_info info = dvit_session_describe(session);
-    *sample = (struct sample){.load_s = loaded - start,
-                              .session_s = made - loaded,
-                              .answer_s = answered - made,
-                              .threads = info.threads,
-                              .keep = info.keep};
-    snprintf(sample->precision, sizeof sample->precision, "%s", info.precision);
-    return CLI_EXIT_OK;
+    if (code == CLI_EXIT_OK) {
+        struct dvit_session_info info = dvit_session_describe(session);
+        *sample = (struct sample){.load_s = loaded - start,
+                                  .session_s = made - loaded,
+                                  .answer_s = answered - made,
+                                  .threads = info.threads,
+                                  .keep = info.keep};
+        snprintf(sample->precision, sizeof sample->precision, "%s", info.precision);
+    }
+    dvit_session_free(session);
+    dvit_model_free(model);
+    return code;
 }
 
 /* Runs start_once in a child, whose peak memory is its own. */

@@ -188,6 +188,9 @@ class Start(CommandTest):
         path = write_bytes(self.path("no.safetensors"), b"no model")
         self.refused(bench("--start", "--batch", 1, model=path), FAILURE, "no.safetensors")
         self.refused(bench("--start", "--train"), USAGE, "one at a time")
+        self.refused(bench("--start", "--data", SCENES), USAGE, "--data")
+        self.refused(bench("--profile", "layer", "--threads", 2, "--streams", 2), USAGE,
+                     "one stream")
 
 
 class Accuracy(CommandTest):
