@@ -162,7 +162,7 @@ ALWAYS_INLINE void finish_vector(const struct part *part, const float *sums, siz
             s = sum_add(s, sum_load_part(job->y + at, n));
         vec v = sum_value(s, part->factors, first + r, job, column) + bias;
         if (after == GELU)
-            v = gelu(v);
+            v = PACKED_GRANULE == 1 ? gelu(v) : gelu_coarse(v); /* as exact as the factors are */
         if (after == RESIDUAL)
             v = vec_fma(factor, v, vec_load_part(job->residual + at, n));
         vec_store_part(job->y + at, v, n);
