@@ -52,18 +52,32 @@ static void print_curve(const struct dvit_rate_curve *curve)
         printf("the loss never fell: no suggestion\n");
 }
 
+/* Whole or not at all: written beside its place, then renamed into it. */
+static bool write_whole(const char *path, const char *pending, const struct dvit_rate_curve *curve)
+{
+    FILE *stream = fopen(pending, "we");
+    if (!stream)
+        return false;
+    write_json(stream, curve);
+    bool written = !ferror(stream);
+    written = fclose(stream) == 0 && written;
+    if (written && rename(pending, path) == 0)
+        return true;
+    int reason = errno;
+    remove(pending);
+    errno = reason;
+    return false;
+}
+
 static int write_numbers(const char *folder, const struct dvit_rate_curve *curve)
 {
-    char *path = cli_path(folder, "find_lr.json");
-    FILE *stream = path ? fopen(path, "we") : NULL;
-    if (stream)
-        write_json(stream, curve);
-    bool failed = !stream || ferror(stream);
-    failed = (stream && fclose(stream) != 0) || failed;
-    if (failed)
+    char *path = cli_path(folder, "find_lr.json"), *pending = cli_path(folder, "find_lr.json.part");
+    bool written = path && pending && write_whole(path, pending, curve);
+    if (!written)
         cli_error("\"%s\": cannot write: %s", path ? path : folder, strerror(errno));
     free(path);
-    return failed ? CLI_EXIT_FAILURE : CLI_EXIT_OK;
+    free(pending);
+    return written ? CLI_EXIT_OK : CLI_EXIT_FAILURE;
 }
 
 static int write_chart(const char *folder, const struct dvit_rate_curve *curve)
