@@ -33,12 +33,10 @@ static const struct cli_option rows[] = {
     {.name = "precision",
      .argument = "TYPE[,TYPE…]",
      .type = OPTION_CHOICES,
-     .choices = "f32|bf16|int8|auto",
+     .choices = PRECISIONS,
      .default_text = "f32",
      .field = FIELD(precisions),
-     .help =
-         "as of `dvit eval`; int8 needs a calibrated model. One that cannot be run is told, the "
-         "others are measured",
+     .help = PRECISION_HELP ". One that cannot be run is told, the others are measured",
      .verbs = ON(BENCH)},
     TEXT("data", "SPEC", data,
          "also the accuracy of every precision and keep ratio, over a data set named as for `dvit "
