@@ -78,12 +78,12 @@ static void what_is_not_calibrated_is_refused(void **state)
 
 static void a_level_without_such_products_is_refused(void **state)
 {
-    struct dvit_model *model = calibrated_model(3);
-    struct dvit_session *session;
-    struct dvit_error error;
     (void)state;
     if (dvit_cpu_best() < DVIT_CPU_AVX2)
         skip();
+    struct dvit_model *model = calibrated_model(3);
+    struct dvit_session *session;
+    struct dvit_error error;
     assert_int_equal(open_as(&session, model, "int8", "avx2", 1, 1, &error),
                      DVIT_ERROR_UNSUPPORTED);
     assert_non_null(strstr(error.message, "AVX-512 VNNI"));
@@ -181,13 +181,13 @@ static void every_kind_of_model_runs(void **state)
 
 static void runs_allocate_nothing(void **state)
 {
+    (void)state;
+    if (!allocation_count_works())
+        skip();
     struct dvit_model *model = calibrated_model(5);
     float *pixels = random_pixels(model, IMAGES, 5), logits[IMAGES * CLASSES];
     struct dvit_session *session;
     struct dvit_error error;
-    (void)state;
-    if (!allocation_count_works())
-        skip();
     assert_ok(
         open_as(&session, model, "int8", has_int8() ? "auto" : "reference", IMAGES, 2, &error),
         &error);
