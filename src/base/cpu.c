@@ -16,7 +16,7 @@ static const char *const cpu_names[] = {
 };
 _Static_assert(sizeof cpu_names / sizeof *cpu_names == DVIT_CPU_COUNT, "every level has a name");
 
-enum dvit_cpu dvit_cpu_best(void)
+static enum dvit_cpu level_of_processor(void)
 {
 #if defined(__x86_64__)
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
@@ -26,6 +26,13 @@ enum dvit_cpu dvit_cpu_best(void)
         return DVIT_CPU_AVX2;
 #endif
     return DVIT_CPU_REFERENCE;
+}
+
+/* DVIT_CPU_HIGHEST: the build's own bound, to test what older processors run. */
+enum dvit_cpu dvit_cpu_best(void)
+{
+    enum dvit_cpu level = level_of_processor();
+    return level < DVIT_CPU_HIGHEST ? level : DVIT_CPU_HIGHEST;
 }
 
 bool dvit_cpu_has_bf16(void)
