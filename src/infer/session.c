@@ -290,6 +290,7 @@ enum dvit_status dvit_session_run(struct dvit_session *s, const float *pixels, i
     double begin = s->times.members ? dvit_clock_seconds() : 0;
     if (s->own_count < count)
         bind(s, &s->shared, s->own_count, count - s->own_count);
+    dvit_matmul_thread_start(); /* the caller need not be who made the session */
     dvit_threads_run(s->threads, run_member, s);
     if (s->own_count < count)
         collect(s, &s->shared, s->own_count, count - s->own_count);
