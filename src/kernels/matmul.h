@@ -49,8 +49,8 @@ struct dvit_matmul_shape {
      * scale is given, saturates (NaN as the lowest). */
     bool int8;
     /* What FORWARD makes of v = x·weightᵀ + bias before it is written, at most one of: gelu(v), as
-     * the kernel of that name, but with rounded factors within 2e-4, or that part of v where |v| > 1;
-     * residual + factor·v. */
+     * the kernel of that name, but with rounded factors within 2e-4, or that part of v where |v| >
+     * 1; residual + factor·v. */
     bool gelu;
     bool residual;
     float factor; /* with a residual; 0 stands for 1 */
