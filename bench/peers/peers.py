@@ -361,6 +361,7 @@ def parse():
     parser.add_argument("--work", type=pathlib.Path, default=pathlib.Path("build-peers"),
                         help="folder for models and samples, some gigabytes")
     parser.add_argument("--out", type=pathlib.Path, help="the report")
+    parser.add_argument("--note", help="a sentence for the report: what else the machine did")
     parser.add_argument("--fresh", action="store_true", help="measure again what is there")
     parser.add_argument("--estimate", action="store_true", help="print the plan and stop")
     parser.add_argument("--make", action="store_true", help="make the models' files and stop")
@@ -401,9 +402,9 @@ def main():
             continue
         record = measure(section, stock, arguments)
         place[section].write_text(json.dumps(record, indent=1) + "\n")
-        report.write(arguments.work, arguments.out)
+        report.write(arguments.work, arguments.out, arguments.note)
     if not arguments.make:
-        report.write(arguments.work, arguments.out)
+        report.write(arguments.work, arguments.out, arguments.note)
 
 
 if __name__ == "__main__":

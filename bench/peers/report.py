@@ -194,16 +194,17 @@ def introduction(sections):
 
 {processor()}, {record["threads"]} threads; {"; ".join(found)}; {others}. Made by `./run bench-peers`.
 
-Random weights, the same file for all; the same {record["seconds"]:g} s and longer samples of the same
-images, asked in turn ({" to ".join(str(r) for r in rounds)} rounds); medians of images/s, ratios
+Random weights, the same file for all; the same images; samples of {record["seconds"]:g} s and longer,
+asked in turn, {" to ".join(str(r) for r in sorted({rounds[0], rounds[-1]}))} rounds. Medians in images/s, ratios
 within a round. Of each peer the fastest setting counts and is named: ONNX Runtime with a fixed batch,
 sequential, {record["threads"]} threads, plain or after its transformer optimiser; OpenVINO with the
 latency hint and {record["threads"]} threads or two streams of half the batch, inference precision forced; int8 by
 NNCF for transformers, by ONNX Runtime's dynamic or static quantisation per channel; PyTorch with
-scaled_dot_product_attention, eager or compiled with frozen weights."""
+scaled_dot_product_attention, eager or compiled with frozen weights. A dash is a runtime that does not
+have the precision or was left out."""
 
 
-def write(work, out):
+def write(work, out, note=None):
     """Writes the report to `out` (None: into the results) and the rates beside it as JSON."""
     records = [json.loads(path.read_text()) for path in (work / "sections").glob("*.json")]
     order = list(NAMES)
@@ -212,7 +213,7 @@ def write(work, out):
                                  s.batch))
     if not sections:
         return
-    parts = [introduction(sections)]
+    parts = [introduction(sections)] + ([note] if note else [])
     gains = [row for s in sections if s.precision == "gain" for row in gain_rows(s)]
     if gains:
         head = ["", "batch", "ONNX Runtime f32 dense", *(f"dvit {p}" for p in PRECISIONS), "gain",
