@@ -23,6 +23,7 @@ struct soak {
     struct dvit_model *model;
     struct dvit_session *sessions[KINDS]; /* [count] */
     int count;
+    int batches;
     float *pixels, *logits;
 };
 
@@ -113,28 +114,55 @@ static double soak_sessions(struct soak *s, int times)
     return report("a session made anew", times, settled, most);
 }
 
+static void expect_at_most(double grown, double allowed)
+{
+    if (!allocation_count_works()) /* a sanitizer keeps what is freed */
+        skip();
+    if (grown > allowed)
+        fail_msg("memory grew by %.2f MB, expected at most %.2f MB", grown / 1e6, allowed / 1e6);
+}
+
+static void batches_take_no_memory(void **state)
+{
+    struct soak *s = *state;
+    expect_at_most(soak_runs(s, s->batches), allowed_running);
+}
+
+static void sessions_leave_no_memory(void **state)
+{
+    struct soak *s = *state;
+    expect_at_most(soak_sessions(s, 20 + s->batches / 20), allowed_renewing);
+}
+
+static void begin(struct soak *s)
+{
+    s->model =
+        random_model("vit:dim=64,depth=6,heads=2,patch=8,image=96,classes=100", 3, 0.7, 1, 1);
+    s->pixels = random_pixels(s->model, MAX_BATCH, 1);
+    s->logits = malloc(MAX_BATCH * CLASSES * sizeof *s->logits);
+    assert_non_null(s->logits);
+    open_sessions(s);
+    touch_all(s);
+}
+
+static void end(struct soak *s)
+{
+    for (int i = 0; i < s->count; i++)
+        dvit_session_free(s->sessions[i]);
+    dvit_model_free(s->model);
+    free(s->pixels);
+    free(s->logits);
+}
+
 int main(int argc, char **argv)
 {
-    struct soak s = {0};
-    int batches = argc > 1 ? atoi(argv[1]) : 300;
-    s.model = random_model("vit:dim=64,depth=6,heads=2,patch=8,image=96,classes=100", 3, 0.7, 1, 1);
-    s.pixels = random_pixels(s.model, MAX_BATCH, 1);
-    s.logits = malloc(MAX_BATCH * CLASSES * sizeof *s.logits);
-    open_sessions(&s);
-    touch_all(&s);
-    double running = soak_runs(&s, batches);
-    double renewing = soak_sessions(&s, 20 + batches / 20);
-    for (int i = 0; i < s.count; i++)
-        dvit_session_free(s.sessions[i]);
-    dvit_model_free(s.model);
-    free(s.pixels);
-    free(s.logits);
-    if (!allocation_count_works()) /* a sanitizer keeps what is freed */
-        return 0;
-    if (running <= allowed_running && renewing <= allowed_renewing)
-        return 0;
-    fprintf(stderr,
-            "soak_inference: memory grew by %.2f MB, expected at most %.2f MB, and %.2f MB\n",
-            fmax(running, 0) / 1e6, allowed_running / 1e6, allowed_renewing / 1e6);
-    return 1;
+    struct soak soak = {.batches = argc > 1 ? atoi(argv[1]) : 300};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_prestate(batches_take_no_memory, &soak),
+        cmocka_unit_test_prestate(sessions_leave_no_memory, &soak),
+    };
+    begin(&soak);
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    end(&soak);
+    return failed;
 }
