@@ -26,9 +26,8 @@ static inline size_t dvit_number_bytes(enum dvit_number number)
 
 static inline bool dvit_format_same(struct dvit_format a, struct dvit_format b)
 {
-    return a.number == b.number &&
-           (a.number != DVIT_NUMBER_U8 ||
-            (a.bytes.scale == b.bytes.scale && a.bytes.zero == b.bytes.zero));
+    return a.number == b.number && (a.number != DVIT_NUMBER_U8 || (a.bytes.scale == b.bytes.scale &&
+                                                                   a.bytes.zero == b.bytes.zero));
 }
 
 #endif

@@ -18,9 +18,9 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "kernels/format.h"
 #include "kernels/kernels.h"
 #include "kernels/matmul.h"
-#include "kernels/packed/quantise.h"
 
 /* What one row of a value stands for. */
 enum dvit_rows {
@@ -43,9 +43,10 @@ struct dvit_value {
     int stage; /* its layout: selections before it (0 in training: nothing is removed), or the last
                 */
     size_t width;
-    bool external;      /* an input: memory is bound by the executor */
-    bool gradient;      /* depends on a trained parameter, so a gradient flows through it */
-    bool gradient_only; /* exists for its gradient; no forward memory in training */
+    struct dvit_format format; /* of its numbers; floats in training */
+    bool external;             /* an input: memory is bound by the executor */
+    bool gradient;             /* depends on a trained parameter, so a gradient flows through it */
+    bool gradient_only;        /* exists for its gradient; no forward memory in training */
     bool remade; /* training: made again for the backward pass of its last reader, by `remake` */
     bool keep;   /* an output of the graph: its memory is never reused */
 };
@@ -101,7 +102,7 @@ struct dvit_op_class {
     double (*macs)(const struct dvit_graph *graph, const struct dvit_op *op);
     /* Index of the input whose gradient is the output's own, unchanged (a residual); or NONE. */
     int passes_gradient;
-    bool gathers; /* of its inputs' rows it reads those alone that it writes */
+    bool gathers;        /* of its inputs' rows it reads those alone that it writes */
     bool stops_gradient; /* the outputs have none, whatever the inputs have: a ranking */
 };
 
