@@ -61,8 +61,7 @@ struct problem {
     size_t rows, x_count, y_count;
     enum type type;
     struct guarded x, y, weight, bias, residual;
-    float x_scale;
-    int x_zero;
+    struct dvit_quantised x_bytes;
 };
 
 static void fill(struct guarded *g, size_t count, uint32_t index)
@@ -70,6 +69,17 @@ static void fill(struct guarded *g, size_t count, uint32_t index)
     struct dvit_rng rng = dvit_rng_stream(11, DVIT_RNG_TEST, 0, index);
     for (size_t n = 0; n < count; n++)
         g->data[n] = (float)dvit_rng_normal(&rng);
+}
+
+/* What covers all of x. */
+static struct dvit_quantised bytes_of(const float *x, size_t count)
+{
+    float low = 0, high = 0;
+    for (size_t n = 0; n < count; n++) {
+        low = fminf(low, x[n]);
+        high = fmaxf(high, x[n]);
+    }
+    return dvit_quantise_range(low, high);
 }
 
 static struct problem problem_new(const struct packed_case *c, enum type type, enum after after,
@@ -99,6 +109,7 @@ static struct problem problem_new(const struct packed_case *c, enum type type, e
     fill(&p.weight, c->outputs * c->inputs, 2);
     fill(&p.bias, c->outputs, 3);
     fill(&p.residual, p.y_count, 4);
+    p.x_bytes = bytes_of(p.x.data, p.x_count);
     return p;
 }
 
@@ -107,6 +118,9 @@ static void problem_free(struct problem *p)
     guard_free(&p->x), guard_free(&p->y), guard_free(&p->weight), guard_free(&p->bias);
     guard_free(&p->residual);
 }
+
+/* Of outputs in bytes. */
+static const struct dvit_quantised y_bytes = {0.05f, 100};
 
 /* Packed weight and scratch end at unmapped pages too. */
 static void run(struct problem *p, enum dvit_cpu cpu)
@@ -128,8 +142,8 @@ static void run(struct problem *p, enum dvit_cpu cpu)
                                                   .packed = bytes > 0 ? packed.data : NULL,
                                                   .bias = p->bias.data,
                                                   .residual = p->residual.data,
-                                                  .x_scale = p->x_scale,
-                                                  .x_zero = p->x_zero,
+                                                  .x_bytes = p->x_bytes,
+                                                  .y_bytes = y_bytes,
                                                   .scratch = scratch.data};
     assert_int_equal(dvit_matmul_run(matmul, 0, p->rows, &operands), DVIT_OK);
     guard_free(&packed);
@@ -153,19 +167,12 @@ static double rounded(const struct problem *p, float x)
     return x;
 }
 
-struct range {
-    double largest, step;
-};
-
-/* Of the numbers in 8 bits: x within half a step, a weight within 1/254 of the largest. */
-static struct range range_of(const float *x, size_t count)
+static double largest_of(const float *x, size_t count)
 {
-    double low = 0, high = 0;
-    for (size_t i = 0; i < count; i++) {
-        low = x[i] < low ? x[i] : low;
-        high = x[i] > high ? x[i] : high;
-    }
-    return (struct range){fmax(-low, high), (high - low) / 255};
+    double largest = 0;
+    for (size_t i = 0; i < count; i++)
+        largest = fmax(largest, fabs(x[i]));
+    return largest;
 }
 
 /* v = x·weightᵀ + bias of one element, and how far floats may be from it. */
@@ -174,8 +181,8 @@ static double product_of(const struct problem *p, size_t r, size_t o, double *bo
     const struct dvit_matmul_shape *s = &p->shape;
     const float *x = p->x.data + r * s->x_stride, *w = p->weight.data + o * s->inputs;
     double value = s->bias ? p->bias.data[o] : 0, magnitude = fabs(value), wrong = 0;
-    struct range of_x = range_of(x, s->inputs), of_w = range_of(w, s->inputs);
-    double half_x = of_x.step * 0.502, half_w = of_w.largest / 254 * 1.004;
+    /* Of 8 bits: x within half a step, a weight within 1/254 of the largest. */
+    double half_x = p->x_bytes.scale * 0.502, half_w = largest_of(w, s->inputs) / 254 * 1.004;
     for (size_t i = 0; i < s->inputs; i++) {
         double term = rounded(p, x[i]) * rounded(p, w[i]);
         value += term;
@@ -279,20 +286,108 @@ static void test_bytes_are_the_definitions(void **state)
     if (!available((struct how){DVIT_CPU_AVX512, INT8}))
         skip();
     for (size_t n = 0; n < CASES; n++)
-        for (int given = 0; given < 3; given++) {
+        for (int given = 0; given < 2; given++) {
             struct problem p[2];
             for (int k = 0; k < 2; k++) {
                 p[k] = problem_new(&cases[n], INT8, NOTHING, GUARD_AFTER);
-                p[k].x_scale = given == 1 ? 0.013f : given == 2 ? 0.004f : 0.0f; /* 2: saturates */
-                p[k].x_zero = given == 1 ? 131 : given == 2 ? 40 : 0;
-                if (given == 2)
+                if (given == 1) { /* saturates */
+                    p[k].x_bytes = (struct dvit_quantised){0.004f, 40};
                     p[k].x.data[0] = INFINITY, p[k].x.data[p[k].x_count - 1] = NAN;
+                }
                 for (size_t i = 0; i < p[k].shape.outputs * p[k].shape.inputs; i++)
                     p[k].weight.data[i] *= 0.1f;
                 run(&p[k], k ? DVIT_CPU_AVX512 : DVIT_CPU_REFERENCE);
             }
             assert_as_definition(&p[1], &p[0]);
             problem_free(&p[0]), problem_free(&p[1]);
+        }
+}
+
+/* --- rows in other formats than floats
+ * -----------------------------------------------------------
+ */
+
+/* A span of floats as the reference rounds it. */
+static struct guarded as_numbers(const struct guarded *from, size_t count, struct dvit_format to,
+                                 enum guard_side side)
+{
+    struct dvit_kernels kernels;
+    struct guarded numbers = guard_new((count * dvit_number_bytes(to.number) + 3) / 4, side);
+    dvit_kernels_select(&kernels, DVIT_CPU_REFERENCE);
+    if (to.number == DVIT_NUMBER_F32)
+        memcpy(numbers.data, from->data, count * sizeof(float));
+    else if (to.number == DVIT_NUMBER_BF16)
+        kernels.to_bf16((void *)numbers.data, from->data, count);
+    else
+        kernels.quantise((void *)numbers.data, from->data, count, to.bytes);
+    return numbers;
+}
+
+/* Swaps an array of floats for the same in a format. */
+static void exchange(struct guarded *array, size_t count, struct dvit_format to)
+{
+    struct guarded numbers = as_numbers(array, count, to, GUARD_AFTER);
+    guard_free(array);
+    *array = numbers;
+}
+
+static struct dvit_format own_format(const struct problem *p)
+{
+    static const enum dvit_number numbers[] = {DVIT_NUMBER_F32, DVIT_NUMBER_BF16, DVIT_NUMBER_U8};
+    return (struct dvit_format){numbers[p->type], p->x_bytes};
+}
+
+/* Depths of whole granules that are not cut. */
+static const struct packed_case of_numbers[] = {{9, 130, 64, 0, 6, true},
+                                                {21, 53, 72, 4, 3, true},
+                                                {300, 20, 32, 0, 0, false},
+                                                {1, 7, 1020, 0, 1, true}};
+
+static void test_rows_that_come_rounded_change_no_bit(void **state)
+{
+    for (size_t w = 0; w < WAYS; w++)
+        for (size_t n = 0; available(ways[w]) && n < 4; n++) {
+            struct problem floats = problem_new(&of_numbers[n], ways[w].type, GELU, GUARD_AFTER);
+            struct problem rounded = problem_new(&of_numbers[n], ways[w].type, GELU, GUARD_AFTER);
+            rounded.shape.x_number = own_format(&rounded).number;
+            exchange(&rounded.x, rounded.x_count, own_format(&rounded));
+            run(&floats, ways[w].cpu);
+            run(&rounded, ways[w].cpu);
+            assert_memory_equal(rounded.y.data, floats.y.data, floats.y_count * sizeof(float));
+            problem_free(&floats), problem_free(&rounded);
+        }
+}
+
+/* As the floats of the same level, rounded; what is between the rows stays. */
+static void check_written(struct problem *p, struct problem *floats, enum dvit_cpu cpu)
+{
+    const struct dvit_format to = {p->shape.y_number, y_bytes};
+    size_t bytes = dvit_number_bytes(to.number);
+    exchange(&p->y, p->y_count, to); /* of NaN */
+    struct guarded before = as_numbers(&floats->y, floats->y_count, to, GUARD_AFTER);
+    run(p, cpu);
+    run(floats, cpu);
+    struct guarded want = as_numbers(&floats->y, floats->y_count, to, GUARD_AFTER);
+    for (size_t i = 0; i < p->y_count; i++) {
+        bool padding = i % p->shape.y_stride >= p->shape.outputs;
+        const char *expected = (const char *)(padding ? before : want).data + i * bytes;
+        assert_memory_equal((const char *)p->y.data + i * bytes, expected, bytes);
+    }
+    guard_free(&before), guard_free(&want);
+}
+
+static void test_outputs_in_every_format(void **state)
+{
+    for (size_t w = 0; w < WAYS; w++)
+        for (int n = 0; available(ways[w]) && ways[w].type != F32 && n < 16; n++) {
+            enum after after = n & 1 ? GELU : NOTHING;
+            const struct packed_case *c = &of_numbers[n / 4];
+            struct problem p = problem_new(c, ways[w].type, after, GUARD_AFTER);
+            struct problem floats = problem_new(c, ways[w].type, after, GUARD_AFTER);
+            p.shape.y_number = n & 2 ? DVIT_NUMBER_U8 : DVIT_NUMBER_BF16;
+            if (p.shape.y_number == DVIT_NUMBER_U8 || dvit_cpu_has_bf16())
+                check_written(&p, &floats, ways[w].cpu);
+            problem_free(&p), problem_free(&floats);
         }
 }
 
@@ -312,8 +407,8 @@ static void test_numbers_that_are_not_finite_stay_in_their_row(void **state)
             for (size_t r = 0; r < p.rows; r++)
                 for (size_t o = 0; o < p.shape.outputs; o++) {
                     float y = p.y.data[r * p.shape.y_stride + o];
-                    bool infinite = r == 7 && k > 0 && ways[w].type != INT8;
-                    assert_true(r != 7 ? isfinite(y) : infinite ? isinf(y) : isnan(y));
+                    bool finite = r != 7 || ways[w].type == INT8; /* which saturates */
+                    assert_true(finite ? isfinite(y) : k > 0 ? isinf(y) : isnan(y));
                 }
             problem_free(&p);
         }
@@ -328,6 +423,7 @@ static void test_the_deepest_sum_of_bytes_is_exact(void **state)
         struct problem p = problem_new(&c, INT8, NOTHING, GUARD_AFTER);
         for (size_t i = 0; i < c.inputs; i++)
             p.x.data[i] = p.weight.data[i] = 2.0f;
+        p.x_bytes = dvit_quantise_range(0, 2);
         run(&p, ways[w].cpu);
         assert_float_equal(p.y.data[0], 4.0f * 32768, 0.1f);
         problem_free(&p);
@@ -342,7 +438,7 @@ static void test_bad_shapes_are_refused(void **state)
                                            .x_stride = 3,
                                            .y_stride = 4,
                                            .constant = true};
-    struct dvit_matmul_shape bad[] = {good, good, good, good, good, good, good};
+    struct dvit_matmul_shape bad[] = {good, good, good, good, good, good, good, good, good, good};
     bad[0].kind = DVIT_MATMUL_DATA;
     bad[1].int8 = true, bad[1].constant = false;
     bad[2].int8 = bad[2].bf16 = true;
@@ -350,6 +446,9 @@ static void test_bad_shapes_are_refused(void **state)
     bad[4].gelu = bad[4].residual = true;
     bad[5].constant = false, bad[5].kind = DVIT_MATMUL_DATA, bad[5].gelu = true;
     bad[6].constant = false, bad[6].kind = DVIT_MATMUL_WEIGHT, bad[6].residual = true;
+    bad[7].x_number = DVIT_NUMBER_BF16; /* of a product of floats */
+    bad[8].residual = true, bad[8].y_number = DVIT_NUMBER_BF16;
+    bad[9].constant = false, bad[9].y_number = DVIT_NUMBER_U8;
     struct dvit_error error;
     struct dvit_matmul *matmul = NULL;
     for (size_t n = 0; n < sizeof bad / sizeof *bad; n++) {
@@ -378,6 +477,8 @@ int main(void)
         cmocka_unit_test(test_everything_that_follows),
         cmocka_unit_test(test_what_follows_without_a_constant_weight),
         cmocka_unit_test(test_bytes_are_the_definitions),
+        cmocka_unit_test(test_rows_that_come_rounded_change_no_bit),
+        cmocka_unit_test(test_outputs_in_every_format),
         cmocka_unit_test(test_numbers_that_are_not_finite_stay_in_their_row),
         cmocka_unit_test(test_the_deepest_sum_of_bytes_is_exact),
         cmocka_unit_test(test_bad_shapes_are_refused),

@@ -25,7 +25,7 @@ static void find_lives(const struct dvit_graph *graph, int images, bool shared,
     for (int v = 0; v < graph->value_count; v++) {
         size_t rows = (size_t)images * dvit_graph_rows(graph, v);
         buffers[v] = (struct dvit_buffer){
-            .size_bytes = rows * graph->values[v].width * sizeof(float), .first = 1, .last = 0};
+            .size_bytes = rows * dvit_graph_row_bytes(graph, v), .first = 1, .last = 0};
     }
     for (int i = 0; i < graph->op_count; i++) {
         const struct dvit_op *op = &graph->ops[i];

@@ -5,13 +5,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "graph/formats.h"
+
 static bool same_shape(const struct dvit_matmul_shape *a, const struct dvit_matmul_shape *b)
 {
     return a->kind == b->kind && a->outputs == b->outputs && a->inputs == b->inputs &&
            a->x_stride == b->x_stride && a->y_stride == b->y_stride && a->bias == b->bias &&
            a->accumulate == b->accumulate && a->bf16 == b->bf16 && a->gelu == b->gelu &&
            a->residual == b->residual && a->factor == b->factor && a->constant == b->constant &&
-           a->int8 == b->int8;
+           a->int8 == b->int8 && a->x_number == b->x_number && a->y_number == b->y_number;
 }
 
 static enum dvit_status find_or_create(struct dvit_products *products,
@@ -66,6 +68,8 @@ enum dvit_status dvit_products_create(struct dvit_products *products, struct dvi
 {
     enum dvit_status status = DVIT_OK;
     *products = (struct dvit_products){.cpu = cpu, .members = members};
+    if (!graph->training)
+        dvit_formats_choose(graph, cpu);
     for (int i = 0; i < graph->op_count; i++)
         if (graph->ops[i].class->products)
             DVIT_TRY(create_for(products, graph, &graph->ops[i], error));

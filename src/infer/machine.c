@@ -80,8 +80,7 @@ static void measure_member(void *context, int member, int members)
                                                           .weight = r->weights[i],
                                                           .packed = r->packed[i],
                                                           .bias = r->bias,
-                                                          .x_scale = 1.0f / 64,
-                                                          .x_zero = 128,
+                                                          .x_bytes = {1.0f / 64, 128},
                                                           .scratch = r->scratch[member]};
             enum dvit_status status = dvit_matmul_run(r->matmuls[i], member, RATE_ROWS, &operands);
             if (status != DVIT_OK)

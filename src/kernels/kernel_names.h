@@ -20,6 +20,8 @@
     void dvit_add_scaled_f32_##isa(float *y, const float *a, const float *b, float scale,          \
         size_t count);                                                                             \
     void dvit_to_bf16_f32_##isa(uint16_t *y, const float *x, size_t count);                        \
+    void dvit_quantise_f32_##isa(uint8_t *y, const float *x, size_t count,                         \
+        struct dvit_quantised to);                                                                 \
     void dvit_column_sums_f32_##isa(float *sums, const float *x, size_t rows, size_t width,        \
         size_t first, size_t last);                                                                \
     size_t dvit_attention_scratch_f32_##isa(const struct dvit_attention_shape *shape);             \

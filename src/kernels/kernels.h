@@ -19,6 +19,7 @@
 #include <stdint.h>
 
 #include "base/cpu.h"
+#include "kernels/format.h"
 
 /* eps of the masked softmax (SPEC section 3). */
 #define DVIT_MASK_EPS 1e-6f
@@ -87,6 +88,9 @@ struct dvit_kernels {
     /* y = x rounded to bfloat16, to nearest, ties to even, as bits; NaN stays NaN, and what is
      * beyond bfloat16's range becomes infinite. */
     void (*to_bf16)(uint16_t *y, const float *x, size_t count);
+    /* y = x as bytes of `scale` and `zero` (packed/quantise.h): x ≈ scale·(y − zero); saturates,
+     * NaN as the lowest. */
+    void (*quantise)(uint8_t *y, const float *x, size_t count, struct dvit_quantised to);
     /* sums[c] += Σ_r x[r][c] for first ≤ c < last; x: [rows][width]. */
     void (*column_sums)(float *sums, const float *x, size_t rows, size_t width, size_t first,
                         size_t last);

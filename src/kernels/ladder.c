@@ -14,6 +14,7 @@
         .gelu_backward = dvit_gelu_backward_f32_##isa,                                             \
         .add_scaled = dvit_add_scaled_f32_##isa,                                                   \
         .to_bf16 = dvit_to_bf16_f32_##isa,                                                         \
+        .quantise = dvit_quantise_f32_##isa,                                                       \
         .column_sums = dvit_column_sums_f32_##isa,                                                 \
         .attention_scratch = dvit_attention_scratch_f32_##isa,                                     \
         .attention = dvit_attention_f32_##isa,                                                     \

@@ -35,8 +35,45 @@ static const struct dvit_matmul_backend *choose(const struct dvit_matmul_shape *
     return &dvit_matmul_reference;
 }
 
+bool dvit_matmul_takes_formats(const struct dvit_matmul_shape *shape, enum dvit_cpu cpu)
+{
+    const struct dvit_matmul_backend *backend = choose(shape, cpu);
+    return backend == &dvit_matmul_packed || backend == &dvit_matmul_reference;
+}
+
 /* So that no sum of 255 · 127 leaves 32 bits, also with the zero's share. */
 enum { MAX_INT8_INPUTS = 32768 };
+
+/* Numbers of 32 bits. */
+static size_t granule_of(enum dvit_number number)
+{
+    return sizeof(float) / dvit_number_bytes(number);
+}
+
+static enum dvit_status check_formats(const struct dvit_matmul_shape *shape, enum dvit_cpu cpu,
+                                      struct dvit_error *error)
+{
+    enum dvit_number x = shape->x_number, y = shape->y_number;
+    enum dvit_number own = shape->int8   ? DVIT_NUMBER_U8
+                           : shape->bf16 ? DVIT_NUMBER_BF16
+                                         : DVIT_NUMBER_F32;
+    if (x == DVIT_NUMBER_F32 && y == DVIT_NUMBER_F32)
+        return DVIT_OK;
+    if (shape->kind != DVIT_MATMUL_FORWARD || !shape->constant ||
+        !dvit_matmul_takes_formats(shape, cpu))
+        return dvit_error_set(error, DVIT_ERROR_UNSUPPORTED,
+                              "this matrix product reads and writes floats only");
+    if (x != DVIT_NUMBER_F32 &&
+        (x != own || shape->inputs % granule_of(x) != 0 || shape->x_stride % granule_of(x) != 0))
+        return dvit_error_set(error, DVIT_ERROR_ARGUMENT,
+                              "a matrix product's %zu inputs are not what it multiplies, in whole "
+                              "32 bits",
+                              shape->inputs);
+    if (y != DVIT_NUMBER_F32 && shape->residual)
+        return dvit_error_set(error, DVIT_ERROR_ARGUMENT,
+                              "a matrix product with a residual writes floats only");
+    return DVIT_OK;
+}
 
 static enum dvit_status check(const struct dvit_matmul_shape *shape, enum dvit_cpu cpu, int threads,
                               struct dvit_error *error)
@@ -81,6 +118,7 @@ static enum dvit_status check(const struct dvit_matmul_shape *shape, enum dvit_c
     if (shape->int8 && cpu != DVIT_CPU_REFERENCE && !dvit_matmul_packed_serves(shape, cpu))
         DVIT_FAIL(error, DVIT_ERROR_UNSUPPORTED,
                   "this processor or level has no products of 8 bits (AVX-512 VNNI)");
+    DVIT_TRY(check_formats(shape, cpu, error));
     if (threads < 1 || threads > DVIT_MAX_THREADS)
         DVIT_FAIL(error, DVIT_ERROR_ARGUMENT, "matrix product for %d threads, expected 1 to %d",
                   threads, (int)DVIT_MAX_THREADS);
@@ -154,7 +192,10 @@ enum dvit_status dvit_matmul_pack(struct dvit_matmul *matmul, void *packed, cons
 
 size_t dvit_matmul_scratch_bytes(const struct dvit_matmul *matmul)
 {
-    return matmul->backend->scratch_bytes(matmul->plan);
+    size_t bytes = matmul->backend->scratch_bytes(matmul->plan);
+    bool rounds = matmul->shape.y_number != DVIT_NUMBER_F32 && !matmul->backend->finishes;
+    size_t row = rounds ? matmul->shape.outputs * sizeof(float) : 0;
+    return row > bytes ? row : bytes; /* the definition needs none of its own */
 }
 
 /* One row at a time where rows do not follow each other. */
@@ -173,6 +214,30 @@ static void finish(const struct dvit_matmul *matmul, size_t rows, float *y, cons
     }
 }
 
+/* Row by row, each written as floats first. */
+static enum dvit_status run_rounded(const struct dvit_matmul *matmul, int member, size_t rows,
+                                    const struct dvit_matmul_operands *operands)
+{
+    const struct dvit_matmul_shape *shape = &matmul->shape;
+    struct dvit_matmul_operands one = *operands;
+    size_t x_bytes = shape->x_stride * dvit_number_bytes(shape->x_number);
+    size_t y_bytes = shape->y_stride * dvit_number_bytes(shape->y_number);
+    for (size_t r = 0; r < rows; r++) {
+        void *y = (char *)operands->y + r * y_bytes;
+        one.x = (char *)operands->x + r * x_bytes;
+        one.y = operands->scratch;
+        enum dvit_status status = matmul->backend->run(matmul->plan, member, 1, &one);
+        if (status != DVIT_OK)
+            return status;
+        finish(matmul, 1, one.y, NULL);
+        if (shape->y_number == DVIT_NUMBER_BF16)
+            matmul->kernels.to_bf16(y, one.y, shape->outputs);
+        else
+            matmul->kernels.quantise(y, one.y, shape->outputs, operands->y_bytes);
+    }
+    return DVIT_OK;
+}
+
 enum dvit_status dvit_matmul_run(const struct dvit_matmul *matmul, int member, size_t rows,
                                  const struct dvit_matmul_operands *operands)
 {
@@ -184,6 +249,10 @@ enum dvit_status dvit_matmul_run(const struct dvit_matmul *matmul, int member, s
         matmul->shape.int8 || (matmul->shape.bf16 && matmul->shape.kind != DVIT_MATMUL_WEIGHT);
     if (needs_packed && !operands->packed)
         return DVIT_ERROR_ARGUMENT;
+    if (matmul->shape.int8 && !(operands->x_bytes.scale > 0.0f))
+        return DVIT_ERROR_ARGUMENT;
+    if (!matmul->backend->finishes && matmul->shape.y_number != DVIT_NUMBER_F32)
+        return run_rounded(matmul, member, rows, operands);
     enum dvit_status status = matmul->backend->run(matmul->plan, member, rows, operands);
     if (status == DVIT_OK && !matmul->backend->finishes)
         finish(matmul, rows, operands->y, operands->residual);

@@ -18,6 +18,7 @@
 
 #include "base/cpu.h"
 #include "base/error.h"
+#include "kernels/format.h"
 
 enum dvit_matmul_kind {
     /* y[rows][outputs] = x[rows][inputs] · weightᵀ (+ bias[outputs]); weight: [outputs][inputs] */
@@ -32,8 +33,8 @@ struct dvit_matmul_shape {
     enum dvit_matmul_kind kind;
     size_t outputs;
     size_t inputs;
-    size_t x_stride; /* floats from one row of x to the next, ≥ inputs */
-    size_t y_stride; /* floats from one row of y to the next, ≥ outputs */
+    size_t x_stride; /* numbers from one row of x to the next, ≥ inputs */
+    size_t y_stride; /* numbers from one row of y to the next, ≥ outputs */
     bool bias;       /* FORWARD only */
     bool accumulate; /* DATA only: add to x instead of overwriting; WEIGHT always adds */
     /* Both factors are rounded to bfloat16 and their products summed in f32; arrays stay f32, but
@@ -44,10 +45,13 @@ struct dvit_matmul_shape {
      * packed. dvit's own products serve these where the processor has them. */
     bool constant;
     /* With constant: both factors are rounded to 8 bits and their products summed exactly. Each
-     * output's weights share a scale, 127 for the largest; a row's, or all rows', numbers share
-     * scale and zero (operands). A row with a number that is not finite gives NaN, or, where the
-     * scale is given, saturates (NaN as the lowest). */
+     * output's weights share a scale, 127 for the largest; all of x shares scale and zero
+     * (operands). What is not finite saturates, NaN as the lowest. */
     bool int8;
+    /* What x and y are made of, where dvit_matmul_takes_formats: x of floats, or of what they would
+     * be rounded to (BF16 with bf16, U8 with int8; strides and inputs in whole 32 bits); y of
+     * anything, but of floats with a residual. */
+    enum dvit_number x_number, y_number;
     /* What FORWARD makes of v = x·weightᵀ + bias before it is written, at most one of: gelu(v), as
      * the kernel of that name, but with rounded factors within 2e-4, or that part of v where |v| >
      * 1; residual + factor·v. */
@@ -59,14 +63,14 @@ struct dvit_matmul_shape {
 /* The arrays of one run. Which of x, y and weight is the output is the kind's; the others are only
  * read. */
 struct dvit_matmul_operands {
-    float *x;
-    float *y;
+    void *x; /* floats, but for the shape's x_number and y_number */
+    void *y;
     float *weight;         /* the plain matrix; may be NULL where packed is given */
     const void *packed;    /* used instead of it if not NULL (FORWARD, and DATA in bf16) */
     const float *bias;     /* [outputs] where the shape has one */
     const float *residual; /* rows as those of y, where the shape has one; not overlapping y */
-    float x_scale;         /* int8: x = x_scale · (byte − x_zero), byte and zero in 0 … 255; */
-    int x_zero;            /* x_scale 0: each row's own, which cover its lowest and highest */
+    struct dvit_quantised x_bytes; /* int8: what x's bytes are, or are made to be; scale > 0 */
+    struct dvit_quantised y_bytes; /* y_number U8: what y's bytes are made to be */
     void *scratch;
 };
 
@@ -81,6 +85,10 @@ struct dvit_matmul;
 enum dvit_status dvit_matmul_create(struct dvit_matmul **out, const struct dvit_matmul_shape *shape,
                                     enum dvit_cpu cpu, int threads, struct dvit_error *error);
 void dvit_matmul_free(struct dvit_matmul *matmul);
+
+/* Whether x and y of this product may be something else than floats: dvit's own and the definition
+ * see to it, oneDNN's do not. */
+bool dvit_matmul_takes_formats(const struct dvit_matmul_shape *shape, enum dvit_cpu cpu);
 
 /* Makes `rows` (≥ 1) run as one product. At least once before running; not thread-safe. */
 enum dvit_status dvit_matmul_prepare(struct dvit_matmul *matmul, size_t rows,

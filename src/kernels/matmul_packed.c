@@ -171,7 +171,8 @@ static enum dvit_status pack(struct dvit_matmul_plan *plan, void *packed, const 
 
 static size_t scratch_bytes(const struct dvit_matmul_plan *plan)
 {
-    return dvit_packed_scratch_bytes(plan->shape.inputs, plan->granule);
+    bool makes_granules = plan->shape.x_number == DVIT_NUMBER_F32;
+    return makes_granules ? dvit_packed_scratch_bytes(plan->shape.inputs, plan->granule) : 0;
 }
 
 static enum dvit_status run(const struct dvit_matmul_plan *plan, int member, size_t rows,
@@ -188,8 +189,11 @@ static enum dvit_status run(const struct dvit_matmul_plan *plan, int member, siz
         .inputs = shape->inputs,
         .x = operands->x,
         .x_stride = shape->x_stride,
+        .x_is_granules = plan->granule == 1 || shape->x_number != DVIT_NUMBER_F32,
+        .x_bytes = operands->x_bytes,
         .y = operands->y,
         .y_stride = shape->y_stride,
+        .y_format = {shape->y_number, operands->y_bytes},
         .panels = packed,
         .bias = shape->bias ? operands->bias : NULL,
         .residual = shape->residual ? operands->residual : NULL,
@@ -197,8 +201,6 @@ static enum dvit_status run(const struct dvit_matmul_plan *plan, int member, siz
         .gelu = shape->gelu,
         .scales = shape->int8 ? scales_of(plan, packed) : NULL,
         .sums = shape->int8 ? sums_of(plan, packed) : NULL,
-        .x_scale = operands->x_scale,
-        .x_zero = operands->x_zero,
         .scratch = operands->scratch,
     };
     plan->product(&job);

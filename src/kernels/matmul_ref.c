@@ -73,17 +73,17 @@ static double weight_at(const struct dvit_matmul_shape *shape,
     return shape->bf16 ? bfloat16_value(((const uint16_t *)op->packed)[index]) : op->weight[index];
 }
 
-static struct dvit_quantised range_of(const float *x, size_t count)
+static size_t row_bytes(const struct dvit_matmul_shape *shape)
 {
-    float lowest = 0.0f, highest = 0.0f, poison = 0.0f;
-    for (size_t i = 0; i < count; i++) {
-        lowest = x[i] < lowest ? x[i] : lowest;
-        highest = x[i] > highest ? x[i] : highest;
-        poison += x[i] * 0.0f; /* NaN if x is not finite */
-    }
-    struct dvit_quantised q = dvit_quantise_range(lowest, highest);
-    q.scale += poison;
-    return q;
+    return shape->x_stride * dvit_number_bytes(shape->x_number);
+}
+
+/* Input i of a row as a byte. */
+static int byte_at(const struct dvit_matmul_shape *shape, const void *x, size_t i,
+                   struct dvit_quantised q)
+{
+    return shape->x_number == DVIT_NUMBER_U8 ? ((const uint8_t *)x)[i]
+                                             : dvit_quantise(((const float *)x)[i], q);
 }
 
 static void forward_int8(const struct dvit_matmul_shape *shape, size_t rows,
@@ -91,41 +91,45 @@ static void forward_int8(const struct dvit_matmul_shape *shape, size_t rows,
 {
     const float *scales = op->packed;
     const int8_t *bytes = (const int8_t *)(scales + shape->outputs);
-    for (size_t r = 0; r < rows; r++) {
-        const float *x = op->x + r * shape->x_stride;
-        struct dvit_quantised q = {op->x_scale, op->x_zero};
-        if (q.scale == 0.0f)
-            q = range_of(x, shape->inputs);
+    const struct dvit_quantised q = op->x_bytes;
+    const char *x = op->x;
+    float *y = op->y;
+    for (size_t r = 0; r < rows; r++, x += row_bytes(shape), y += shape->y_stride)
         for (size_t o = 0; o < shape->outputs; o++) {
             double sum = 0;
             for (size_t i = 0; i < shape->inputs; i++)
-                sum += (double)(dvit_quantise(x[i], q) - q.zero) * bytes[o * shape->inputs + i];
-            sum = sum * q.scale * scales[o] + (shape->bias ? op->bias[o] : 0);
-            op->y[r * shape->y_stride + o] = (float)sum;
+                sum += (double)(byte_at(shape, x, i, q) - q.zero) * bytes[o * shape->inputs + i];
+            y[o] = (float)(sum * q.scale * scales[o] + (shape->bias ? op->bias[o] : 0));
         }
-    }
+}
+
+/* Input i of a row as the product sees it. */
+static double input_at(const struct dvit_matmul_shape *shape, const void *x, size_t i)
+{
+    return shape->x_number == DVIT_NUMBER_BF16 ? bfloat16_value(((const uint16_t *)x)[i])
+                                               : factor(shape, ((const float *)x)[i]);
 }
 
 static void forward(const struct dvit_matmul_shape *shape, size_t rows,
                     const struct dvit_matmul_operands *op)
 {
-    for (size_t r = 0; r < rows; r++) {
-        const float *x = op->x + r * shape->x_stride;
+    const char *x = op->x;
+    float *y = op->y;
+    for (size_t r = 0; r < rows; r++, x += row_bytes(shape), y += shape->y_stride)
         for (size_t o = 0; o < shape->outputs; o++) {
             double sum = shape->bias ? op->bias[o] : 0;
             for (size_t i = 0; i < shape->inputs; i++)
-                sum += factor(shape, x[i]) * weight_at(shape, op, o * shape->inputs + i);
-            op->y[r * shape->y_stride + o] = (float)sum;
+                sum += input_at(shape, x, i) * weight_at(shape, op, o * shape->inputs + i);
+            y[o] = (float)sum;
         }
-    }
 }
 
 static void data(const struct dvit_matmul_shape *shape, size_t rows,
                  const struct dvit_matmul_operands *op)
 {
     for (size_t r = 0; r < rows; r++) {
-        const float *y = op->y + r * shape->y_stride;
-        float *x = op->x + r * shape->x_stride;
+        const float *y = (const float *)op->y + r * shape->y_stride;
+        float *x = (float *)op->x + r * shape->x_stride;
         for (size_t i = 0; i < shape->inputs; i++) {
             double sum = shape->accumulate ? x[i] : 0;
             for (size_t o = 0; o < shape->outputs; o++)
@@ -138,12 +142,13 @@ static void data(const struct dvit_matmul_shape *shape, size_t rows,
 static void weight(const struct dvit_matmul_shape *shape, size_t rows,
                    const struct dvit_matmul_operands *op)
 {
+    const float *x = op->x, *y = op->y;
     for (size_t o = 0; o < shape->outputs; o++) {
         for (size_t i = 0; i < shape->inputs; i++) {
             double sum = op->weight[o * shape->inputs + i];
             for (size_t r = 0; r < rows; r++)
-                sum += factor(shape, op->y[r * shape->y_stride + o]) *
-                       factor(shape, op->x[r * shape->x_stride + i]);
+                sum += factor(shape, y[r * shape->y_stride + o]) *
+                       factor(shape, x[r * shape->x_stride + i]);
             op->weight[o * shape->inputs + i] = (float)sum;
         }
     }

@@ -61,6 +61,23 @@ static float *at(float *array, size_t offset)
     return array ? array + offset : NULL;
 }
 
+/* Rows that are normalised at a time where they are not written as floats: they stay in the
+ * first-level cache until they are rounded. */
+enum { ROUNDED_ROWS = 8 };
+
+static void forward_rounded(const struct dvit_op *op, struct dvit_run *run, const float *x,
+                            struct piece p)
+{
+    size_t width = run->graph->values[op->outputs[0]].width;
+    for (size_t row = 0; row < p.rows; row += ROUNDED_ROWS) {
+        size_t rows = p.rows - row < ROUNDED_ROWS ? p.rows - row : ROUNDED_ROWS;
+        run->kernels->layer_norm(run->scratch, NULL, NULL, x + (p.in + row) * width,
+                                 dvit_run_parameter(run, op, 0), dvit_run_parameter(run, op, 1),
+                                 rows, width, op->is.layer_norm.eps);
+        dvit_run_store_rows(run, op->outputs[0], p.out + row, run->scratch, rows);
+    }
+}
+
 static void layer_norm_forward(const struct dvit_op *op, struct dvit_run *run)
 {
     size_t width = run->graph->values[op->outputs[0]].width;
@@ -68,15 +85,34 @@ static void layer_norm_forward(const struct dvit_op *op, struct dvit_run *run)
     float *y = dvit_run_value(run, op->outputs[0]);
     float *mean = dvit_run_value(run, op->outputs[1]);
     float *rstd = dvit_run_value(run, op->outputs[2]);
+    bool rounds = run->graph->values[op->outputs[0]].format.number != DVIT_NUMBER_F32;
     for (size_t i = 0; i < piece_count(op, run); i++) {
         struct piece p = piece_of(op, run, i);
         if (!p.rows)
             continue;
+        if (rounds) {
+            forward_rounded(op, run, x, p);
+            continue;
+        }
         run->kernels->layer_norm(y + p.out * width, at(mean, p.out), at(rstd, p.out),
                                  x + p.in * width, dvit_run_parameter(run, op, 0),
                                  dvit_run_parameter(run, op, 1), p.rows, width,
                                  op->is.layer_norm.eps);
     }
+}
+
+static size_t layer_norm_scratch_bytes(const struct dvit_graph *graph, const struct dvit_op *op,
+                                       const struct dvit_kernels *kernels)
+{
+    const struct dvit_value *y = &graph->values[op->outputs[0]];
+    (void)kernels;
+    return y->format.number == DVIT_NUMBER_F32 ? 0 : ROUNDED_ROWS * y->width * sizeof(float);
+}
+
+static bool layer_norm_writes_formats(const struct dvit_graph *graph, const struct dvit_op *op)
+{
+    (void)graph, (void)op;
+    return true;
 }
 
 static void layer_norm_backward(const struct dvit_op *op, struct dvit_run *run)
@@ -135,6 +171,8 @@ const struct dvit_op_class dvit_op_layer_norm = {
     .crosses_rows = false,
     .shape = layer_norm_shape,
     .forward = layer_norm_forward,
+    .writes_formats = layer_norm_writes_formats,
+    .scratch_bytes = layer_norm_scratch_bytes,
     .backward = layer_norm_backward,
     .backward_parameters = layer_norm_backward_parameters,
     .passes_gradient = DVIT_NONE,
@@ -146,6 +184,8 @@ const struct dvit_op_class dvit_op_patch_norm = {
     .crosses_rows = true,
     .shape = layer_norm_shape,
     .forward = layer_norm_forward,
+    .writes_formats = layer_norm_writes_formats,
+    .scratch_bytes = layer_norm_scratch_bytes,
     .backward = layer_norm_backward,
     .backward_parameters = layer_norm_backward_parameters,
     .passes_gradient = DVIT_NONE,

@@ -106,12 +106,9 @@ static void epilogue(const struct dvit_op *op, struct dvit_run *run, float *y,
 static void linear_forward(const struct dvit_op *op, struct dvit_run *run)
 {
     const struct dvit_value *value = &run->graph->values[op->outputs[0]];
-    size_t inputs = dvit_op_input(run->graph, op, X)->width, outputs = op->is.linear.outputs;
-    float *x = dvit_run_value(run, op->inputs[X]);
-    float *y = dvit_run_value(run, op->outputs[0]);
-    float *before = dvit_run_value(run, op->outputs[1]);
-    const float *residual = dvit_run_value(run, op->inputs[RESIDUAL]);
-    float *product = op->is.linear.gelu && before ? before : y;
+    size_t inputs = dvit_op_input(run->graph, op, X)->width;
+    int product =
+        op->is.linear.gelu && op->outputs[1] != DVIT_NONE ? op->outputs[1] : op->outputs[0];
     float *weight = own_channels(op, dvit_run_parameter(run, op, 0), inputs); /* only read */
     struct dvit_span own = dvit_run_rows(run, value->rows, value->stage);
     int chunks = dvit_chunk_count(own.last - own.first, op->product.chunk_rows);
@@ -121,19 +118,19 @@ static void linear_forward(const struct dvit_op *op, struct dvit_run *run)
         rows.first += own.first;
         rows.last += own.first;
         const struct dvit_matmul_operands operands = {
-            .x = x + rows.first * inputs,
-            .y = product + rows.first * outputs,
+            .x = dvit_run_row(run, op->inputs[X], rows.first),
+            .y = dvit_run_row(run, product, rows.first),
             .weight = weight,
             .packed = op->product.packed,
             .bias = own_channels(op, dvit_run_parameter(run, op, 1), 1),
-            .residual = residual ? residual + rows.first * outputs : NULL,
-            .x_scale = op->is.linear.input.scale,
-            .x_zero = op->is.linear.input.zero,
+            .residual = dvit_run_row(run, op->inputs[RESIDUAL], rows.first),
+            .x_bytes = op->is.linear.input,
+            .y_bytes = value->format.bytes,
             .scratch = run->scratch};
         dvit_run_note(run, dvit_matmul_run(op->product.forward, run->product_member,
                                            rows.last - rows.first, &operands));
         if (run->graph->training)
-            epilogue(op, run, y, rows);
+            epilogue(op, run, dvit_run_value(run, op->outputs[0]), rows);
     }
 }
 
@@ -250,6 +247,8 @@ static void linear_products(const struct dvit_graph *graph, const struct dvit_op
         out->forward.gelu = op->is.linear.gelu;
         out->forward.residual = op->inputs[RESIDUAL] != DVIT_NONE;
         out->forward.factor = op->is.linear.factor;
+        out->forward.x_number = x->format.number;
+        out->forward.y_number = graph->values[op->outputs[0]].format.number;
     }
     out->data.kind = DVIT_MATMUL_DATA;
     out->data.accumulate = dvit_op_accumulates(op, X);
@@ -258,6 +257,25 @@ static void linear_products(const struct dvit_graph *graph, const struct dvit_op
         out->weight[i].outputs = share[i];
         out->has_weight[i] = graph->training && dvit_op_trains(graph, op, 0) && share[i] > 0;
     }
+}
+
+/* What the product rounds x to, where rows of that are whole words. */
+static struct dvit_format linear_reads(const struct dvit_graph *graph, const struct dvit_op *op,
+                                       int slot)
+{
+    struct dvit_format format = {0};
+    if (slot == X && op->is.linear.input.scale != 0.0f)
+        format = (struct dvit_format){DVIT_NUMBER_U8, op->is.linear.input};
+    else if (slot == X && graph->bf16)
+        format.number = DVIT_NUMBER_BF16;
+    size_t row_bytes = dvit_op_input(graph, op, X)->width * dvit_number_bytes(format.number);
+    return row_bytes % sizeof(float) == 0 ? format : (struct dvit_format){0};
+}
+
+static bool linear_writes_formats(const struct dvit_graph *graph, const struct dvit_op *op)
+{
+    (void)graph;
+    return op->inputs[RESIDUAL] == DVIT_NONE;
 }
 
 static double linear_macs(const struct dvit_graph *graph, const struct dvit_op *op)
@@ -274,6 +292,8 @@ const struct dvit_op_class dvit_op_linear = {
     .backward = linear_backward,
     .backward_parameters = linear_backward_parameters,
     .products = linear_products,
+    .reads = linear_reads,
+    .writes_formats = linear_writes_formats,
     .macs = linear_macs,
     .passes_gradient = RESIDUAL,
 };

@@ -1,6 +1,8 @@
 /* What operators share: access to graph and run, and the splitting of work among members. */
 #include "ops/op.h"
 
+#include <string.h>
+
 const struct dvit_value *dvit_op_input(const struct dvit_graph *graph, const struct dvit_op *op,
                                        int slot)
 {
@@ -16,6 +18,12 @@ int dvit_graph_patches(const struct dvit_graph *graph, int layout)
 bool dvit_graph_decides(const struct dvit_graph *graph, int layout)
 {
     return layout > graph->stages && dvit_graph_patches(graph, layout) > 0;
+}
+
+size_t dvit_graph_row_bytes(const struct dvit_graph *graph, int value)
+{
+    const struct dvit_value *v = &graph->values[value];
+    return v->width * dvit_number_bytes(v->format.number);
 }
 
 size_t dvit_graph_rows(const struct dvit_graph *graph, int value)
@@ -106,6 +114,32 @@ struct dvit_span dvit_run_rows(const struct dvit_run *run, enum dvit_rows rows, 
         dvit_run_image_rows(run, rows, stage, (int)images.first).first,
         dvit_run_image_rows(run, rows, stage, (int)images.last - 1).last,
     };
+}
+
+void *dvit_run_row(const struct dvit_run *run, int value, size_t row)
+{
+    if (value == DVIT_NONE)
+        return NULL;
+    return (char *)run->values[value] + row * dvit_graph_row_bytes(run->graph, value);
+}
+
+void dvit_run_store_rows(const struct dvit_run *run, int value, size_t row, const float *from,
+                         size_t rows)
+{
+    const struct dvit_value *v = &run->graph->values[value];
+    void *to = dvit_run_row(run, value, row);
+    size_t count = rows * v->width;
+    switch (v->format.number) {
+    case DVIT_NUMBER_F32:
+        memcpy(to, from, count * sizeof *from);
+        break;
+    case DVIT_NUMBER_BF16:
+        run->kernels->to_bf16(to, from, count);
+        break;
+    case DVIT_NUMBER_U8:
+        run->kernels->quantise(to, from, count, v->format.bytes);
+        break;
+    }
 }
 
 float *dvit_run_value(const struct dvit_run *run, int value)

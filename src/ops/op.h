@@ -95,6 +95,12 @@ struct dvit_op_class {
      * from the parameters. NULL: they are parameters 0 and 1 as they stand. */
     void (*fold)(const struct dvit_op *op, const float *const *parameters, float *weight,
                  float *bias);
+    /* Inference: what input `slot` may come as, because all that is done with it is to multiply it
+     * rounded to that; floats elsewhere. NULL: floats. */
+    struct dvit_format (*reads)(const struct dvit_graph *graph, const struct dvit_op *op, int slot);
+    /* Inference: whether output 0 is written in the format of its value, whatever that is. NULL: it
+     * is not. */
+    bool (*writes_formats)(const struct dvit_graph *graph, const struct dvit_op *op);
     /* Bytes of scratch per member, the operator's own products' included. NULL: only theirs. */
     size_t (*scratch_bytes)(const struct dvit_graph *graph, const struct dvit_op *op,
                             const struct dvit_kernels *kernels);
@@ -216,6 +222,8 @@ enum dvit_status dvit_graph_expect(const struct dvit_graph *graph, const struct 
                                    struct dvit_error *error);
 const struct dvit_value *dvit_op_input(const struct dvit_graph *graph, const struct dvit_op *op,
                                        int slot);
+/* Bytes of one row of a value. */
+size_t dvit_graph_row_bytes(const struct dvit_graph *graph, int value);
 /* Rows of a value per image, where all images keep the stages' common counts. */
 size_t dvit_graph_rows(const struct dvit_graph *graph, int value);
 /* Patches per image in a layout; at most so many where they are decided at run time. */
@@ -265,7 +273,12 @@ struct dvit_span dvit_run_rows(const struct dvit_run *run, enum dvit_rows rows, 
 struct dvit_span dvit_run_image_rows(const struct dvit_run *run, enum dvit_rows rows, int stage,
                                      int image);
 size_t dvit_run_total_rows(const struct dvit_run *run, enum dvit_rows rows, int stage);
-/* Pointer to a value's first row; NULL for DVIT_NONE. */
+/* Pointer to a row of a value, in the value's format; NULL for DVIT_NONE. */
+void *dvit_run_row(const struct dvit_run *run, int value, size_t row);
+/* Rows `row` … of a value from as many rows of floats, rounded to the value's format. */
+void dvit_run_store_rows(const struct dvit_run *run, int value, size_t row, const float *from,
+                         size_t rows);
+/* Pointer to the first row of a value of floats; NULL for DVIT_NONE. */
 float *dvit_run_value(const struct dvit_run *run, int value);
 float *dvit_run_gradient(const struct dvit_run *run, int value);
 const float *dvit_run_parameter(const struct dvit_run *run, const struct dvit_op *op, int slot);

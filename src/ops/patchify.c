@@ -36,20 +36,39 @@ static void patchify_forward(const struct dvit_op *op, struct dvit_run *run)
     size_t plane = width * (size_t)op->is.patchify.image_height;
     size_t grid_width = width / patch, patches = (size_t)run->graph->patches;
     const float *pixels = dvit_run_value(run, op->inputs[0]);
-    float *out = dvit_run_value(run, op->outputs[0]);
+    bool rounds = run->graph->values[op->outputs[0]].format.number != DVIT_NUMBER_F32;
     struct dvit_span rows = dvit_run_rows(run, DVIT_ROWS_PATCHES, 0);
 
     for (size_t row = rows.first; row < rows.last; row++) {
         size_t image = row / patches, index = row % patches;
         const float *corner = pixels + image * 3 * plane + index / grid_width * patch * width +
                               index % grid_width * patch;
-        copy_patch(out + row * 3 * patch * patch, corner, patch, width, plane);
+        float *to = rounds ? run->scratch : dvit_run_row(run, op->outputs[0], row);
+        copy_patch(to, corner, patch, width, plane);
+        if (rounds)
+            dvit_run_store_rows(run, op->outputs[0], row, to, 1);
     }
+}
+
+static bool patchify_writes_formats(const struct dvit_graph *graph, const struct dvit_op *op)
+{
+    (void)graph, (void)op;
+    return true;
+}
+
+/* One patch before it is rounded. */
+static size_t patchify_scratch_bytes(const struct dvit_graph *graph, const struct dvit_op *op,
+                                     const struct dvit_kernels *kernels)
+{
+    (void)kernels;
+    return graph->values[op->outputs[0]].width * sizeof(float);
 }
 
 const struct dvit_op_class dvit_op_patchify = {
     .kind = "patchify",
     .shape = patchify_shape,
     .forward = patchify_forward,
+    .writes_formats = patchify_writes_formats,
+    .scratch_bytes = patchify_scratch_bytes,
     .passes_gradient = DVIT_NONE,
 };

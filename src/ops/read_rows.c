@@ -65,9 +65,13 @@ static void for_each_row(const struct dvit_op *op, struct dvit_run *run,
 
 static void take(const struct dvit_op *op, struct dvit_run *run, size_t row, size_t among_all)
 {
-    size_t width = run->graph->values[op->outputs[0]].width;
-    memcpy(dvit_run_value(run, op->outputs[0]) + row * width,
-           dvit_run_value(run, op->inputs[TOKENS]) + among_all * width, width * sizeof(float));
+    const struct dvit_value *in = dvit_op_input(run->graph, op, TOKENS);
+    const void *from = dvit_run_row(run, op->inputs[TOKENS], among_all);
+    if (in->format.number == DVIT_NUMBER_F32)
+        dvit_run_store_rows(run, op->outputs[0], row, from, 1);
+    else /* then all who read it agree, the readers of the output among them */
+        memcpy(dvit_run_row(run, op->outputs[0], row), from,
+               dvit_graph_row_bytes(run->graph, op->outputs[0]));
 }
 
 static void read_forward(const struct dvit_op *op, struct dvit_run *run)
@@ -103,10 +107,24 @@ static void read_backward(const struct dvit_op *op, struct dvit_run *run)
         for_each_row(op, run, give_back);
 }
 
+static struct dvit_format read_reads(const struct dvit_graph *graph, const struct dvit_op *op,
+                                     int slot)
+{
+    return slot == TOKENS ? graph->values[op->outputs[0]].format : (struct dvit_format){0};
+}
+
+static bool read_writes_formats(const struct dvit_graph *graph, const struct dvit_op *op)
+{
+    (void)graph, (void)op;
+    return true;
+}
+
 const struct dvit_op_class dvit_op_read_rows = {
     .kind = "rows read",
     .crosses_rows = true,
     .shape = read_shape,
+    .reads = read_reads,
+    .writes_formats = read_writes_formats,
     .forward = read_forward,
     .backward = read_backward,
     .passes_gradient = DVIT_NONE,

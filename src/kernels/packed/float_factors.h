@@ -4,6 +4,20 @@
 
 #include "kernels/packed/float_sums.h"
 
+struct output {
+    float *y;
+};
+
+static inline struct output output_of(const struct dvit_packed_job *job)
+{
+    return (struct output){job->y};
+}
+
+static inline void output_store(const struct output *output, size_t at, vec v, size_t n)
+{
+    vec_store_part(output->y + at, v, n);
+}
+
 #define PACKED_GRANULE 1
 
 typedef vec granules;
@@ -23,11 +37,11 @@ static inline sum sum_step(sum s, granules a, granules b)
     return vec_fma(a, b, s);
 }
 
-static void take_rows(struct factors *factors, const struct dvit_packed_job *job, size_t first,
+/* They are granules. */
+static void take_rows(void *to, size_t stride, const struct dvit_packed_job *job, size_t first,
                       size_t rows)
 {
-    (void)rows;
-    *factors = (struct factors){job->x + first * job->x_stride, job->x_stride * sizeof(float)};
+    (void)to, (void)stride, (void)job, (void)first, (void)rows;
 }
 
 #endif

@@ -6,11 +6,6 @@
 
 typedef vec sum;
 
-struct factors {
-    const void *data;
-    size_t stride; /* bytes */
-};
-
 static inline sum sum_zero(void)
 {
     return vec_set(0.0f);
@@ -31,11 +26,18 @@ static inline void sum_store_part(float *p, sum s, size_t n)
     vec_store_part(p, s, n);
 }
 
-static inline vec sum_value(sum s, const struct factors *factors, size_t row,
-                            const struct dvit_packed_job *job, size_t column)
+struct column {
+    vec bias;
+};
+
+static inline struct column column_of(const struct dvit_packed_job *job, size_t column, size_t n)
 {
-    (void)factors, (void)row, (void)job, (void)column;
-    return s;
+    return (struct column){job->bias ? vec_load_part(job->bias + column, n) : vec_set(0.0f)};
+}
+
+static inline vec sum_value(sum s, const struct column *column)
+{
+    return s + column->bias;
 }
 
 #endif

@@ -3,14 +3,17 @@
  *
  * One layout for all types. A granule is 32 bits: one float, two bfloat16 or four bytes of
  * consecutive inputs. The weight is panels [outputs / 48][inputs / g][48] of granules of g inputs,
- * both counts rounded up, what is beyond the weight being 0. Rows of x are floats; a type that
- * multiplies something smaller makes granules of them in scratch, a few rows at a time. */
+ * both counts rounded up, what is beyond the weight being 0. Rows of x are granules already, or
+ * floats, of which a type that multiplies something smaller makes granules in scratch, a few rows
+ * at a time. */
 #ifndef DVIT_KERNELS_PACKED_PACKED_H
 #define DVIT_KERNELS_PACKED_PACKED_H
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include "kernels/format.h"
 
 enum {
     DVIT_PACKED_COLUMNS = 48, /* of a panel: three registers of AVX-512, six of AVX2 */
@@ -20,21 +23,22 @@ enum {
 
 struct dvit_packed_job {
     size_t rows, outputs, inputs;
-    const float *x;
-    size_t x_stride; /* floats */
-    float *y;
-    size_t y_stride;       /* floats */
-    const void *panels;    /* 64-byte aligned */
-    const float *bias;     /* [outputs], or NULL */
-    const float *residual; /* rows like those of y, or NULL */
-    float factor;          /* of what is added to the residual */
+    const void *x;
+    size_t x_stride; /* numbers */
+    bool x_is_granules;
+    struct dvit_quantised x_bytes; /* of 8 bits: what x's bytes are, or shall be */
+    void *y;
+    size_t y_stride;             /* numbers */
+    struct dvit_format y_format; /* floats where there is a residual */
+    const void *panels;          /* 64-byte aligned */
+    const float *bias;           /* [outputs], or NULL */
+    const float *residual;       /* [rows] of y_stride floats, or NULL */
+    float factor;                /* of what is added to the residual */
     bool gelu;
     /* of 8 bits */
     const float *scales; /* [outputs rounded up to 48]: weight = scale · byte */
     const int32_t *sums; /* [outputs rounded up to 48]: of the output's bytes */
-    float x_scale;       /* x = x_scale · (byte − x_zero); 0: each row's own range */
-    int x_zero;
-    void *scratch; /* dvit_packed_scratch_bytes, 64-byte aligned */
+    void *scratch;       /* dvit_packed_scratch_bytes, 64-byte aligned */
 };
 
 typedef void dvit_packed_product(const struct dvit_packed_job *job);
@@ -58,11 +62,10 @@ static inline size_t dvit_packed_row_bytes(size_t inputs, size_t granule)
     return (4 * dvit_packed_steps(inputs, granule) + 63) / 64 * 64;
 }
 
-/* Of the rows as granules, and for 8 bits each row's scale and zero. Floats need none. */
+/* Of the rows as granules, where they have to be made. */
 static inline size_t dvit_packed_scratch_bytes(size_t inputs, size_t granule)
 {
-    size_t row = dvit_packed_row_bytes(inputs, granule) + sizeof(float) + sizeof(int32_t);
-    return granule == 1 ? 0 : DVIT_PACKED_ROWS * row;
+    return granule == 1 ? 0 : DVIT_PACKED_ROWS * dvit_packed_row_bytes(inputs, granule);
 }
 
 #endif

@@ -28,10 +28,9 @@ static inline struct dvit_quantised dvit_quantise_range(float lowest, float high
 /* Saturates; NaN counts as the lowest. */
 static inline uint8_t dvit_quantise(float x, struct dvit_quantised q)
 {
-    float lowest = (float)-q.zero, highest = (float)(255 - q.zero), scaled = x * (1.0f / q.scale);
-    scaled = scaled > lowest ? scaled : lowest;
-    scaled = scaled < highest ? scaled : highest;
-    return (uint8_t)(lrintf(scaled) + q.zero);
+    float byte = fmaf(x, 1.0f / q.scale, (float)q.zero);
+    byte = byte > 0.0f ? byte : 0.0f;
+    return (uint8_t)lrintf(byte < 255.0f ? byte : 255.0f);
 }
 
 /* weight ≈ scale · byte, byte in −127 … 127: of one output's weights. The scale has 17 significant

@@ -6,13 +6,17 @@
  * TILE_ROWS, TILE_VECS      the register block; TILE_VECS · VEC_WIDTH divides a panel's columns
  * granules                  a register of granules
  * granules_load(p), granules_spread(p)   aligned; one granule in every lane
- * sum, sum_zero(), sum_step(s, a, b)     accumulators; s + the products of a and b, granule by
- * granule sum_add(s, t), sum_load_part(p, n), sum_store_part(p, s, n)   like vectors, at floats'
- * addresses sum_value(s, f, r, job, c)             columns c … of row r as floats struct factors,
- * take_rows(f, job, first, rows)   the rows as granules: f->data, f->stride (bytes)
+ * sum, sum_zero(), sum_step(s, a, b)     accumulators; s + the products of granules a and b
+ * sum_add(s, t), sum_load_part(p, n), sum_store_part(p, s, n)   like vectors, at floats' addresses
+ * struct column, column_of(job, c, n)    of columns c …: what makes values of their sums
+ * sum_value(s, column)                   the value, bias included
+ * struct output, output_of(job)          y and what its numbers are
+ * output_store(output, at, v, n)         v becomes the numbers `at` … of y
+ * take_rows(to, stride, job, first, rows)   rows of floats become granules, stride bytes apart
  *
  * Order of the work: a few rows (their granules stay in the second-level cache), then a part of the
- * depth, then panels, then register blocks of rows. Sums that are not complete wait in y. */
+ * depth, then panels, then register blocks of rows. Sums that are not complete wait in y, if that
+ * has room for them: else the depth is not divided. */
 #ifndef DVIT_KERNELS_PACKED_TILES_H
 #define DVIT_KERNELS_PACKED_TILES_H
 
@@ -26,6 +30,12 @@ enum {
     FEW_ROWS = 4,      /* at most: the weight is read faster than it comes by itself */
     AHEAD_BYTES = 12 * DVIT_PACKED_STEP_BYTES,
     PREFETCH_TILES = DVIT_PACKED_STEP_BYTES / 64, /* that fetch a line of the next panel per step */
+};
+
+/* Rows of granules. */
+struct factors {
+    const char *data;
+    size_t stride; /* bytes */
 };
 
 /* A part of the depth of the product of some rows. */
@@ -153,19 +163,22 @@ ALWAYS_INLINE void finish_vector(const struct part *part, const float *sums, siz
                                  size_t rows, size_t column, size_t n, const enum after after)
 {
     const struct dvit_packed_job *job = part->job;
-    size_t at = (part->row + first) * job->y_stride + column;
-    vec bias = job->bias ? vec_load_part(job->bias + column, n) : vec_set(0.0f);
+    const struct column of = column_of(job, column, n);
+    const struct output output = output_of(job);
+    const float *waiting = part->begins ? NULL : job->y, *residual = job->residual;
+    const size_t stride = job->y_stride;
+    size_t at = (part->row + first) * stride + column;
     vec factor = vec_set(job->factor);
-    for (size_t r = 0; r < rows; r++, sums += TILE_COLUMNS, at += job->y_stride) {
+    for (size_t r = 0; r < rows; r++, sums += TILE_COLUMNS, at += stride) {
         sum s = sum_load_part(sums, VEC_WIDTH);
-        if (!part->begins)
-            s = sum_add(s, sum_load_part(job->y + at, n));
-        vec v = sum_value(s, part->factors, first + r, job, column) + bias;
+        if (waiting)
+            s = sum_add(s, sum_load_part(waiting + at, n));
+        vec v = sum_value(s, &of);
         if (after == GELU)
             v = PACKED_GRANULE == 1 ? gelu(v) : gelu_coarse(v); /* as exact as the factors are */
         if (after == RESIDUAL)
-            v = vec_fma(factor, v, vec_load_part(job->residual + at, n));
-        vec_store_part(job->y + at, v, n);
+            v = vec_fma(factor, v, vec_load_part(residual + at, n));
+        output_store(&output, at, v, n);
     }
 }
 
@@ -174,7 +187,7 @@ ALWAYS_INLINE void put_by(const struct part *part, const float *sums, size_t fir
                           size_t column, size_t n)
 {
     const struct dvit_packed_job *job = part->job;
-    float *y = job->y + (part->row + first) * job->y_stride + column;
+    float *y = (float *)job->y + (part->row + first) * job->y_stride + column;
     for (size_t r = 0; r < rows; r++, sums += TILE_COLUMNS, y += job->y_stride) {
         sum s = sum_load_part(sums, VEC_WIDTH);
         sum_store_part(y, part->begins ? s : sum_add(s, sum_load_part(y, n)), n);
@@ -221,9 +234,7 @@ static void column_block(const struct part *part, size_t column)
     for (size_t t = 0; t < tiles; t++) {
         size_t rows = fewest + (t < larger);
         const char *next = t < PREFETCH_TILES ? following + t * part->steps * 64 : b;
-        tile_of(sums,
-                (const char *)part->factors->data + row * part->factors->stride +
-                    4 * part->first_step,
+        tile_of(sums, part->factors->data + row * part->factors->stride + 4 * part->first_step,
                 part->factors->stride, b + within * 4, next, part->steps, rows,
                 part->job->outputs - column);
         finish(part, sums, row, rows, column);
@@ -235,7 +246,8 @@ static void some_rows(const struct dvit_packed_job *job, const struct factors *f
                       size_t rows)
 {
     size_t steps = dvit_packed_steps(job->inputs, PACKED_GRANULE);
-    size_t parts = (steps + DEPTH_STEPS - 1) / DEPTH_STEPS, first = 0;
+    bool sums_can_wait = job->y_format.number == DVIT_NUMBER_F32;
+    size_t parts = sums_can_wait ? (steps + DEPTH_STEPS - 1) / DEPTH_STEPS : 1, first = 0;
     for (size_t n = 0; n < parts; n++) {
         size_t count = steps / parts + (n < steps % parts);
         const struct part part = {job, factors, row, rows, first, count, n == 0, n + 1 == parts};
@@ -245,13 +257,25 @@ static void some_rows(const struct dvit_packed_job *job, const struct factors *f
     }
 }
 
+/* Rows first … first + rows − 1 as granules. */
+static struct factors factors_of(const struct dvit_packed_job *job, size_t first, size_t rows)
+{
+    const char *x = job->x;
+    size_t stride = dvit_packed_row_bytes(job->inputs, PACKED_GRANULE);
+    if (job->x_is_granules) {
+        stride = job->x_stride * 4 / PACKED_GRANULE;
+        return (struct factors){x + first * stride, stride};
+    }
+    take_rows(job->scratch, stride, job, first, rows);
+    return (struct factors){job->scratch, stride};
+}
+
 void PACKED_PRODUCT(const struct dvit_packed_job *job)
 {
     size_t chunks = (job->rows + DVIT_PACKED_ROWS - 1) / DVIT_PACKED_ROWS, row = 0;
     for (size_t n = 0; n < chunks; n++) {
         size_t rows = job->rows / chunks + (n < job->rows % chunks);
-        struct factors factors;
-        take_rows(&factors, job, row, rows);
+        const struct factors factors = factors_of(job, row, rows);
         some_rows(job, &factors, row, rows);
         row += rows;
     }

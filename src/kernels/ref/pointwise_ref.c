@@ -41,6 +41,12 @@ void dvit_to_bf16_f32_ref(uint16_t *y, const float *x, size_t count)
         y[i] = bfloat16_of(x[i]);
 }
 
+void dvit_quantise_f32_ref(uint8_t *y, const float *x, size_t count, struct dvit_quantised to)
+{
+    for (size_t i = 0; i < count; i++)
+        y[i] = dvit_quantise(x[i], to);
+}
+
 void dvit_column_sums_f32_ref(float *sums, const float *x, size_t rows, size_t width, size_t first,
                               size_t last)
 {

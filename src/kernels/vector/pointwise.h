@@ -59,6 +59,15 @@ void KERNEL(to_bf16)(uint16_t *restrict y, const float *restrict x, size_t count
     }
 }
 
+void KERNEL(quantise)(uint8_t *y, const float *x, size_t count, struct dvit_quantised to)
+{
+    vec inverse = vec_set(1.0f / to.scale), zero = vec_set((float)to.zero);
+    for (size_t i = 0; i < count; i += VEC_WIDTH) {
+        vec byte = vec_max(vec_fma(vec_load_part(x + i, count - i), inverse, zero), vec_set(0.0f));
+        vec_store_bytes(y + i, vec_min(byte, vec_set(255.0f)), count - i);
+    }
+}
+
 /* Four columns of vectors at a time, so that a row's cache lines are used while they are here. */
 void KERNEL(column_sums)(float *sums, const float *x, size_t rows, size_t width, size_t first,
                          size_t last)

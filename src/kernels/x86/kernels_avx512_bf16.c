@@ -1,5 +1,5 @@
-/* Attention compiled for AVX-512 with BF16: operands of its products are rounded, everything else is
- * float. */
+/* Attention compiled for AVX-512 with BF16: operands of its products are rounded, everything else
+ * is float. */
 #include "kernels/x86/vector_avx512.h"
 
 #undef KERNEL

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "kernels/packed/float_sums.h"
+#include "kernels/x86/formatted_output.h"
 
 #define PACKED_PRODUCT dvit_packed_product_bf16_avx512
 #define PACKED_GRANULE 2
@@ -34,22 +35,18 @@ static inline vec load_or_zero(const float *x, size_t first, size_t count)
     return first < count ? vec_load_part(x + first, count - first) : vec_set(0.0f);
 }
 
-/* Rounds the rows to scratch. */
-static void take_rows(struct factors *factors, const struct dvit_packed_job *job, size_t first,
-                      size_t rows)
+static void take_rows(void *rows_of_granules, size_t stride, const struct dvit_packed_job *job,
+                      size_t first, size_t rows)
 {
-    size_t stride = dvit_packed_row_bytes(job->inputs, PACKED_GRANULE);
-    char *to = job->scratch;
-    *factors = (struct factors){to, stride};
-    for (size_t r = 0; r < rows; r++, to += stride) {
-        const float *x = job->x + (first + r) * job->x_stride;
+    char *to = rows_of_granules;
+    const float *x = (const float *)job->x + first * job->x_stride;
+    for (size_t r = 0; r < rows; r++, to += stride, x += job->x_stride)
         for (size_t i = 0; i < job->inputs; i += 2 * VEC_WIDTH) {
             vec low = load_or_zero(x, i, job->inputs);
             vec high = load_or_zero(x, i + VEC_WIDTH, job->inputs);
             __m512bh both = _mm512_cvtne2ps_pbh(high, low);
             memcpy(to + 2 * i, &both, sizeof both);
         }
-    }
 }
 
 #include "kernels/packed/tiles.h"

@@ -1,11 +1,12 @@
 /* Packed products of bytes for AVX-512 VNNI: four inputs at a time, unsigned rows with signed
- * weights, summed exactly in 32 bits. */
+ * weights, summed exactly in 32 bits. Compiled for BF16 too, so that outputs may be bfloat16 where
+ * the processor has that: nothing else uses it. */
 #include "kernels/x86/vector_avx512.h"
 
 #include <string.h>
 
 #include "kernels/packed/packed.h"
-#include "kernels/packed/quantise.h"
+#include "kernels/x86/formatted_output.h"
 
 #define PACKED_PRODUCT dvit_packed_product_u8s8_avx512
 #define PACKED_GRANULE 4
@@ -15,13 +16,6 @@
 
 typedef __m512i granules;
 typedef __m512i sum;
-
-struct factors {
-    const void *data;
-    size_t stride; /* bytes */
-    const float *scales;
-    const int32_t *zeros;
-};
 
 static inline granules granules_load(const char *p)
 {
@@ -60,62 +54,38 @@ static inline void sum_store_part(float *p, sum s, size_t n)
     _mm512_mask_storeu_epi32(p, lanes(n), s);
 }
 
-static inline vec sum_value(sum s, const struct factors *factors, size_t row,
-                            const struct dvit_packed_job *job, size_t column)
+/* value = scale · sum + shift: bias, and the zero's share in the sums. */
+struct column {
+    vec scale, shift;
+};
+
+static inline struct column column_of(const struct dvit_packed_job *job, size_t column, size_t n)
 {
-    __m512i bytes = _mm512_loadu_si512(job->sums + column);
-    __m512i zero = _mm512_mullo_epi32(_mm512_set1_epi32(factors->zeros[row]), bytes);
-    vec scale = vec_set(factors->scales[row]) * vec_load(job->scales + column);
-    return _mm512_cvtepi32_ps(_mm512_sub_epi32(s, zero)) * scale;
+    struct column of = {.scale = vec_set(job->x_bytes.scale) * vec_load(job->scales + column)};
+    vec bias = job->bias ? vec_load_part(job->bias + column, n) : vec_set(0.0f);
+    __m512i zero = _mm512_set1_epi32(job->x_bytes.zero);
+    zero = _mm512_mullo_epi32(zero, _mm512_loadu_si512(job->sums + column));
+    of.shift = bias - _mm512_cvtepi32_ps(zero) * of.scale;
+    return of;
 }
 
-/* What dvit_quantise_range makes of a row; a number that is not finite leaves no scale. */
-static struct dvit_quantised range_of(const float *x, size_t count)
+static inline vec sum_value(sum s, const struct column *column)
 {
-    vec low = vec_set(0.0f), high = low, poison = low;
-    for (size_t i = 0; i < count; i += VEC_WIDTH) {
-        vec v = vec_load_part(x + i, count - i);
-        low = vec_min(v, low);
-        high = vec_max(v, high);
-        poison = vec_fma(v, vec_set(0.0f), poison);
-    }
-    struct dvit_quantised q =
-        dvit_quantise_range(_mm512_reduce_min_ps(low), _mm512_reduce_max_ps(high));
-    q.scale += vec_sum(poison);
-    return q;
+    return vec_fma(_mm512_cvtepi32_ps(s), column->scale, column->shift);
 }
 
-static void quantise_row(unsigned char *to, const float *x, size_t count, struct dvit_quantised q)
+static void take_rows(void *rows_of_granules, size_t stride, const struct dvit_packed_job *job,
+                      size_t first, size_t rows)
 {
-    vec lowest = vec_set((float)-q.zero), highest = vec_set((float)(255 - q.zero));
-    vec inverse = vec_set(1.0f / q.scale);
-    __m512i zero = _mm512_set1_epi32(q.zero);
-    for (size_t i = 0; i < count; i += VEC_WIDTH) {
-        vec scaled = vec_load_part(x + i, count - i) * inverse;
-        scaled = vec_min(vec_max(scaled, lowest), highest);
-        __m512i byte = _mm512_add_epi32(_mm512_cvtps_epi32(scaled), zero);
-        _mm512_mask_cvtepi32_storeu_epi8(to + i, lanes(count - i), byte);
-    }
-}
-
-/* Quantises the rows to scratch. */
-static void take_rows(struct factors *factors, const struct dvit_packed_job *job, size_t first,
-                      size_t rows)
-{
-    size_t stride = dvit_packed_row_bytes(job->inputs, PACKED_GRANULE);
-    unsigned char *to = job->scratch;
-    float *scales = (float *)(void *)(to + DVIT_PACKED_ROWS * stride);
-    int32_t *zeros = (int32_t *)(void *)(scales + DVIT_PACKED_ROWS);
-    *factors = (struct factors){to, stride, scales, zeros};
-    for (size_t r = 0; r < rows; r++, to += stride) {
-        const float *x = job->x + (first + r) * job->x_stride;
-        struct dvit_quantised q = {job->x_scale, job->x_zero};
-        if (q.scale == 0.0f)
-            q = range_of(x, job->inputs);
-        quantise_row(to, x, job->inputs, q);
+    unsigned char *to = rows_of_granules;
+    const struct dvit_format bytes = {.number = DVIT_NUMBER_U8, .bytes = job->x_bytes};
+    const struct store_format as = store_format_of(&bytes);
+    const float *x = (const float *)job->x + first * job->x_stride;
+    for (size_t r = 0; r < rows; r++, to += stride, x += job->x_stride) {
+        for (size_t i = 0; i < job->inputs; i += VEC_WIDTH)
+            vec_store_bytes(to + i, vec_to_byte_range(vec_load_part(x + i, job->inputs - i), &as),
+                            job->inputs - i);
         memset(to + job->inputs, 0, stride - job->inputs);
-        scales[r] = q.scale;
-        zeros[r] = q.zero;
     }
 }
 

@@ -38,12 +38,11 @@ static inline __m256i vec_to_bf16(vec v)
 #endif
 }
 
-/* As dvit_quantise does, in the low byte of each lane. */
-static inline __m512i vec_to_bytes(vec v, const struct store_format *as)
+/* As dvit_quantise does, but for the rounding. */
+static inline vec vec_to_byte_range(vec v, const struct store_format *as)
 {
     vec scaled = vec_fma(v, vec_set(as->inverse), vec_set(as->zero));
-    scaled = vec_min(vec_max(scaled, vec_set(0.0f)), vec_set(255.0f)); /* NaN becomes 0 */
-    return _mm512_cvtps_epi32(scaled);
+    return vec_min(vec_max(scaled, vec_set(0.0f)), vec_set(255.0f)); /* NaN becomes 0 */
 }
 
 /* The first min(n, VEC_WIDTH) lanes of v, n ≥ 1, become the numbers `column` … of a row. */
@@ -55,8 +54,7 @@ static inline void store_part_as(void *row, size_t column, vec v, size_t n,
         _mm256_mask_storeu_epi16((unsigned short *)row + column, lanes(n), vec_to_bf16(v));
         break;
     case DVIT_NUMBER_U8:
-        _mm512_mask_cvtepi32_storeu_epi8((unsigned char *)row + column, lanes(n),
-                                         vec_to_bytes(v, as));
+        vec_store_bytes((unsigned char *)row + column, vec_to_byte_range(v, as), n);
         break;
     default:
         vec_store_part((float *)row + column, v, n);

@@ -4,6 +4,7 @@
 
 #include <immintrin.h>
 #include <stddef.h>
+#include <string.h>
 
 #define KERNEL(name) dvit_##name##_f32_avx2
 
@@ -45,6 +46,15 @@ static inline void vec_store_part(float *p, vec v, size_t n)
         _mm256_storeu_ps(p, v);
     else
         _mm256_maskstore_ps(p, lanes(n), v);
+}
+
+static inline void vec_store_bytes(unsigned char *p, vec v, size_t n)
+{
+    __m256i words = _mm256_cvtps_epi32(v);
+    __m128i halves =
+        _mm_packs_epi32(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
+    __m128i bytes = _mm_packus_epi16(halves, halves);
+    memcpy(p, &bytes, n < VEC_WIDTH ? n : VEC_WIDTH);
 }
 
 static inline vec vec_fma(vec a, vec b, vec c)

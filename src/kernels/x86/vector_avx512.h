@@ -47,6 +47,15 @@ static inline void vec_store_part(float *p, vec v, size_t n)
         _mm512_mask_storeu_ps(p, lanes(n), v);
 }
 
+static inline void vec_store_bytes(unsigned char *p, vec v, size_t n)
+{
+    __m128i bytes = _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(v));
+    if (n >= VEC_WIDTH)
+        _mm_storeu_si128((__m128i *)(void *)p, bytes);
+    else
+        _mm_mask_storeu_epi8(p, lanes(n), bytes);
+}
+
 static inline vec vec_fma(vec a, vec b, vec c)
 {
     return _mm512_fmadd_ps(a, b, c);

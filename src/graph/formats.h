@@ -1,0 +1,11 @@
+/* What the values of an inference graph are made of. */
+#ifndef DVIT_GRAPH_FORMATS_H
+#define DVIT_GRAPH_FORMATS_H
+
+#include "ops/op.h"
+
+/* Sets the format of every value of an inference graph that will run at level `cpu`, before its
+ * products are created and its memory is planned. No answer changes by a bit. */
+void dvit_formats_choose(struct dvit_graph *graph, enum dvit_cpu cpu);
+
+#endif
