@@ -13,7 +13,8 @@
  *     time SECONDS      runs for at least so long, after one run apart; images per second
  *     products SECONDS  GFLOP/s of the matrix products alone on the model's linear layers; 0 where
  *                       they cannot be measured at this precision
- *     macs              multiply-accumulates per image */
+ *     macs              multiply-accumulates per image
+ *     build             the version and the sources that this was built from */
 #define _GNU_SOURCE
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,6 +22,7 @@
 #include <time.h>
 
 #include "dvit/dvit.h"
+#include "train/revision.h"
 
 struct worker {
     struct dvit_model *model;
@@ -145,6 +147,8 @@ static void obey(struct worker *worker, const char *command, const char *argumen
         products(worker, strtod(argument, NULL));
     else if (strcmp(command, "macs") == 0)
         printf("%.6g\n", dvit_session_describe(worker->session).cost.macs);
+    else if (strcmp(command, "build") == 0)
+        printf("dvit %s, revision %s\n", dvit_version(), DVIT_REVISION);
     else
         fail("unknown command");
     fflush(stdout);

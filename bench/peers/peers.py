@@ -5,13 +5,17 @@
 Every runtime with a model loaded is a process of its own (worker.py, bench_worker.c). All of a
 section — one model, batch and precision, dense and pruned — are loaded at once and asked in turn for
 a sample of at least --seconds, so what disturbs the machine disturbs all alike; before each sample is
-a pause, as ONNX Runtime's threads spin for a while after an answer. The first round tries every
+a pause, as ONNX Runtime's threads spin for a while after an answer. Rounds begin with another worker
+each time and go forwards and backwards in turn, so nobody always follows the same one. The first round tries every
 setting; those clearly behind another one of the same runtime, or far behind another peer, are closed
-then, and the fastest that is left counts. Rates are medians over rounds, ratios medians of the ratios within a round. A worker whose
-answers are not the oracle's, within the bound of its precision, is not timed, and that is said.
+then, and the fastest that is left counts. Rates are medians over rounds, ratios medians of the ratios
+within a round. A worker whose answers are not the oracle's, within the bound of its precision, is not
+timed, and that is said.
 
-A section's samples are kept in WORK/sections; a section that is there is not measured again unless
---fresh asks for it. The report is written anew after each. --estimate prints the plan alone.
+A section's samples are kept in WORK/sections with what they were measured with: the build, as its
+worker names it, the runtimes' versions, the machine. A section that is there is not measured again
+unless --fresh asks for it; the report says which sections were measured with which build. It is
+written anew after each. --estimate prints the plan alone.
 """
 
 import argparse
@@ -23,6 +27,7 @@ import json
 import pathlib
 import subprocess
 import sys
+import tempfile
 import time
 
 import numpy
@@ -115,11 +120,10 @@ class Worker:
     """A process with a model loaded."""
 
     def __init__(self, setting, stock, batch, arguments):
-        self.setting, self.batch, self.log = setting, batch, arguments.work / "worker.log"
+        self.setting, self.batch, self.log = setting, batch, tempfile.TemporaryFile()
         command = [str(c) for c in self.command(setting, stock, batch, arguments)]
-        with open(self.log, "wb") as log:
-            self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                            stderr=log, text=True)
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                        stderr=self.log, text=True)
 
     @staticmethod
     def command(setting, stock, batch, arguments):
@@ -144,9 +148,13 @@ class Worker:
             line = ""
         if not line:
             self.close()
-            last = self.log.read_text(errors="replace").strip().splitlines()[-1:]
-            raise RuntimeError(last[0] if last else "ended without a word")
+            raise RuntimeError(self.last_words() or "ended without a word")
         return line
+
+    def last_words(self):
+        self.log.seek(0)
+        lines = self.log.read().decode(errors="replace").strip().splitlines()
+        return lines[-1] if lines else ""
 
     def close(self):
         self.process.stdin.close()
@@ -257,27 +265,36 @@ def keep_fast(workers, rates, arguments):
 
 
 def measure_round(workers, number, arguments, record):
-    """Everyone once, beginning with another one each time."""
+    """Everyone once, beginning with another one each time, every other time backwards."""
     turn = number % len(workers)
-    for worker in workers[turn:] + workers[:turn]:
+    order = workers[turn:] + workers[:turn]
+    for worker in reversed(order) if number % 2 else order:
         record["samples"].setdefault(worker.setting.key, []).append(sample(worker, arguments))
         if worker.setting.runtime == "dvit" and worker.setting.keep == 1:
+            time.sleep(PAUSE)
             products = float(worker.ask(f"products {arguments.seconds / 2}"))
             record["products"].setdefault(worker.setting.key, []).append(products)
 
 
+def note_build(worker, record):
+    """What the worker itself was built from: the sources may have moved on since."""
+    build = worker.ask("build").replace("-dirty", " with local changes")
+    if record["versions"].setdefault("dvit", build) != build:
+        raise RuntimeError(f"dvit was built anew meanwhile: {record['versions']['dvit']}, {build}")
+
+
 def measure(section, stock, arguments):
     """The section's record: rates of every round by setting, and what was refused."""
-    record = {"section": section, "date": datetime.date.today().isoformat(), "threads":
-              arguments.threads, "seconds": arguments.seconds, "keep": arguments.keep,
-              "versions": versions(arguments), "first": {}, "samples": {}, "products": {},
-              "macs": {}, "agreement": {}, "refused": {}}
+    record = {"section": section, "date": datetime.date.today().isoformat(),
+              "processor": processor(), **asked(arguments), "versions": versions(), "first": {},
+              "samples": {}, "products": {}, "macs": {}, "agreement": {}, "refused": {}}
     workers = []
     for keep in (1, arguments.keep):
         workers += open_path(section, keep, stock, arguments, record)
     for worker in workers:
         if worker.setting.runtime == "dvit":
             record["macs"][worker.setting.key] = float(worker.ask("macs"))
+            note_build(worker, record)
     for number in range(arguments.rounds if workers else 0):
         measure_round(workers, number, arguments, record)
         say(f"round {number + 1} of {arguments.rounds}")
@@ -306,21 +323,31 @@ def say(text):
     print(time.strftime("%H:%M:%S"), text, file=sys.stderr, flush=True)
 
 
-def first_line(*command):
-    try:
-        done = subprocess.run([str(c) for c in command], capture_output=True, text=True,
-                              check=True, cwd=HERE)
-        return done.stdout.splitlines()[0].strip()
-    except (OSError, subprocess.CalledProcessError, IndexError):
-        return "unknown"
+def versions():
+    return {package: importlib.metadata.version(package)
+            for package in ("onnxruntime", "openvino", "nncf", "torch", "onnx")}
 
 
-def versions(arguments):
-    found = {"dvit": f"{first_line(arguments.dvit, '--version')}, revision "
-                     f"{first_line('git', 'rev-parse', '--short', 'HEAD')}"}
-    for package in ("onnxruntime", "openvino", "nncf", "torch", "onnx"):
-        found[package] = importlib.metadata.version(package)
-    return found
+def processor():
+    for line in pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return "unknown processor"
+
+
+def asked(arguments):
+    """What all sections of a report have in common."""
+    return {name: getattr(arguments, name) for name in ("threads", "seconds", "keep")}
+
+
+def refuse_mixture(folder, arguments):
+    """Sections and models in the folder that are of another keep ratio, or measured otherwise."""
+    for path in sorted(folder.glob("*.json")):
+        record = json.loads(path.read_text())
+        if any(record[name] != value for name, value in asked(arguments).items()):
+            sys.exit(f"{path}: measured with " + ", ".join(
+                f"{name} {record[name]:g}" for name in asked(arguments)) +
+                ": ask for the same, or name another folder with --work")
 
 
 def planned(arguments):
@@ -385,6 +412,7 @@ def main():
     arguments = parse()
     folder = arguments.work / "sections"
     folder.mkdir(parents=True, exist_ok=True)
+    refuse_mixture(folder, arguments)
     place = {s: folder / ("%s-b%d-%s.json" % s) for s in planned(arguments)}
     missing = [s for s in place if arguments.fresh or not place[s].exists()]
     say(f"{len(place)} sections, {len(place) - len(missing)} of them measured; about "

@@ -63,10 +63,10 @@ class Stock:
     def config(self, keep):
         return model_config(self.name, keep)
 
-    def made(self, name, make):
-        """The path of `name`, which make(path) writes if it is not there yet."""
+    def made(self, name, make, since=0.0):
+        """The path of `name`, which make(path) writes if it is not there yet or older than `since`."""
         path = self.folder / name
-        if not path.exists():
+        if not path.exists() or path.stat().st_mtime < since:
             print("making", path, file=sys.stderr, flush=True)
             draft = path.with_name("draft-" + name)
             make(str(draft))
@@ -200,7 +200,12 @@ class Stock:
         def make(path):
             subprocess.run([self.dvit, "quantize", self.weights(), "--out", path, "--calibrate",
                             self.images(), "--quiet"], check=True, stdout=subprocess.DEVNULL)
-        return self.made("weights-int8.safetensors", make)
+        return self.made("weights-int8.safetensors", make, self.built())
+
+    def built(self):
+        """When dvit was: what an older build quantised is not what this one would measure."""
+        library = self.dvit.parents[1] / "src"
+        return max(path.stat().st_mtime for path in [self.dvit, *library.glob("libdvit.so*")])
 
 
 def kind(keep):

@@ -176,23 +176,37 @@ def refusals(sections):
 # ---------------------------------------------------------------------------- the report
 
 
-def processor():
-    for line in pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return "unknown processor"
+def measured_with(record):
+    """The machine, the build of dvit that was measured, and the peers' versions."""
+    names = {"onnxruntime": "ONNX Runtime", "openvino": "OpenVINO", "nncf": "NNCF",
+             "torch": "PyTorch", "onnx": "ONNX"}
+    others = ", ".join(f"{n} {record['versions'][k]}" for k, n in names.items())
+    machine = record.get("processor", "a processor that was not noted")
+    return f"{machine}, {record['threads']} threads; {record['versions']['dvit']}; {others}"
+
+
+def provenance(sections):
+    """A sentence where all sections were measured with the same; else which with what."""
+    groups = {}
+    for section in sections:
+        title = f"{NAMES[section.name]} batch {section.batch} {section.precision}"
+        groups.setdefault(measured_with(section.record), []).append(title)
+    if len(groups) == 1:
+        return f"{next(iter(groups))}."
+    lines = [f"- {what}: {', '.join(titles)}" for what, titles in groups.items()]
+    return ("**Not all was measured with the same build**, so rates of different sections do not "
+            "compare:\n\n" + "\n".join(lines))
 
 
 def introduction(sections):
     record = sections[-1].record
     rounds = sorted({len(r) for s in sections for r in s.record["samples"].values()})
-    names = {"onnxruntime": "ONNX Runtime", "openvino": "OpenVINO", "nncf": "NNCF",
-             "torch": "PyTorch", "onnx": "ONNX"}
-    found = sorted({s.record["versions"]["dvit"] for s in sections})
-    others = ", ".join(f"{n} {record['versions'][k]}" for k, n in names.items())
-    return f"""# dvit beside its peers, {record["date"]}
+    dates = sorted({s.record["date"] for s in sections})
+    return f"""# dvit beside its peers, {" to ".join(sorted({dates[0], dates[-1]}))}
 
-{processor()}, {record["threads"]} threads; {"; ".join(found)}; {others}. Made by `./run bench-peers`.
+{provenance(sections)}
+
+Made by `./run bench-peers`.
 
 Random weights, the same file for all; the same images; samples of {record["seconds"]:g} s and longer,
 asked in turn, {" to ".join(str(r) for r in sorted({rounds[0], rounds[-1]}))} rounds. Medians in images/s, ratios
