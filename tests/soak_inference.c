@@ -1,6 +1,7 @@
-/* Memory over many batches: sessions of all kinds answer again and again, each after every other,
- * then they are made anew again and again. What the process holds may not grow once every session
- * has answered every batch size, and thus touched all its pages.
+/* Memory over many batches: sessions of all kinds and precisions of one model, calibrated, written
+ * as bytes and loaded, answer again and again, each after every other, then they are made anew
+ * again and again. What the process holds may not grow once every session has answered every batch
+ * size, and thus touched all its pages. A precision that the processor does not have is left out.
  *
  *     soak_inference [BATCHES]   [300] */
 #include <stdio.h>
@@ -9,11 +10,14 @@
 
 #include "allocation_count.h"
 #include "base/cpu.h"
+#include "infer/calibrate.h"
 #include "random_model.h"
 
 #include "dvit/infer.h"
 
-enum { KINDS = 12, MAX_BATCH = 9, CLASSES = 100 };
+enum { PRECISIONS = 3, OF_EACH = 6, KINDS = PRECISIONS * OF_EACH, MAX_BATCH = 9, CLASSES = 100 };
+static const enum dvit_precision precisions[PRECISIONS] = {DVIT_PRECISION_F32, DVIT_PRECISION_BF16,
+                                                           DVIT_PRECISION_INT8};
 /* While sessions run nothing is allocated: what remains is the C library's. */
 static const double allowed_running = 256 << 10;
 /* Of a heap from which sessions come and go; one session here has about as much. */
@@ -31,11 +35,12 @@ static struct dvit_session *open_session(const struct dvit_model *model, int ind
 {
     struct dvit_session *session = NULL;
     struct dvit_error error;
+    enum dvit_precision precision = precisions[index / OF_EACH];
     struct dvit_session_options options = {.keep = index % 2 ? 0.7 : 1,
                                            .max_batch = MAX_BATCH,
                                            .threads = 1 + index / 2 % 3,
-                                           .precision = index / 6 ? "bf16" : "f32"};
-    *there = index / 6 == 0 || dvit_cpu_can(dvit_cpu_best(), DVIT_PRECISION_BF16);
+                                           .precision = dvit_precision_name(precision)};
+    *there = dvit_cpu_can(dvit_cpu_best(), precision);
     if (*there)
         assert_ok(dvit_session_create(&session, model, &options, &error), &error);
     return session;
@@ -134,11 +139,41 @@ static void sessions_leave_no_memory(void **state)
     expect_at_most(soak_sessions(s, 20 + s->batches / 20), allowed_renewing);
 }
 
+/* The ranges of the model's layers on these pixels. */
+static void calibrate(struct dvit_model *model, const float *pixels)
+{
+    struct dvit_calibration *calibration;
+    struct dvit_error error;
+    const struct dvit_session_options options = {.keep = 1, .max_batch = MAX_BATCH, .threads = 1};
+    assert_ok(dvit_calibration_create(&calibration, model, &options, &error), &error);
+    assert_ok(dvit_calibration_run(calibration, pixels, MAX_BATCH, &error), &error);
+    assert_ok(dvit_calibration_finish(calibration, model->inputs, &error), &error);
+    dvit_calibration_free(calibration);
+}
+
+/* The model as a file of bytes gives it back; frees the one given. */
+static struct dvit_model *write_and_load(struct dvit_model *model)
+{
+    char folder[32], path[64];
+    struct dvit_model *loaded;
+    struct dvit_error error;
+    const struct dvit_save_options bytes = {.dtype = "int8"};
+    test_folder_create(folder);
+    snprintf(path, sizeof path, "%s/soak.safetensors", folder);
+    assert_ok(dvit_model_save(model, path, &bytes, &error), &error);
+    assert_ok(dvit_model_load(&loaded, path, NULL, &error), &error);
+    test_folder_remove(folder);
+    dvit_model_free(model);
+    return loaded;
+}
+
 static void begin(struct soak *s)
 {
-    s->model =
+    struct dvit_model *model =
         random_model("vit:dim=64,depth=6,heads=2,patch=8,image=96,classes=100", 3, 0.7, 1, 1);
-    s->pixels = random_pixels(s->model, MAX_BATCH, 1);
+    s->pixels = random_pixels(model, MAX_BATCH, 1);
+    calibrate(model, s->pixels);
+    s->model = write_and_load(model);
     s->logits = malloc(MAX_BATCH * CLASSES * sizeof *s->logits);
     assert_non_null(s->logits);
     open_sessions(s);
