@@ -12,8 +12,7 @@
 
 enum { WIDTH = 384, MOST_TOKENS = 577, CONTENDERS = 8, CALLS = 3 };
 
-typedef void attention_function(float *out, size_t out_stride, const float *q, size_t q_stride,
-                                const float *k, const float *v, size_t kv_stride, size_t queries,
+typedef void attention_function(const struct dvit_attention_job *job,
                                 const struct dvit_attention_shape *shape, float *scratch);
 
 struct contender {
@@ -69,6 +68,14 @@ static void bench_shape(struct contender *list, int count, const float *qkv, flo
                                                .heads = WIDTH / head_dim,
                                                .head_dim = head_dim,
                                                .scale = 1.0f / sqrtf((float)head_dim)};
+    const struct dvit_attention_job job = {.out = out,
+                                           .out_stride = WIDTH,
+                                           .q = qkv,
+                                           .k = qkv + WIDTH,
+                                           .v = qkv + 2 * WIDTH,
+                                           .q_stride = 3 * WIDTH,
+                                           .kv_stride = 3 * WIDTH,
+                                           .queries = queries};
     float *scratch = new_floats(scratch_floats(&shape));
     double flops = 4.0 * (double)queries * tokens * head_dim, begin = dvit_clock_seconds();
     for (int c = 0; c < count; c++)
@@ -77,8 +84,7 @@ static void bench_shape(struct contender *list, int count, const float *qkv, flo
         for (int c = 0; c < count; c++) {
             for (int call = 0; call < CALLS; call++) {
                 double start = dvit_clock_seconds();
-                list[c].run(out, WIDTH, qkv, 3 * WIDTH, qkv + WIDTH, qkv + 2 * WIDTH, 3 * WIDTH,
-                            queries, &shape, scratch);
+                list[c].run(&job, &shape, scratch);
                 list[c].best = fmin(list[c].best, dvit_clock_seconds() - start);
             }
         }

@@ -170,8 +170,15 @@ static void run_column_sums(void *context)
 /* `queries` rows of a qkv in a. */
 static void attend(struct bench *b, size_t queries)
 {
-    b->kernels.attention(b->c, WIDTH, b->a, 3 * WIDTH, b->a + WIDTH, b->a + 2 * WIDTH, 3 * WIDTH,
-                         queries, &b->shape, b->scratch);
+    const struct dvit_attention_job job = {.out = b->c,
+                                           .out_stride = WIDTH,
+                                           .q = b->a,
+                                           .k = b->a + WIDTH,
+                                           .v = b->a + 2 * WIDTH,
+                                           .q_stride = 3 * WIDTH,
+                                           .kv_stride = 3 * WIDTH,
+                                           .queries = queries};
+    b->kernels.attention(&job, &b->shape, b->scratch);
 }
 
 static void run_attention(void *context)

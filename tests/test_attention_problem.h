@@ -70,9 +70,15 @@ static void attention_rows(const struct dvit_kernels *kernels, struct problem *p
                            int first, int last)
 {
     size_t stride = 3 * p->channels, row = (size_t)first;
-    kernels->attention(out + row * p->channels, p->channels, p->qkv.data + row * stride, stride,
-                       p->qkv.data + p->channels, p->qkv.data + 2 * p->channels, stride,
-                       (size_t)(last - first), &p->shape, p->scratch.data);
+    const struct dvit_attention_job job = {.out = out + row * p->channels,
+                                           .out_stride = p->channels,
+                                           .q = p->qkv.data + row * stride,
+                                           .k = p->qkv.data + p->channels,
+                                           .v = p->qkv.data + 2 * p->channels,
+                                           .q_stride = stride,
+                                           .kv_stride = stride,
+                                           .queries = (size_t)(last - first)};
+    kernels->attention(&job, &p->shape, p->scratch.data);
 }
 
 /* The problem's packed rows, all queries. */

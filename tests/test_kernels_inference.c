@@ -11,6 +11,7 @@
 
 #include "base/rng.h"
 #include "kernels/kernels.h"
+#include "kernels/ref/number.h"
 #include "test_kernels_guard.h"
 
 struct size_case {
@@ -26,8 +27,7 @@ static const struct size_case sizes[] = {
 };
 enum { SIZES = sizeof sizes / sizeof *sizes };
 
-typedef void attention_function(float *out, size_t out_stride, const float *q, size_t q_stride,
-                                const float *k, const float *v, size_t kv_stride, size_t queries,
+typedef void attention_function(const struct dvit_attention_job *job,
                                 const struct dvit_attention_shape *shape, float *scratch);
 
 /* Rows further apart than they are wide, each array with its own stride; nothing behind the last
@@ -82,10 +82,22 @@ static void problem_free(struct problem *p)
     guard_free(&p->scratch);
 }
 
+static struct dvit_attention_job job_of(const struct problem *p)
+{
+    return (struct dvit_attention_job){.out = p->out.data,
+                                       .out_stride = p->out_stride,
+                                       .q = p->q.data,
+                                       .k = p->kv.data,
+                                       .v = p->v,
+                                       .q_stride = p->q_stride,
+                                       .kv_stride = p->kv_stride,
+                                       .queries = p->queries};
+}
+
 static void run(attention_function *attention, struct problem *p)
 {
-    attention(p->out.data, p->out_stride, p->q.data, p->q_stride, p->kv.data, p->v, p->kv_stride,
-              p->queries, &p->shape, p->scratch.data);
+    const struct dvit_attention_job job = job_of(p);
+    attention(&job, &p->shape, p->scratch.data);
 }
 
 static attention_function *function_of(const struct dvit_kernels *kernels, bool bf16)
@@ -204,15 +216,110 @@ static void test_parts_are_the_whole(void **state)
             for (size_t h = 0; h < 3; h++) {
                 for (size_t i = 0; i < 41; i += 7) {
                     size_t at = h * 24, rows = 41 - i < 7 ? 41 - i : 7;
-                    attention(part.out.data + i * part.out_stride + at, part.out_stride,
-                              part.q.data + i * part.q_stride + at, part.q_stride,
-                              part.kv.data + at, part.v + at, part.kv_stride, rows, &one,
-                              part.scratch.data);
+                    struct dvit_attention_job job = job_of(&part);
+                    job.out = part.out.data + i * part.out_stride + at;
+                    job.q = part.q.data + i * part.q_stride + at;
+                    job.k = part.kv.data + at;
+                    job.v = part.v + at;
+                    job.queries = rows;
+                    attention(&job, &one, part.scratch.data);
                 }
             }
             assert_close(&part, &whole, 0, kernels.cpu, bf16);
             problem_free(&whole);
             problem_free(&part);
+        }
+    }
+}
+
+/* Numbers of a format between guard pages; all bytes 0xa5 beforehand. */
+struct typed {
+    struct guarded memory;
+    char *data;
+};
+
+static struct typed typed_new(size_t count, enum dvit_number number, enum guard_side side)
+{
+    size_t bytes = count * dvit_number_bytes(number), floats = (bytes + 3) / 4;
+    struct typed t = {.memory = guard_new(floats, side)};
+    t.data = (char *)t.memory.data + (side == GUARD_AFTER ? 4 * floats - bytes : 0);
+    memset(t.data, 0xa5, bytes);
+    return t;
+}
+
+/* The floats of an array, which are bfloat16 numbers, as such. */
+static struct typed typed_copy(const struct guarded *from, size_t count, enum guard_side side)
+{
+    struct typed t = typed_new(count, DVIT_NUMBER_BF16, side);
+    for (size_t n = 0; n < count; n++)
+        ((uint16_t *)(void *)t.data)[n] = bfloat16_of(from->data[n]);
+    return t;
+}
+
+static void round_all(struct guarded *array, size_t count)
+{
+    for (size_t n = 0; n < count; n++)
+        array->data[n] = bfloat16_round(array->data[n]);
+}
+
+/* Whether what a row of results holds is `want`, and the gap behind it what it was. */
+static void assert_typed(const struct problem *p, const char *data,
+                         const struct dvit_format *format)
+{
+    size_t bytes = dvit_number_bytes(format->number);
+    for (size_t i = 0; i < p->queries; i++) {
+        for (size_t c = 0; c < p->out_stride && (i + 1 < p->queries || c < p->channels); c++) {
+            uint8_t want[4];
+            memset(want, 0xa5, sizeof want);
+            if (c < p->channels)
+                number_put(want, 0, p->out.data[i * p->out_stride + c], format);
+            assert_memory_equal(data + (i * p->out_stride + c) * bytes, want, bytes);
+        }
+    }
+}
+
+static void check_formats(attention_function *attention, struct problem *p, enum guard_side side)
+{
+    size_t q = extent(p->queries, p->q_stride, p->channels), tokens = (size_t)p->shape.tokens;
+    size_t kv = extent(tokens, p->kv_stride, 2 * p->channels);
+    size_t out = extent(p->queries, p->out_stride, p->channels);
+    round_all(&p->q, q);
+    round_all(&p->kv, kv);
+    run(attention, p);
+    struct typed typed_q = typed_copy(&p->q, q, side), typed_kv = typed_copy(&p->kv, kv, side);
+    for (int n = 0; n < 2 * 3; n++) {
+        struct dvit_attention_job job = job_of(p);
+        job.out_format = (struct dvit_format){.number = (enum dvit_number)(n / 2),
+                                              .bytes = {0.013f, n / 2 * 57}};
+        struct typed typed_out = typed_new(out, job.out_format.number, side);
+        job.out = typed_out.data;
+        if (n % 2) {
+            job.q_number = job.kv_number = DVIT_NUMBER_BF16;
+            job.q = typed_q.data;
+            job.k = typed_kv.data;
+            job.v = typed_kv.data + 2 * p->channels;
+        }
+        attention(&job, &p->shape, p->scratch.data);
+        assert_typed(p, typed_out.data, &job.out_format);
+        guard_free(&typed_out.memory);
+    }
+    guard_free(&typed_q.memory);
+    guard_free(&typed_kv.memory);
+}
+
+/* Numbers read as bfloat16 give the bits that the same numbers give as floats, and what is written
+ * in a format is the float, rounded. */
+static void test_formats(void **state)
+{
+    for (int cpu = 0; cpu <= (int)dvit_cpu_best(); cpu++) {
+        struct dvit_kernels kernels;
+        dvit_kernels_select(&kernels, (enum dvit_cpu)cpu);
+        for (size_t n = 0; n < SIZES; n++) {
+            for (int side = 0; side < GUARD_SIDES; side++) {
+                struct problem p = problem_new(sizes[n], 6, &kernels, (enum guard_side)side);
+                check_formats(kernels.attention_bf16, &p, (enum guard_side)side);
+                problem_free(&p);
+            }
         }
     }
 }
@@ -271,6 +378,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_levels),
         cmocka_unit_test(test_bf16_is_attention),
+        cmocka_unit_test(test_formats),
         cmocka_unit_test(test_parts_are_the_whole),
         cmocka_unit_test(test_huge_scores_stay_finite_and_nan_shows),
     };

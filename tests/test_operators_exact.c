@@ -237,15 +237,16 @@ static struct {
     double pairs, keys; /* of the member that is being counted */
 } counted;
 
-static void count_attention(float *out, size_t out_stride, const float *q, size_t q_stride,
-                            const float *k, const float *v, size_t kv_stride, size_t queries,
+static void count_attention(const struct dvit_attention_job *job,
                             const struct dvit_attention_shape *shape, float *scratch)
 {
     size_t width = (size_t)shape->heads * (size_t)shape->head_dim;
-    for (size_t i = 0; i < queries; i++)
+    float *out = job->out;
+    (void)scratch;
+    for (size_t i = 0; i < job->queries; i++)
         for (size_t c = 0; c < width; c++)
-            out[i * out_stride + c] += 1.0f;
-    counted.pairs += (double)queries * shape->tokens * shape->heads;
+            out[i * job->out_stride + c] += 1.0f;
+    counted.pairs += (double)job->queries * shape->tokens * shape->heads;
     counted.keys += (double)shape->tokens * shape->heads;
 }
 

@@ -25,8 +25,7 @@
     void dvit_column_sums_f32_##isa(float *sums, const float *x, size_t rows, size_t width,        \
         size_t first, size_t last);                                                                \
     size_t dvit_attention_scratch_f32_##isa(const struct dvit_attention_shape *shape);             \
-    void dvit_attention_f32_##isa(float *out, size_t out_stride, const float *q, size_t q_stride,  \
-        const float *k, const float *v, size_t kv_stride, size_t queries,                          \
+    void dvit_attention_f32_##isa(const struct dvit_attention_job *job,                            \
         const struct dvit_attention_shape *shape, float *scratch);                                 \
     void dvit_attention_masked_f32_##isa(float *out, const struct dvit_attention_rows *x,          \
         const float *policy, const struct dvit_attention_shape *shape, float *scratch);            \
@@ -43,8 +42,7 @@
     double dvit_sum_squares_f32_##isa(const float *x, size_t count)
 
 #define DVIT_DECLARE_KERNELS_BF16(isa)                                                             \
-    void dvit_attention_bf16_##isa(float *out, size_t out_stride, const float *q, size_t q_stride, \
-        const float *k, const float *v, size_t kv_stride, size_t queries,                          \
+    void dvit_attention_bf16_##isa(const struct dvit_attention_job *job,                           \
         const struct dvit_attention_shape *shape, float *scratch);                                 \
     void dvit_attention_masked_bf16_##isa(float *out, const struct dvit_attention_rows *x,         \
         const float *policy, const struct dvit_attention_shape *shape, float *scratch);            \

@@ -36,6 +36,21 @@ struct dvit_attention_shape {
     float lead_cap; /* backward only: see attention_masked_backward; 0 … DVIT_LEAD_CAP_TANGENT */
 };
 
+/* What the attention of inference reads and writes of one image. Rows are a stride of numbers
+ * apart, so that q, k and v may be parts of one qkv, and a caller takes some of the heads by
+ * pointing at the first of them and lowering shape->heads. q may belong to another array than k and
+ * v. */
+struct dvit_attention_job {
+    void *out; /* [queries][C], numbers of out_format */
+    size_t out_stride;
+    struct dvit_format out_format;
+    const void *q;     /* [queries][C] */
+    const void *k, *v; /* [T][C] */
+    size_t q_stride, kv_stride;
+    enum dvit_number q_number, kv_number; /* F32 or BF16 */
+    size_t queries;                       /* ≥ 0 */
+};
+
 /* What masked attention reads of one image: rows of all heads side by side. */
 struct dvit_attention_rows {
     const float *q;             /* [queries][C] */
@@ -101,20 +116,17 @@ struct dvit_kernels {
      * Scores beyond float's range saturate, so that overflowing or infinite scores give finite
      * weights; NaN in a query row, or in any key or value it reads, gives NaN. */
     size_t (*attention_scratch)(const struct dvit_attention_shape *shape);
-    /* Plain softmax attention of `queries` ≥ 0 rows over the T keys and values of one image.
-     * out, q: [queries][C]; k, v: [T][C]; rows are a stride of floats apart, so that all of them
-     * may be parts of one qkv, and a caller takes some of the heads by pointing at the first of
-     * them and lowering shape->heads. q may belong to another array than k and v. No T×T tensor:
-     * scores live in scratch, a few query rows at a time. */
-    void (*attention)(float *out, size_t out_stride, const float *q, size_t q_stride,
-                      const float *k, const float *v, size_t kv_stride, size_t queries,
+    /* Plain softmax attention of some queries over the T keys and values of one image:
+     *   a_ij = q_i·k_j, e_ij = 2^(c·a_ij − c·max_j a_ij), c = scale·log2 e;  out_i = Σ_j e_ij v_j /
+     * Σ_j e_ij. No T×T tensor: scores live in scratch, a few query rows at a time. Reads and writes
+     * floats. */
+    void (*attention)(const struct dvit_attention_job *job,
                       const struct dvit_attention_shape *shape, float *scratch);
-    /* The same with operands rounded to bfloat16, as to_bf16 does: queries (times the scale and
-     * log2 e), keys, values, and the exponentials relative to the largest of their row. Sums,
-     * scores, and what the result is divided by, the sum of the exponentials before rounding, are
-     * not. */
-    void (*attention_bf16)(float *out, size_t out_stride, const float *q, size_t q_stride,
-                           const float *k, const float *v, size_t kv_stride, size_t queries,
+    /* The same with operands rounded to bfloat16, as to_bf16 does: queries, keys, values, and e.
+     * Sums, scores, and what the result is divided by, the sum of e before rounding, are not.
+     * Reads floats or bfloat16, with the same result where both are the same numbers, and writes
+     * any format. */
+    void (*attention_bf16)(const struct dvit_attention_job *job,
                            const struct dvit_attention_shape *shape, float *scratch);
     /* Masked softmax attention (training): out: [queries][C], dense; policy: [T], 1 kept, 0 dropped
      * (NULL: all kept). In these formulas, i names a query by its token.

@@ -125,24 +125,78 @@ static struct dvit_span own_queries(const struct dvit_op *op, const struct dvit_
                         : (struct dvit_span){0, 0};
 }
 
+typedef void plain_kernel(const struct dvit_attention_job *job,
+                          const struct dvit_attention_shape *shape, float *scratch);
+
+static plain_kernel *plain_kernel_of(const struct dvit_op *op, const struct dvit_run *run)
+{
+    (void)op;
+    return run->graph->bf16 ? run->kernels->attention_bf16 : run->kernels->attention;
+}
+
+/* Where a number of a value is, which says what its numbers are. */
+static void *number_of(const struct dvit_run *run, int value, size_t row, size_t column)
+{
+    size_t bytes = dvit_number_bytes(run->graph->values[value].format.number);
+    return (char *)dvit_run_row(run, value, row) + column * bytes;
+}
+
+/* All queries of one image; heads lie side by side in each row. */
+static struct dvit_attention_job plain_job(const struct dvit_op *op, const struct dvit_run *run,
+                                           int image)
+{
+    const struct dvit_value *out = &run->graph->values[op->outputs[0]];
+    const struct dvit_value *kv = dvit_op_input(run->graph, op, QKV);
+    const struct dvit_value *apart = dvit_op_input(run->graph, op, QUERIES),
+                            *q = apart ? apart : kv;
+    struct dvit_span rows = dvit_run_image_rows(run, DVIT_ROWS_TOKENS, out->stage, image);
+    size_t first = dvit_run_image_rows(run, DVIT_ROWS_TOKENS, kv->stage, image).first;
+    size_t k = apart ? 0 : out->width;
+    return (struct dvit_attention_job){
+        .out = number_of(run, op->outputs[0], rows.first, 0),
+        .out_stride = out->width,
+        .out_format = out->format,
+        .q = number_of(run, op->inputs[apart ? QUERIES : QKV], apart ? rows.first : first, 0),
+        .k = number_of(run, op->inputs[QKV], first, k),
+        .v = number_of(run, op->inputs[QKV], first, k + out->width),
+        .q_stride = q->width,
+        .kv_stride = kv->width,
+        .q_number = q->format.number,
+        .kv_number = kv->format.number,
+        .queries = rows.last - rows.first,
+    };
+}
+
+/* Some queries of one head of a job for all heads. */
+static struct dvit_attention_job head_job(const struct dvit_attention_job *all,
+                                          struct dvit_span queries, size_t column)
+{
+    struct dvit_attention_job job = *all;
+    size_t q = dvit_number_bytes(job.q_number), kv = dvit_number_bytes(job.kv_number);
+    size_t out = dvit_number_bytes(job.out_format.number);
+    job.out = (char *)job.out + (queries.first * job.out_stride + column) * out;
+    job.q = (const char *)job.q + (queries.first * job.q_stride + column) * q;
+    job.k = (const char *)job.k + column * kv;
+    job.v = (const char *)job.v + column * kv;
+    job.queries = queries.last - queries.first;
+    return job;
+}
+
 static void forward_plain(const struct dvit_op *op, struct dvit_run *run)
 {
     const struct dvit_value *out = &run->graph->values[op->outputs[0]];
+    plain_kernel *attention = plain_kernel_of(op, run);
     for (int image = 0; image < run->images; image++) {
         struct dvit_span rows = dvit_run_image_rows(run, DVIT_ROWS_TOKENS, out->stage, image);
         struct dvit_attention_shape shape = shape_of_image(op, run, image);
-        struct dvit_attention_rows x = rows_of(op, run, image);
-        float *y = dvit_run_value(run, op->outputs[0]) + rows.first * out->width;
+        struct dvit_attention_job all = plain_job(op, run, image);
         shape.heads = 1;
         for (size_t h = 0; h < (size_t)op->is.attention.heads; h++) {
             struct dvit_span own = own_queries(op, run, rows, h);
-            size_t column = h * (size_t)shape.head_dim;
             if (own.first == own.last)
                 continue;
-            (run->graph->bf16 ? run->kernels->attention_bf16 : run->kernels->attention)(
-                y + own.first * out->width + column, out->width,
-                x.q + own.first * x.q_stride + column, x.q_stride, x.k + column, x.v + column,
-                x.kv_stride, own.last - own.first, &shape, run->scratch);
+            struct dvit_attention_job job = head_job(&all, own, h * (size_t)shape.head_dim);
+            attention(&job, &shape, run->scratch);
         }
     }
 }
@@ -244,6 +298,18 @@ static size_t attention_scratch_bytes(const struct dvit_graph *graph, const stru
     return (kernel_scratch_floats(&shape, kernels) + aside) * sizeof(float);
 }
 
+static bool reads_bf16(const struct dvit_graph *graph, const struct dvit_op *op)
+{
+    return graph->bf16 && !op->is.attention.masked;
+}
+
+static struct dvit_format attention_reads(const struct dvit_graph *graph, const struct dvit_op *op,
+                                          int slot)
+{
+    bool bf16 = slot != POLICY && reads_bf16(graph, op);
+    return (struct dvit_format){.number = bf16 ? DVIT_NUMBER_BF16 : DVIT_NUMBER_F32};
+}
+
 /* Scores and weighted sums: 2·queries·T·C. */
 static double attention_macs(const struct dvit_graph *graph, const struct dvit_op *op)
 {
@@ -258,6 +324,8 @@ const struct dvit_op_class dvit_op_attention = {
     .shape = attention_shape,
     .forward = attention_forward,
     .backward = attention_backward,
+    .reads = attention_reads,
+    .writes_formats = reads_bf16,
     .scratch_bytes = attention_scratch_bytes,
     .macs = attention_macs,
     .passes_gradient = DVIT_NONE,

@@ -4,7 +4,7 @@
 #include <math.h>
 
 #include "kernels/kernel_names.h"
-#include "kernels/ref/bfloat16.h"
+#include "kernels/ref/number.h"
 
 /* To the range of float; NaN stays. */
 static double saturate(double x)
@@ -12,41 +12,44 @@ static double saturate(double x)
     return x > FLT_MAX ? FLT_MAX : x < -FLT_MAX ? -FLT_MAX : x;
 }
 
-/* One query of one head; score: [T] of scratch. */
-static void attend(float *out, const float *q, const float *k, const float *v, size_t stride,
-                   int tokens, int width, float factor, double *score)
+/* What is multiplied of number `index`. */
+static double operand(const void *array, size_t index, enum dvit_number number)
 {
+    return bfloat16_round(number_at(array, index, number));
+}
+
+/* Query i of the head whose first channel is `at`; score: [T] of scratch. */
+static void attend(const struct dvit_attention_job *job, const struct dvit_attention_shape *shape,
+                   size_t i, size_t at, double *score)
+{
+    const float factor = shape->scale * 1.44269504088896341f; /* 2^x for e^x */
+    size_t tokens = (size_t)shape->tokens, width = (size_t)shape->head_dim;
     double max = -FLT_MAX, total = 0;
-    for (int j = 0; j < tokens; j++) {
+    for (size_t j = 0; j < tokens; j++) {
         double sum = 0;
-        for (int d = 0; d < width; d++)
-            sum += (double)bfloat16_round(q[d] * factor) *
-                   bfloat16_round(k[(size_t)j * stride + (size_t)d]);
+        for (size_t d = at; d < at + width; d++)
+            sum += operand(job->q, i * job->q_stride + d, job->q_number) *
+                   operand(job->k, j * job->kv_stride + d, job->kv_number);
         score[j] = saturate(sum);
         max = score[j] > max ? score[j] : max;
     }
-    for (int j = 0; j < tokens; j++) {
-        double weight = exp2(score[j] - max);
+    for (size_t j = 0; j < tokens; j++) {
+        double weight = exp2((score[j] - max) * factor);
         total += weight;
         score[j] = bfloat16_round((float)weight);
     }
-    for (int d = 0; d < width; d++) {
+    for (size_t d = at; d < at + width; d++) {
         double sum = 0;
-        for (int j = 0; j < tokens; j++)
-            sum += score[j] * bfloat16_round(v[(size_t)j * stride + (size_t)d]);
-        out[d] = (float)(sum / total);
+        for (size_t j = 0; j < tokens; j++)
+            sum += score[j] * operand(job->v, j * job->kv_stride + d, job->kv_number);
+        number_put(job->out, i * job->out_stride + d, (float)(sum / total), &job->out_format);
     }
 }
 
-void dvit_attention_bf16_ref(float *out, size_t out_stride, const float *q, size_t q_stride,
-                             const float *k, const float *v, size_t kv_stride, size_t queries,
+void dvit_attention_bf16_ref(const struct dvit_attention_job *job,
                              const struct dvit_attention_shape *shape, float *scratch)
 {
-    const float factor = shape->scale * 1.44269504088896341f; /* 2^x for e^x */
-    for (int h = 0; h < shape->heads; h++) {
-        size_t at = (size_t)h * (size_t)shape->head_dim;
-        for (size_t i = 0; i < queries; i++)
-            attend(out + i * out_stride + at, q + i * q_stride + at, k + at, v + at, kv_stride,
-                   shape->tokens, shape->head_dim, factor, (double *)(void *)scratch);
-    }
+    for (size_t h = 0; h < (size_t)shape->heads; h++)
+        for (size_t i = 0; i < job->queries; i++)
+            attend(job, shape, i, h * (size_t)shape->head_dim, (double *)(void *)scratch);
 }

@@ -120,21 +120,22 @@ size_t dvit_attention_scratch_f32_ref(const struct dvit_attention_shape *shape)
     return doubles * (sizeof(double) / sizeof(float));
 }
 
-void dvit_attention_f32_ref(float *out, size_t out_stride, const float *q, size_t q_stride,
-                            const float *k, const float *v, size_t kv_stride, size_t queries,
+void dvit_attention_f32_ref(const struct dvit_attention_job *job,
                             const struct dvit_attention_shape *shape, float *scratch)
 {
+    const float *q = job->q, *k = job->k, *v = job->v;
     for (int h = 0; h < shape->heads; h++) {
         size_t at = (size_t)h * (size_t)shape->head_dim;
         const struct head head = {.q = q + at,
                                   .k = k + at,
                                   .v = v + at,
-                                  .q_stride = q_stride,
-                                  .stride = kv_stride,
+                                  .q_stride = job->q_stride,
+                                  .stride = job->kv_stride,
                                   .tokens = shape->tokens,
                                   .width = shape->head_dim,
                                   .scale = shape->scale};
-        forward(out + at, out_stride, &head, NULL, 0, (int)queries, (double *)(void *)scratch);
+        forward((float *)job->out + at, job->out_stride, &head, NULL, 0, (int)job->queries,
+                (double *)(void *)scratch);
     }
 }
 

@@ -4,6 +4,7 @@
 #define DVIT_KERNELS_X86_OPERANDS_BF16_H
 
 #include "kernels/vector/exponential.h"
+#include "kernels/x86/store_format.h"
 #include "kernels/x86/vector_avx512.h"
 
 #define GRAIN 2
@@ -22,6 +23,13 @@ static inline __m512i rounded(vec v)
     return _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(v));
 }
 
+/* Numbers first … of a row of bfloat16, likewise. */
+static inline __m512i load_halves(const void *row, size_t first, size_t n)
+{
+    const unsigned short *p = (const unsigned short *)row + first;
+    return _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(lanes(n), p));
+}
+
 static inline vec load_row_granules(const float *p, size_t stride, size_t rows, size_t n)
 {
     __m512i pairs = rounded(vec_load_part(p, n));
@@ -31,6 +39,44 @@ static inline vec load_row_granules(const float *p, size_t stride, size_t rows, 
     }
     return _mm512_castsi512_ps(pairs);
 }
+
+static inline vec multiply_add(vec a, vec b, vec c)
+{
+    return _mm512_dpbf16_ps(c, (__m512bh)a, (__m512bh)b);
+}
+
+/* --- of inference -------------------------------------------------------------------------------
+ */
+
+#include "kernels/vector/inference_sizes.h"
+
+/* What is bfloat16 already is only copied. */
+static inline vec take_granules(const void *row, size_t first, size_t width,
+                                enum dvit_number number)
+{
+    size_t n = width - first;
+    if (number != DVIT_NUMBER_BF16)
+        return load_granules((const float *)row + first, n, 1.0f);
+    __mmask32 mask = n >= 32 ? ~(__mmask32)0 : ((__mmask32)1 << n) - 1;
+    return (vec)_mm512_maskz_loadu_epi16(mask, (const unsigned short *)row + first);
+}
+
+static inline vec take_row_granules(const struct number_rows *rows, size_t row, size_t last,
+                                    size_t first, size_t width)
+{
+    const char *even = number_row(rows, row);
+    size_t n = width - first;
+    if (rows->number != DVIT_NUMBER_BF16)
+        return load_row_granules((const float *)(const void *)even + first,
+                                 rows->stride / sizeof(float), last - row, n);
+    const char *odd = even + rows->stride;
+    __m512i pairs = load_halves(even, first, n);
+    if (row + 1 < last)
+        pairs = _mm512_or_si512(pairs, _mm512_slli_epi32(load_halves(odd, first, n), 16));
+    return _mm512_castsi512_ps(pairs);
+}
+
+#include "kernels/vector/inference_floats.h"
 
 static inline void store_weights(float *row, size_t v, vec e, vec f)
 {
@@ -42,9 +88,8 @@ static inline vec weight_exp2(vec t)
     return vec_exp2_coarse(t);
 }
 
-static inline vec multiply_add(vec a, vec b, vec c)
-{
-    return _mm512_dpbf16_ps(c, (__m512bh)a, (__m512bh)b);
-}
+#define result_format    store_format
+#define result_format_of store_format_of
+#define store_result     store_part_as
 
 #endif
