@@ -120,8 +120,8 @@ static void auto_rounds_to_bytes_only_what_was_calibrated(void **state)
  * moves a number to its neighbour among the bytes, by a step. */
 static void levels_agree_with_plain_c(void **state)
 {
-    struct dvit_model *model = calibrated_model(11);
-    float *pixels = random_pixels(model, IMAGES, 11), reference[IMAGES * CLASSES],
+    struct dvit_model *model = calibrated_model(4);
+    float *pixels = random_pixels(model, IMAGES, 4), reference[IMAGES * CLASSES],
           got[IMAGES * CLASSES], f32[IMAGES * CLASSES];
     (void)state;
     answer(model, "int8", "reference", IMAGES, 1, pixels, reference);
