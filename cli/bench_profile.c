@@ -1,7 +1,7 @@
 /* `dvit bench --profile`: where the time of a batch goes, and how near each operator comes to what
  * this machine can do. An operator is bound by its products or by the memory that it moves,
- * whichever takes longer at the measured rate of that alone; its share of the limit is that ideal
- * time over its own. */
+ * whichever takes longer at the measured rate of that alone, products' at the operator's own
+ * precision; its share of the limit is that ideal time over its own. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,7 +13,8 @@
 /* An operator, or the same one of all blocks. Seconds are of all threads together. */
 struct part {
     char name[80], kind[32];
-    int count; /* operators */
+    const char *precision; /* of its products; NULL: it has none */
+    int count;             /* operators */
     double seconds, macs, bytes;
 };
 
@@ -25,7 +26,9 @@ struct measured {
     struct dvit_profile profile;
     struct part *parts; /* [count]; the last one is what lies between operators */
     int count;
-    double matmul_gflops, memory_gbytes; /* rates of all threads */
+    struct cli_rates products; /* of all threads; at the session's precision, then at those that
+                                  operators have beside it */
+    double memory_gbytes;      /* per second, of all threads */
 };
 
 /* ---- arithmetic ---- */
@@ -46,16 +49,33 @@ static double part_gbytes(const struct measured *m, const struct part *part)
     return 1e-9 * part->bytes / (double)m->profile.runs;
 }
 
+/* Of products as the operator's; NAN where it has none. */
+static double products_rate(const struct measured *m, const struct part *part)
+{
+    for (int i = 0; part->precision && i < m->products.count; i++)
+        if (strcmp(m->products.known[i].precision, part->precision) == 0)
+            return m->products.known[i].gflops;
+    return NAN;
+}
+
+static double products_s(const struct measured *m, const struct part *part)
+{
+    return part->precision ? part_gflop(m, part) / products_rate(m, part) : 0;
+}
+
+static double memory_s(const struct measured *m, const struct part *part)
+{
+    return part_gbytes(m, part) / m->memory_gbytes;
+}
+
 static bool is_bound_by_memory(const struct measured *m, const struct part *part)
 {
-    return part_gbytes(m, part) / m->memory_gbytes > part_gflop(m, part) / m->matmul_gflops;
+    return memory_s(m, part) > products_s(m, part);
 }
 
 static double limit_share(const struct measured *m, const struct part *part)
 {
-    double products_s = part_gflop(m, part) / m->matmul_gflops;
-    double memory_s = part_gbytes(m, part) / m->memory_gbytes;
-    return 1e3 * fmax(products_s, memory_s) / part_ms(m, part);
+    return 1e3 * fmax(products_s(m, part), memory_s(m, part)) / part_ms(m, part);
 }
 
 /* ---- rows ---- */
@@ -74,20 +94,26 @@ static void general_name(char out[80], const char *name)
     out[used < 79 ? used : 79] = 0;
 }
 
+static bool same_part(const struct part *a, const struct part *b)
+{
+    bool same = strcmp(a->name, b->name) == 0 && strcmp(a->kind, b->kind) == 0;
+    return same && !a->precision == !b->precision &&
+           (!a->precision || strcmp(a->precision, b->precision) == 0);
+}
+
 static void gather(struct measured *m, const struct dvit_session *session, bool by_layer)
 {
     size_t rows = dvit_session_profile_rows(session);
     for (size_t i = 0; i < rows; i++) {
         struct dvit_profile_row row = dvit_session_profile_row(session, i);
-        struct part part = {.count = 0};
+        struct part part = {.precision = row.precision};
         if (by_layer)
             general_name(part.name, row.name);
         else
             snprintf(part.name, sizeof part.name, "%s", row.name);
         snprintf(part.kind, sizeof part.kind, "%s", row.kind);
         int at = 0;
-        while (at < m->count && (!by_layer || strcmp(m->parts[at].name, part.name) != 0 ||
-                                 strcmp(m->parts[at].kind, part.kind) != 0))
+        while (at < m->count && (!by_layer || !same_part(&m->parts[at], &part)))
             at++;
         if (at == m->count)
             m->parts[m->count++] = part;
@@ -109,6 +135,7 @@ static void print_part(const struct measured *m, const struct part *part, bool c
     cli_record_real(&record, "keep", m->info.keep);
     cli_record_text(&record, "operator", part->name);
     cli_record_text(&record, "kind", part->kind);
+    cli_record_text(&record, "products", part->precision);
     cli_record_whole(&record, "count", part->count);
     cli_record_real(&record, "ms", part_ms(m, part));
     cli_record_real(&record, "share", part->seconds / (m->profile.seconds * m->info.threads));
@@ -121,7 +148,7 @@ static void print_part(const struct measured *m, const struct part *part, bool c
                     : is_bound_by_memory(m, part) ? "memory"
                                                   : "products");
     cli_record_real(&record, "share_of_limit", work ? limit_share(m, part) : NAN);
-    cli_record_real(&record, "matmul_gflops", m->matmul_gflops);
+    cli_record_real(&record, "matmul_gflops", products_rate(m, part));
     cli_record_real(&record, "memory_gbytes_per_s", m->memory_gbytes);
     if (csv && first)
         cli_record_print_names(&record);
@@ -134,6 +161,7 @@ static void add_row(struct dvit_table *table, const struct measured *m, const st
     double ms = part_ms(m, part);
     dvit_table_cell(table, "%s", part->name);
     dvit_table_cell(table, "%s", work ? part->kind : "");
+    dvit_table_cell(table, "%s", part->precision ? part->precision : "");
     dvit_table_cell(table, "%d", part->count);
     dvit_table_cell(table, "%.3f", ms);
     dvit_table_cell(table, "%.1f %%", 100 * part->seconds / (m->profile.seconds * m->info.threads));
@@ -150,24 +178,31 @@ static void add_row(struct dvit_table *table, const struct measured *m, const st
         dvit_table_cell(table, "%s", "");
 }
 
-static int print_table(const struct measured *m)
+static void print_heading(const struct measured *m)
 {
-    static const char *const headers[] = {"operator", "kind", "count",    "ms",
-                                          "share",    "rate", "bound by", "of limit"};
-    struct dvit_table *table = cli_table_create(headers, 8, 2);
     double run_s = m->profile.seconds / (double)m->profile.runs;
     double gflops = 2e-9 * m->info.cost.macs * m->batch / run_s;
+    cli_print_plain(m->name);
+    printf(", %s, keep ratio %g, batch %d, %d threads: %.3f ms, %.1f images/s, %.1f GFLOP/s (%.0f "
+           "%% of matrix products alone)\nlimits measured: products",
+           m->info.precision, m->info.keep, m->batch, m->info.threads, 1e3 * run_s,
+           m->batch / run_s, gflops, 100 * gflops / m->products.known[0].gflops);
+    for (int i = 0; i < m->products.count; i++)
+        printf("%s %.1f GFLOP/s in %s", i ? "," : "", m->products.known[i].gflops,
+               m->products.known[i].precision);
+    printf("; memory %.1f GB/s; means of %lld batches\n\n", m->memory_gbytes, m->profile.runs);
+}
+
+static int print_table(const struct measured *m)
+{
+    static const char *const headers[] = {"operator", "kind", "products", "count",   "ms",
+                                          "share",    "rate", "bound by", "of limit"};
+    struct dvit_table *table = cli_table_create(headers, 9, 3);
     if (!table)
         return CLI_EXIT_FAILURE;
     for (int i = 0; i < m->count; i++)
         add_row(table, m, &m->parts[i]);
-    cli_print_plain(m->name);
-    printf(", %s, keep ratio %g, batch %d, %d threads: %.3f ms, %.1f images/s, %.1f GFLOP/s (%.0f "
-           "%% of matrix products alone)\nlimits measured: products %.1f GFLOP/s, memory %.1f "
-           "GB/s; means of %lld batches\n\n",
-           m->info.precision, m->info.keep, m->batch, m->info.threads, 1e3 * run_s,
-           m->batch / run_s, gflops, 100 * gflops / m->matmul_gflops, m->matmul_gflops,
-           m->memory_gbytes, m->profile.runs);
+    print_heading(m);
     return cli_table_print(table);
 }
 
@@ -204,6 +239,33 @@ static enum dvit_status run_for(struct dvit_session *session, const struct batch
     return status;
 }
 
+/* The precisions of all products, the session's first; rates are not known yet. */
+static void list_precisions(struct cli_rates *rates, const struct dvit_session *session)
+{
+    rates->known[rates->count++].precision = dvit_session_describe(session).precision;
+    for (size_t i = 0; i < dvit_session_profile_rows(session); i++) {
+        const char *precision = dvit_session_profile_row(session, i).precision;
+        int at = 0;
+        while (precision && at < rates->count && strcmp(rates->known[at].precision, precision) != 0)
+            at++;
+        if (precision && at == rates->count)
+            rates->known[rates->count++].precision = precision;
+    }
+}
+
+/* What bounds the runs: gflops [products.count] and *gbytes, by the session's threads. */
+static enum dvit_status measure_limits(const struct measured *m, const struct dvit_model *model,
+                                       double seconds, double *gflops, double *gbytes,
+                                       struct dvit_error *error)
+{
+    size_t bytes = m->info.activation_bytes / (size_t)m->info.threads;
+    enum dvit_status status = dvit_memory_rate(bytes, m->info.threads, seconds, gbytes, error);
+    for (int i = 0; status == DVIT_OK && i < m->products.count; i++)
+        status = dvit_matmul_rate(dvit_model_config(model), m->products.known[i].precision,
+                                  m->info.threads, seconds, &gflops[i], error);
+    return status;
+}
+
 /* The runs and what bounds them in turn, so that a change of the machine's clock or load meets them
  * alike. */
 static int run_rounds(struct measured *m, struct dvit_session *session,
@@ -211,27 +273,27 @@ static int run_rounds(struct measured *m, struct dvit_session *session,
 {
     struct dvit_error error = {0};
     struct batch batch = {.count = m->batch};
-    double products[CLI_MAX_ROUNDS], memory[CLI_MAX_ROUNDS];
-    double seconds = options->seconds / options->rounds;
-    size_t bytes = m->info.activation_bytes / (size_t)m->info.threads;
+    double products[CLI_MAX_NUMBERS][CLI_MAX_ROUNDS], memory[CLI_MAX_ROUNDS];
+    double seconds = options->seconds / options->rounds, gflops[CLI_MAX_NUMBERS] = {0};
     int code = allocate(&batch, dvit_model_config(model)) ? CLI_EXIT_OK : CLI_EXIT_FAILURE;
     if (code == CLI_EXIT_OK && (run_for(session, &batch, 0, &error) != DVIT_OK || /* to warm up */
                                 dvit_session_profile_begin(session, &error) != DVIT_OK))
         code = cli_fail(&error);
+    if (code == CLI_EXIT_OK)
+        list_precisions(&m->products, session);
     for (int r = 0; code == CLI_EXIT_OK && r < options->rounds; r++) {
-        struct cli_rates rates = {0};
         if (run_for(session, &batch, seconds, &error) != DVIT_OK ||
-            dvit_memory_rate(bytes, m->info.threads, seconds / 4, &memory[r], &error) != DVIT_OK)
+            measure_limits(m, model, seconds / 4, gflops, &memory[r], &error) != DVIT_OK)
             code = cli_fail(&error);
-        else
-            code =
-                cli_bench_rate(&rates, model, session, m->info.threads, seconds / 4, &products[r]);
+        for (int i = 0; i < m->products.count; i++)
+            products[i][r] = gflops[i];
     }
     free(batch.pixels);
     free(batch.logits);
     if (code != CLI_EXIT_OK)
         return code;
-    m->matmul_gflops = cli_median(products, options->rounds);
+    for (int i = 0; i < m->products.count; i++)
+        m->products.known[i].gflops = cli_median(products[i], options->rounds);
     m->memory_gbytes = cli_median(memory, options->rounds);
     return CLI_EXIT_OK;
 }

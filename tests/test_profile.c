@@ -3,7 +3,9 @@
 #include "allocation_count.h"
 #include "random_model.h"
 
+#include "base/cpu.h"
 #include "dvit/infer.h"
+#include "kernels/matmul.h"
 
 enum { STAGES = 3, CLASSES = 6, IMAGES = 7, RUNS = 3 };
 static const char *const text = "vit:dim=32,depth=5,heads=2,patch=4,image=24,classes=6";
@@ -68,27 +70,94 @@ static void rows_add_up(void **state)
         }
 }
 
-/* A product reads its rows and its weights and writes its rows: 1 thread, images in groups of at
- * most 7. */
-static void bytes_are_what_must_move(void **state)
+static struct dvit_profile_row row_of(const struct dvit_session *session, const char *name)
 {
-    (void)state;
-    struct fixture f;
-    struct dvit_error error;
-    open_fixture(&f, 1, 1);
-    assert_ok(dvit_session_profile_begin(f.session, &error), &error);
-    run_times(&f, 1);
-    for (size_t i = 0; i < dvit_session_profile_rows(f.session); i++) {
-        struct dvit_profile_row row = dvit_session_profile_row(f.session, i);
-        if (strcmp(row.name, "blocks.0.mlp.fc1") != 0)
-            continue;
-        double rows = IMAGES * 37.0 * (32 + 128) * 4, weights = 32 * 128 * 4;
-        assert_true(row.bytes >= rows + weights);
-        assert_true(row.bytes <= rows + IMAGES * (3 * weights + 4096));
-        close_fixture(&f);
-        return;
+    for (size_t i = 0; i < dvit_session_profile_rows(session); i++) {
+        struct dvit_profile_row row = dvit_session_profile_row(session, i);
+        if (strcmp(row.name, name) == 0)
+            return row;
     }
-    fail_msg("no row blocks.0.mlp.fc1");
+    fail_msg("no row %s", name);
+    return (struct dvit_profile_row){0};
+}
+
+/* The dense model, calibrated, has answered one image at this precision. Free with
+ * dvit_session_free. */
+static struct dvit_session *run_as(const struct dvit_model *model, const char *cpu,
+                                   enum dvit_precision precision)
+{
+    struct dvit_session *session;
+    struct dvit_error error;
+    struct dvit_session_options options = {.keep = 1,
+                                           .max_batch = 1,
+                                           .threads = 1,
+                                           .cpu = cpu,
+                                           .precision = dvit_precision_name(precision)};
+    float *pixels = random_pixels(model, 1, 3), logits[CLASSES];
+    assert_ok(dvit_session_create(&session, model, &options, &error), &error);
+    assert_ok(dvit_session_profile_begin(session, &error), &error);
+    assert_ok(dvit_session_run(session, pixels, 1, logits, &error), &error);
+    free(pixels);
+    return session;
+}
+
+/* A product reads its rows and its weights and writes its rows, in the form of its precision where
+ * products take that. */
+static void check_bytes(const struct dvit_session *session, enum dvit_cpu cpu,
+                        enum dvit_precision precision)
+{
+    static const double sizes[] = {
+        [DVIT_PRECISION_F32] = 4, [DVIT_PRECISION_BF16] = 2, [DVIT_PRECISION_INT8] = 1};
+    const struct dvit_matmul_shape shape = {.kind = DVIT_MATMUL_FORWARD,
+                                            .outputs = 128,
+                                            .inputs = 32,
+                                            .x_stride = 32,
+                                            .y_stride = 128,
+                                            .bias = true,
+                                            .bf16 = precision == DVIT_PRECISION_BF16,
+                                            .int8 = precision == DVIT_PRECISION_INT8,
+                                            .constant = true,
+                                            .gelu = true};
+    double size = dvit_matmul_takes_formats(&shape, cpu) ? sizes[precision] : 4;
+    double rows = 37.0 * (32 + 128) * size;
+    double weights = 32 * 128 * (cpu == DVIT_CPU_REFERENCE ? 4 : sizes[precision]);
+    struct dvit_profile_row row = row_of(session, "blocks.0.mlp.fc1");
+    assert_true(row.bytes >= rows + 32 * 128 * sizes[precision]);
+    assert_true(row.bytes <= rows + 1.25 * weights + 4096);
+}
+
+static void check_precision(const struct dvit_session *session, const char *name,
+                            enum dvit_precision precision)
+{
+    assert_string_equal(row_of(session, name).precision, dvit_precision_name(precision));
+}
+
+/* Bytes and precision of each operator are its own, which is not always the session's. */
+static void rows_tell_what_they_move_and_multiply(void **state)
+{
+    struct dvit_model *model = random_model(text, STAGES, 0.7, 4, 1);
+    (void)state;
+    for (size_t i = 0; i < model->parameters.count; i++)
+        if (dvit_parameter_is_quantisable(&model->parameters, i))
+            model->inputs[i] = (struct dvit_quantised){0.03f, 128};
+    for (int own = 0; own < 2; own++)
+        for (int p = 0; p < DVIT_PRECISION_COUNT; p++) {
+            enum dvit_cpu cpu = own ? dvit_cpu_best() : DVIT_CPU_REFERENCE;
+            enum dvit_precision precision = (enum dvit_precision)p;
+            if (!dvit_cpu_can(cpu, precision))
+                continue;
+            struct dvit_session *session = run_as(model, dvit_cpu_name(cpu), precision);
+            check_bytes(session, cpu, precision);
+            check_precision(session, "blocks.0.mlp.fc1", precision);
+            if (precision != DVIT_PRECISION_INT8) {
+                check_precision(session, "blocks.0.attn", precision);
+                check_precision(session, "head", precision);
+            } else if (dvit_cpu_can(cpu, DVIT_PRECISION_BF16))
+                check_precision(session, "head", DVIT_PRECISION_BF16);
+            assert_null(row_of(session, "blocks.0.norm1").precision);
+            dvit_session_free(session);
+        }
+    dvit_model_free(model);
 }
 
 static void answers_stay_the_same(void **state)
@@ -151,8 +220,10 @@ static void products_have_a_rate(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(rows_add_up),           cmocka_unit_test(bytes_are_what_must_move),
-        cmocka_unit_test(answers_stay_the_same), cmocka_unit_test(memory_moves),
+        cmocka_unit_test(rows_add_up),
+        cmocka_unit_test(rows_tell_what_they_move_and_multiply),
+        cmocka_unit_test(answers_stay_the_same),
+        cmocka_unit_test(memory_moves),
         cmocka_unit_test(products_have_a_rate),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -69,12 +69,14 @@ DVIT_API struct dvit_session_info dvit_session_describe(const struct dvit_sessio
 /* Operator `index` of the list that the session runs, or, as the last row, what lies between them:
  * waiting for other threads, the start and the end of a run. */
 struct dvit_profile_row {
-    const char *kind; /* "linear", "attention", …; "between" */
-    const char *name; /* "blocks.0.attn.qkv"; valid as long as the session */
-    double seconds;   /* of all threads together; over all rows, threads × the time of the runs */
-    double macs;      /* multiply–accumulates done */
-    double bytes;     /* read and written at least: the values of every image, and for every pass of
-                         a thread the weights */
+    const char *kind;      /* "linear", "attention", …; "between" */
+    const char *name;      /* "blocks.0.attn.qkv"; valid as long as the session */
+    const char *precision; /* of its own products, in which some operators of a bf16 or int8 session
+                              differ from it: "f32", "bf16", "int8"; NULL: it has none */
+    double seconds; /* of all threads together; over all rows, threads × the time of the runs */
+    double macs;    /* multiply–accumulates done */
+    double bytes;   /* read and written at least: the values of every image, and for every pass of a
+                       thread the weights; each in the form in which it lies in memory */
 };
 struct dvit_profile {
     long long runs, images;

@@ -2,6 +2,7 @@
  * graph/forward.c; nothing is run here. */
 #include "infer/profile.h"
 
+#include "base/cpu.h"
 #include "base/error.h"
 
 static void lay_out(struct dvit_times *times, const struct dvit_graph *graph)
@@ -35,18 +36,22 @@ void dvit_times_free(struct dvit_times *times)
     *times = (struct dvit_times){0};
 }
 
+/* Of one image's rows of a value. */
+static double image_bytes(const struct dvit_graph *graph, int value)
+{
+    return (double)dvit_graph_rows(graph, value) * (double)dvit_graph_row_bytes(graph, value);
+}
+
 /* Of the values of one image that the operator reads and writes. */
 static double value_bytes(const struct dvit_graph *graph, const struct dvit_op *op)
 {
     double bytes = 0;
     for (int k = 0; k < DVIT_OP_INPUTS && !op->class->gathers; k++)
         if (op->inputs[k] != DVIT_NONE)
-            bytes += (double)dvit_graph_rows(graph, op->inputs[k]) *
-                     (double)graph->values[op->inputs[k]].width * sizeof(float);
+            bytes += image_bytes(graph, op->inputs[k]);
     for (int k = 0; k < DVIT_OP_OUTPUTS; k++)
         if (op->outputs[k] != DVIT_NONE)
-            bytes += (double)dvit_graph_rows(graph, op->outputs[k]) *
-                     (double)graph->values[op->outputs[k]].width * sizeof(float);
+            bytes += image_bytes(graph, op->outputs[k]);
     return op->class->gathers ? 2 * bytes : bytes;
 }
 
@@ -58,6 +63,23 @@ static double weight_bytes(const struct dvit_parameters *parameters, const struc
         if (op->parameters[k] != DVIT_NONE)
             bytes += (double)parameters->items[op->parameters[k]].count * sizeof(float);
     return bytes;
+}
+
+/* Of what the operator multiplies; NULL where that is nothing. Attention takes the graph's; scores
+ * are f32 always. */
+static const char *own_precision(const struct dvit_graph *graph, const struct dvit_op *op)
+{
+    struct dvit_op_products want = {0};
+    enum dvit_precision precision = DVIT_PRECISION_F32;
+    if (!op->class->macs)
+        return NULL;
+    if (op->class->products)
+        op->class->products(graph, op, 1, &want);
+    if (want.forward.int8)
+        precision = DVIT_PRECISION_INT8;
+    else if (want.forward.bf16 || (graph->bf16 && op->class == &dvit_op_attention))
+        precision = DVIT_PRECISION_BF16;
+    return dvit_precision_name(precision);
 }
 
 /* All threads' time in operator `index`. */
@@ -92,6 +114,7 @@ struct dvit_profile_row dvit_times_row(const struct dvit_times *times,
     return (struct dvit_profile_row){
         .kind = op->class->kind,
         .name = op->name,
+        .precision = own_precision(graph, op),
         .seconds = operator_seconds(times, index),
         .macs = op->class->macs ? op->class->macs(graph, op) * images : 0,
         .bytes = value_bytes(graph, op) * images + weight_bytes(parameters, op) * passes,

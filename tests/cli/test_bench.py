@@ -146,11 +146,30 @@ class Profile(CommandTest):
                     seconds = row["ms"] / 1e3
                     self.assertAlmostEqual(row["gflops"] * seconds, row["gflop"], places=12)
                     self.assertAlmostEqual(row["gbytes_per_s"] * seconds, row["gbytes"], places=12)
-                    products = row["gflops"] / row["matmul_gflops"]
+                    self.assertEqual(row["products"] is None, row["gflop"] == 0)
+                    products = row["gflops"] / row["matmul_gflops"] if row["products"] else 0
                     memory = row["gbytes_per_s"] / row["memory_gbytes_per_s"]
                     self.assertAlmostEqual(row["share_of_limit"], max(products, memory), places=6)
                     self.assertEqual(row["bound_by"],
                                      "memory" if memory > products else "products")
+
+    def test_a_limit_is_that_of_the_operators_precision(self):
+        precisions = self.check(dvit("cpu", "--json"), OK).lines[0]["precisions"]
+        if "int8" not in precisions:
+            self.skipTest("no such products here")
+        path = self.path("q.safetensors")
+        self.check(dvit("quantize", MODEL, "--calibrate", SCENES, "--out", path, "--count", 8,
+                        "--limit", 4, "--quiet"), OK)
+        arguments = ("--profile", "operator", "--precision", "int8", "--keep", 1, "--batch", 2)
+        rows = self.check(bench(*arguments, "--json", model=path), OK).lines
+        rates = {(row["products"], row["matmul_gflops"]) for row in rows if row["products"]}
+        own = {row["operator"]: row["products"] for row in rows}
+        self.assertEqual(len(rates), len({precision for precision, _ in rates}))
+        self.assertEqual(own["blocks.0.mlp.fc1"], "int8")
+        self.assertNotEqual(own["head"], "int8")
+        out = self.check(bench(*arguments, model=path), OK).out
+        for precision, _ in rates:
+            self.assertIn(f"GFLOP/s in {precision}", out)
 
     def test_work_is_the_cost_of_the_model(self):
         info = self.check(dvit("info", MODEL, "--keep", 0.7, "--json", "--quiet"), OK).lines[0]
