@@ -1,7 +1,8 @@
 /* dvit's own matrix products against oneDNN's on the linear layers of a vision transformer, with
  * and without what follows them, as inference runs them: packed weights, at most 256 rows at a
- * time. Both are asked in turn, run by run, and their lower quartiles compared; what counts is the
- * processor time of the slowest thread, so that whatever else the machine does hurts little.
+ * time, dvit's with rows that come and go as what is multiplied, oneDNN's with floats. Both are
+ * asked in turn, run by run, and their lower quartiles compared; what counts is the processor time
+ * of the slowest thread, so that whatever else the machine does hurts little.
  *
  *     bench_products [SECONDS PER LINE [WIDTH]]
  *
@@ -15,6 +16,7 @@
 #include "base/clock.h"
 #include "base/rng.h"
 #include "base/threads.h"
+#include "kernels/kernels.h"
 #include "kernels/matmul.h"
 
 enum { MAX_SAMPLES = 4000, MEMBERS = 2, CHUNK_ROWS = 256 };
@@ -111,6 +113,8 @@ static double peak_rate(enum type type, enum dvit_cpu cpu)
 
 struct product {
     struct dvit_matmul *matmul;
+    struct dvit_matmul_shape shape;
+    void *x[MEMBERS];
     void *packed, *scratch[MEMBERS];
     double samples[MAX_SAMPLES];
 };
@@ -139,6 +143,8 @@ static double processor_seconds(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
+static const struct dvit_quantised bytes = {1.0f / 32, 128};
+
 static void run_member(void *context, int member, int count)
 {
     struct contest *c = context;
@@ -148,18 +154,37 @@ static void run_member(void *context, int member, int count)
     size_t chunks = (c->rows + CHUNK_ROWS - 1) / CHUNK_ROWS;
     for (size_t n = 0; n < chunks; n++) {
         size_t first = c->rows * n / chunks, rows = c->rows * (n + 1) / chunks - first;
-        const struct dvit_matmul_operands operands = {.x = c->x[member] + first * c->shape.inputs,
-                                                      .y = c->y[member] + first * c->shape.outputs,
+        size_t x_bytes = c->shape.inputs * dvit_number_bytes(p->shape.x_number);
+        size_t y_bytes = c->shape.outputs * dvit_number_bytes(p->shape.y_number);
+        const struct dvit_matmul_operands operands = {.x = (char *)p->x[member] + first * x_bytes,
+                                                      .y = (char *)c->y[member] + first * y_bytes,
                                                       .weight = c->weight,
                                                       .packed = p->packed,
                                                       .bias = c->bias,
                                                       .residual = c->residual[member] +
                                                                   first * c->shape.outputs,
+                                                      .x_bytes = bytes,
+                                                      .y_bytes = bytes,
                                                       .scratch = p->scratch[member]};
         if (dvit_matmul_run(p->matmul, member, rows, &operands) != DVIT_OK)
             exit(1);
     }
     c->spent[member] = processor_seconds() - begin;
+}
+
+/* The floats as numbers. */
+static void *rows_of(const float *x, size_t count, enum dvit_number number)
+{
+    struct dvit_kernels kernels;
+    void *rows = allocate(count * dvit_number_bytes(number));
+    dvit_kernels_select(&kernels, dvit_cpu_best());
+    if (number == DVIT_NUMBER_F32)
+        memcpy(rows, x, count * sizeof *x);
+    else if (number == DVIT_NUMBER_BF16)
+        kernels.to_bf16(rows, x, count);
+    else
+        kernels.quantise(rows, x, count, bytes);
+    return rows;
 }
 
 /* `constant` weights are what decides between the two. */
@@ -168,6 +193,12 @@ static void open_product(struct contest *c, struct product *p, bool constant, en
     struct dvit_error error;
     struct dvit_matmul_shape shape = c->shape;
     shape.constant = constant;
+    if (constant && (shape.bf16 || shape.int8)) {
+        enum dvit_number own = shape.int8 ? DVIT_NUMBER_U8 : DVIT_NUMBER_BF16;
+        shape.x_number = own;
+        shape.y_number = shape.residual ? DVIT_NUMBER_F32 : shape.gelu ? own : DVIT_NUMBER_BF16;
+    }
+    p->shape = shape;
     size_t chunks = (c->rows + CHUNK_ROWS - 1) / CHUNK_ROWS;
     if (dvit_matmul_create(&p->matmul, &shape, cpu, c->threads, &error) ||
         dvit_matmul_prepare(p->matmul, c->rows / chunks, &error) ||
@@ -180,6 +211,8 @@ static void open_product(struct contest *c, struct product *p, bool constant, en
     }
     for (int m = 0; m < c->threads; m++)
         p->scratch[m] = allocate(dvit_matmul_scratch_bytes(p->matmul));
+    for (int m = 0; m < c->threads; m++)
+        p->x[m] = rows_of(c->x[m], c->rows * shape.inputs, shape.x_number);
 }
 
 static void close_product(struct product *p)
@@ -187,7 +220,7 @@ static void close_product(struct product *p)
     dvit_matmul_free(p->matmul);
     free(p->packed);
     for (int m = 0; m < MEMBERS; m++)
-        free(p->scratch[m]);
+        free(p->scratch[m]), free(p->x[m]);
 }
 
 static double time_once(struct contest *c, struct product *p)
