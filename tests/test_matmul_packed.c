@@ -199,7 +199,8 @@ static double expected(const struct problem *p, size_t r, size_t o, double *boun
 {
     double v = product_of(p, r, o, bound);
     if (p->shape.gelu) {
-        *bound = *bound * 1.13 + (p->type == F32 ? 2e-6 : 2e-4 * fmax(1, fabs(v)));
+        *bound = *bound * 1.13 +
+                 (p->type == F32 ? 2e-6 : (p->type == BF16 ? 2e-4 : 1.2e-3) * fmax(1, fabs(v)));
         return v * 0.5 * erfc(-v * 0.70710678118654752440);
     }
     if (p->shape.residual) {

@@ -53,8 +53,8 @@ struct dvit_matmul_shape {
      * anything, but of floats with a residual. */
     enum dvit_number x_number, y_number;
     /* What FORWARD makes of v = x·weightᵀ + bias before it is written, at most one of: gelu(v), as
-     * the kernel of that name, but with rounded factors within 2e-4, or that part of v where |v| >
-     * 1; residual + factor·v. */
+     * the kernel of that name, but with factors of bfloat16 within 2e-4 and of 8 bits
+     * within 1.2e-3, or that part of v where |v| > 1; residual + factor·v. */
     bool gelu;
     bool residual;
     float factor; /* with a residual; 0 stands for 1 */

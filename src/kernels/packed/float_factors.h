@@ -3,6 +3,12 @@
 #define DVIT_KERNELS_PACKED_FLOAT_FACTORS_H
 
 #include "kernels/packed/float_sums.h"
+#include "kernels/vector/gelu.h"
+
+static inline vec value_gelu(vec v)
+{
+    return gelu(v);
+}
 
 struct output {
     float *y;

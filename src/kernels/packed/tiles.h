@@ -10,6 +10,7 @@
  * sum_add(s, t), sum_load_part(p, n), sum_store_part(p, s, n)   like vectors, at floats' addresses
  * struct column, column_of(job, c, n)    of columns c …: what makes values of their sums
  * sum_value(s, column)                   the value, bias included
+ * value_gelu(v)                          GELU as exact as the factors are
  * struct output, output_of(job)          y and what its numbers are
  * output_store(output, at, v, n)         v becomes the numbers `at` … of y
  * take_rows(to, stride, job, first, rows)   rows of floats become granules, stride bytes apart
@@ -21,7 +22,6 @@
 #define DVIT_KERNELS_PACKED_TILES_H
 
 #include "kernels/packed/packed.h"
-#include "kernels/vector/gelu.h"
 #include "kernels/vector/unroll.h"
 
 enum {
@@ -175,7 +175,7 @@ ALWAYS_INLINE void finish_vector(const struct part *part, const float *sums, siz
             s = sum_add(s, sum_load_part(waiting + at, n));
         vec v = sum_value(s, &of);
         if (after == GELU)
-            v = PACKED_GRANULE == 1 ? gelu(v) : gelu_coarse(v); /* as exact as the factors are */
+            v = value_gelu(v);
         if (after == RESIDUAL)
             v = vec_fma(factor, v, vec_load_part(residual + at, n));
         output_store(&output, at, v, n);
@@ -220,6 +220,17 @@ static void finish(const struct part *part, const float *sums, size_t first, siz
     }
 }
 
+/* Sends for what the block of rows first … of the part will be added to: it comes from afar while
+ * they are multiplied. */
+static void fetch_residual(const struct part *part, size_t first, size_t rows, size_t column)
+{
+    const struct dvit_packed_job *job = part->job;
+    const float *at = job->residual + (part->row + first) * job->y_stride + column;
+    for (size_t r = 0; r < rows; r++, at += job->y_stride)
+        for (size_t c = 0; c < TILE_COLUMNS && column + c < job->outputs; c += 16)
+            __builtin_prefetch(at + c, 0, 3);
+}
+
 /* All rows of the part, TILE_COLUMNS columns. Register blocks differ by at most one row. */
 static void column_block(const struct part *part, size_t column)
 {
@@ -234,6 +245,8 @@ static void column_block(const struct part *part, size_t column)
     for (size_t t = 0; t < tiles; t++) {
         size_t rows = fewest + (t < larger);
         const char *next = t < PREFETCH_TILES ? following + t * part->steps * 64 : b;
+        if (part->job->residual && part->ends)
+            fetch_residual(part, row, rows, column);
         tile_of(sums, part->factors->data + row * part->factors->stride + 4 * part->first_step,
                 part->factors->stride, b + within * 4, next, part->steps, rows,
                 part->job->outputs - column);

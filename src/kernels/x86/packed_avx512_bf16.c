@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "kernels/packed/float_sums.h"
+#include "kernels/vector/gelu.h"
 #include "kernels/x86/formatted_output.h"
 
 #define PACKED_PRODUCT dvit_packed_product_bf16_avx512
@@ -28,6 +29,11 @@ static inline granules granules_spread(const char *p)
 static inline sum sum_step(sum s, granules a, granules b)
 {
     return _mm512_dpbf16_ps(s, (__m512bh)a, (__m512bh)b);
+}
+
+static inline vec value_gelu(vec v)
+{
+    return gelu_coarse(v);
 }
 
 static inline vec load_or_zero(const float *x, size_t first, size_t count)

@@ -74,6 +74,41 @@ static inline vec sum_value(sum s, const struct column *column)
     return vec_fma(_mm512_cvtepi32_ps(s), column->scale, column->shift);
 }
 
+/* x·Φ(x) with Φ as a line on each of 32 intervals, a quarter wide and centred at −4, −3.75 … 3.75
+ * (the last to 3.87): within 1.2e-3, or 6e-5 of a larger x. Lines: minimax fits of the error of
+ * x·Φ(x). The multipliers are busy with products, and this leaves them most: a polynomial that is
+ * ten times as exact takes 8 % of such a product's time. */
+static const float gelu_start[2 * VEC_WIDTH] = {
+    7.2286266e-04f, 1.4559175e-03f, 3.3769517e-03f, 7.3362598e-03f, 1.4923134e-02f, 2.8415024e-02f,
+    5.0629690e-02f, 8.4393509e-02f, 1.3157360e-01f, 1.9185132e-01f, 2.6170877e-01f, 3.3428308e-01f,
+    4.0060398e-01f, 4.5218319e-01f, 4.8414904e-01f, 4.9752328e-01f, 5.0000000e-01f, 5.0247675e-01f,
+    5.1585096e-01f, 5.4781681e-01f, 5.9939599e-01f, 6.6571689e-01f, 7.3829120e-01f, 8.0814868e-01f,
+    8.6842638e-01f, 9.1560650e-01f, 9.4937032e-01f, 9.7158498e-01f, 9.8507684e-01f, 9.9266374e-01f,
+    9.9662304e-01f, 9.9853313e-01f,
+};
+static const float gelu_slope[2 * VEC_WIDTH] = {
+    1.7296080e-04f, 3.6327343e-04f, 8.9493545e-04f, 2.0717739e-03f, 4.5069866e-03f, 9.2134867e-03f,
+    1.7699305e-02f, 3.1950917e-02f, 5.4200802e-02f, 8.6401962e-02f, 1.2943061e-01f, 1.8219870e-01f,
+    2.4101637e-01f, 2.9959491e-01f, 3.4993026e-01f, 3.8381672e-01f, 3.9808324e-01f, 3.8381672e-01f,
+    3.4993026e-01f, 2.9959491e-01f, 2.4101637e-01f, 1.8219870e-01f, 1.2943061e-01f, 8.6401962e-02f,
+    5.4200802e-02f, 3.1950917e-02f, 1.7699305e-02f, 9.2134867e-03f, 4.5069866e-03f, 2.0717739e-03f,
+    8.9493545e-04f, 3.6624799e-04f,
+};
+
+static inline vec look_up(const float *table, __m512i index)
+{
+    return _mm512_permutex2var_ps(vec_load(table), index, vec_load(table + VEC_WIDTH));
+}
+
+static inline vec value_gelu(vec x)
+{
+    const float first_plus_integers = 16 + 0x1.8p23f; /* so large that a sum's low bits count */
+    vec low = vec_max(vec_set(-4.0f), x), within = vec_min(vec_set(3.87f), low);
+    __m512i interval =
+        _mm512_castps_si512(vec_fma(within, vec_set(4.0f), vec_set(first_plus_integers)));
+    return low * vec_fma(within, look_up(gelu_slope, interval), look_up(gelu_start, interval));
+}
+
 static void take_rows(void *rows_of_granules, size_t stride, const struct dvit_packed_job *job,
                       size_t first, size_t rows)
 {
