@@ -47,24 +47,44 @@ static inline float row_variance(const float *x, float mean, size_t width)
     return (total(sum) + rest) / (float)width;
 }
 
+/* mean and 1/√(var + eps) of a few rows: step by step, so that no row waits for another's sums. */
+static inline void row_statistics(float *mean, float *rstd, const float *x, size_t rows,
+                                  size_t width, float eps)
+{
+    for (size_t r = 0; r < rows; r++)
+        mean[r] = row_mean(x + r * width, width);
+    for (size_t r = 0; r < rows; r++)
+        rstd[r] = row_variance(x + r * width, mean[r], width);
+    for (size_t r = 0; r < rows; r++)
+        rstd[r] = 1.0f / sqrtf(rstd[r] + eps);
+}
+
+static inline void normalise_row(float *y, const float *x, float mean, float rstd,
+                                 const float *weight, const float *bias, size_t width)
+{
+    vec centre = vec_set(mean), factor = vec_set(rstd);
+    for (size_t c = 0; c < width; c += VEC_WIDTH) {
+        size_t n = width - c;
+        vec normal = (vec_load_part(x + c, n) - centre) * factor;
+        vec scaled = vec_fma(normal, vec_load_part(weight + c, n), vec_load_part(bias + c, n));
+        vec_store_part(y + c, scaled, n);
+    }
+}
+
 void KERNEL(layer_norm)(float *y, float *mean, float *rstd, const float *x, const float *weight,
                         const float *bias, size_t rows, size_t width, float eps)
 {
-    for (size_t r = 0; r < rows; r++) {
-        const float *in = x + r * width;
-        float *out = y + r * width;
-        float mu = row_mean(in, width);
-        float scale = 1.0f / sqrtf(row_variance(in, mu, width) + eps);
-        vec centre = vec_set(mu), factor = vec_set(scale);
-        for (size_t c = 0; c < width; c += VEC_WIDTH) {
-            size_t n = width - c;
-            vec normal = (vec_load_part(in + c, n) - centre) * factor;
-            vec scaled = vec_fma(normal, vec_load_part(weight + c, n), vec_load_part(bias + c, n));
-            vec_store_part(out + c, scaled, n);
-        }
-        if (mean) {
-            mean[r] = mu;
-            rstd[r] = scale;
+    enum { ROWS = 4 };
+    for (size_t first = 0; first < rows; first += ROWS) {
+        float m[ROWS], s[ROWS];
+        size_t count = rows - first < ROWS ? rows - first : ROWS;
+        row_statistics(m, s, x + first * width, count, width, eps);
+        for (size_t r = 0; r < count; r++)
+            normalise_row(y + (first + r) * width, x + (first + r) * width, m[r], s[r], weight,
+                          bias, width);
+        for (size_t r = 0; mean && r < count; r++) {
+            mean[first + r] = m[r];
+            rstd[first + r] = s[r];
         }
     }
 }
