@@ -123,13 +123,11 @@ void *dvit_run_row(const struct dvit_run *run, int value, size_t row)
     return (char *)run->values[value] + row * dvit_graph_row_bytes(run->graph, value);
 }
 
-void dvit_run_store_rows(const struct dvit_run *run, int value, size_t row, const float *from,
-                         size_t rows)
+void dvit_run_round(const struct dvit_run *run, int value, void *to, const float *from,
+                    size_t count)
 {
-    const struct dvit_value *v = &run->graph->values[value];
-    void *to = dvit_run_row(run, value, row);
-    size_t count = rows * v->width;
-    switch (v->format.number) {
+    const struct dvit_format *format = &run->graph->values[value].format;
+    switch (format->number) {
     case DVIT_NUMBER_F32:
         memcpy(to, from, count * sizeof *from);
         break;
@@ -137,9 +135,16 @@ void dvit_run_store_rows(const struct dvit_run *run, int value, size_t row, cons
         run->kernels->to_bf16(to, from, count);
         break;
     case DVIT_NUMBER_U8:
-        run->kernels->quantise(to, from, count, v->format.bytes);
+        run->kernels->quantise(to, from, count, format->bytes);
         break;
     }
+}
+
+void dvit_run_store_rows(const struct dvit_run *run, int value, size_t row, const float *from,
+                         size_t rows)
+{
+    dvit_run_round(run, value, dvit_run_row(run, value, row), from,
+                   rows * run->graph->values[value].width);
 }
 
 float *dvit_run_value(const struct dvit_run *run, int value)

@@ -275,6 +275,9 @@ struct dvit_span dvit_run_image_rows(const struct dvit_run *run, enum dvit_rows 
 size_t dvit_run_total_rows(const struct dvit_run *run, enum dvit_rows rows, int stage);
 /* Pointer to a row of a value, in the value's format; NULL for DVIT_NONE. */
 void *dvit_run_row(const struct dvit_run *run, int value, size_t row);
+/* `count` floats as numbers of the value's format. */
+void dvit_run_round(const struct dvit_run *run, int value, void *to, const float *from,
+                    size_t count);
 /* Rows `row` … of a value from as many rows of floats, rounded to the value's format. */
 void dvit_run_store_rows(const struct dvit_run *run, int value, size_t row, const float *from,
                          size_t rows);

@@ -19,13 +19,44 @@ static enum dvit_status patchify_shape(struct dvit_graph *graph, struct dvit_op 
                              error);
 }
 
-/* One patch: three p×p windows, row by row. */
-static void copy_patch(float *out, const float *corner, size_t patch, size_t width, size_t plane)
+/* A constant size where it is a usual one: a copy of a cache line should not be a call. */
+static inline void copy_piece(char *to, const char *from, size_t bytes)
 {
+    if (bytes == 32)
+        memcpy(to, from, 32);
+    else if (bytes == 64)
+        memcpy(to, from, 64);
+    else
+        memcpy(to, from, bytes);
+}
+
+/* Where patches stand that follow each other in one row of the grid. */
+struct strip {
+    size_t row, count;   /* of the output: the first patch, and how many */
+    const float *corner; /* the first patch's first pixel */
+    size_t width, plane; /* of the image, in pixels */
+};
+
+/* Row by row of the image, so that pixels are read as they lie. */
+static void cut_strip(const struct dvit_op *op, const struct dvit_run *run,
+                      const struct strip *strip)
+{
+    size_t patch = (size_t)op->is.patchify.patch;
+    size_t row_bytes = dvit_graph_row_bytes(run->graph, op->outputs[0]);
+    size_t piece = row_bytes / (3 * patch);
+    char *patches = dvit_run_row(run, op->outputs[0], strip->row);
+    const enum dvit_number number = run->graph->values[op->outputs[0]].format.number;
     for (size_t channel = 0; channel < 3; channel++)
         for (size_t y = 0; y < patch; y++) {
-            memcpy(out, corner + channel * plane + y * width, patch * sizeof *out);
-            out += patch;
+            const float *pixels = strip->corner + channel * strip->plane + y * strip->width;
+            const char *numbers = (const char *)pixels;
+            if (number != DVIT_NUMBER_F32) {
+                dvit_run_round(run, op->outputs[0], run->scratch, pixels, strip->count * patch);
+                numbers = run->scratch;
+            }
+            for (size_t n = 0; n < strip->count; n++)
+                copy_piece(patches + n * row_bytes + (channel * patch + y) * piece,
+                           numbers + n * piece, piece);
         }
 }
 
@@ -36,17 +67,21 @@ static void patchify_forward(const struct dvit_op *op, struct dvit_run *run)
     size_t plane = width * (size_t)op->is.patchify.image_height;
     size_t grid_width = width / patch, patches = (size_t)run->graph->patches;
     const float *pixels = dvit_run_value(run, op->inputs[0]);
-    bool rounds = run->graph->values[op->outputs[0]].format.number != DVIT_NUMBER_F32;
     struct dvit_span rows = dvit_run_rows(run, DVIT_ROWS_PATCHES, 0);
 
-    for (size_t row = rows.first; row < rows.last; row++) {
-        size_t image = row / patches, index = row % patches;
-        const float *corner = pixels + image * 3 * plane + index / grid_width * patch * width +
-                              index % grid_width * patch;
-        float *to = rounds ? run->scratch : dvit_run_row(run, op->outputs[0], row);
-        copy_patch(to, corner, patch, width, plane);
-        if (rounds)
-            dvit_run_store_rows(run, op->outputs[0], row, to, 1);
+    for (size_t row = rows.first; row < rows.last;) {
+        size_t image = row / patches, x = row % patches % grid_width;
+        size_t y = row % patches / grid_width, count = grid_width - x;
+        count = rows.last - row < count ? rows.last - row : count;
+        const struct strip strip = {
+            .row = row,
+            .count = count,
+            .corner = pixels + image * 3 * plane + y * patch * width + x * patch,
+            .width = width,
+            .plane = plane,
+        };
+        cut_strip(op, run, &strip);
+        row += count;
     }
 }
 
@@ -56,12 +91,12 @@ static bool patchify_writes_formats(const struct dvit_graph *graph, const struct
     return true;
 }
 
-/* One patch before it is rounded. */
+/* One row of pixels, rounded. */
 static size_t patchify_scratch_bytes(const struct dvit_graph *graph, const struct dvit_op *op,
                                      const struct dvit_kernels *kernels)
 {
-    (void)kernels;
-    return graph->values[op->outputs[0]].width * sizeof(float);
+    (void)graph, (void)kernels;
+    return (size_t)op->is.patchify.image_width * sizeof(float);
 }
 
 const struct dvit_op_class dvit_op_patchify = {
