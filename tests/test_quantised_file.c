@@ -8,7 +8,7 @@
 
 static const char *const text = "vit:dim=32,depth=3,heads=2,patch=4,image=16,classes=6";
 static const char *const layer = "blocks.1.mlp.fc1";
-enum { CLASSES = 6, IMAGES = 3, LAYERS = 3 * 4, MAX_TENSORS = 256 };
+enum { CLASSES = 6, IMAGES = 3, LAYERS = 3 * 4 + 1, MAX_TENSORS = 256 };
 
 static struct dvit_model *calibrated_model(void)
 {
@@ -320,7 +320,7 @@ static void damaged_files_are_refused_by_name(void **state)
     test_folder_remove(folder);
 }
 
-/* Bytes are for the linear layers of blocks alone. */
+/* Bytes are for the patch embedding and the linear layers of blocks alone. */
 static void other_tensors_are_no_bytes(void **state)
 {
     char folder[32], path[64];

@@ -262,7 +262,9 @@ bool dvit_parameter_is_quantisable(const struct dvit_parameters *parameters, siz
 {
     const struct dvit_parameter *item = &parameters->items[index];
     int after = parameters->items[parameters->count - 1].layer;
-    return item->rank == 2 && item->layer > 0 && item->layer < after;
+    bool of_block = item->rank == 2 && item->layer > 0 && item->layer < after;
+    bool of_pixels = strcmp(item->name, "patch_embed.proj.weight") == 0 && item->shape[1] == 3;
+    return of_block || of_pixels;
 }
 
 int dvit_parameters_find(const struct dvit_parameters *parameters, const char *name)
