@@ -24,7 +24,8 @@ struct dvit_machine dvit_machine_describe(void)
 
 enum { LAYERS = 4, RATE_ROWS = 192 };
 
-/* The four linear layers of a block, RATE_ROWS rows at a time, each thread its own arrays. */
+/* The four linear layers of a block, RATE_ROWS rows at a time, each thread its own arrays. Nothing
+ * follows the products, and their rows come as what is multiplied. */
 struct rate {
     struct dvit_threads *threads;
     struct dvit_matmul *matmuls[LAYERS];
@@ -92,6 +93,16 @@ static void measure_member(void *context, int member, int members)
     r->done[member] = operations / (now - start);
 }
 
+/* What rows come as, so that rounding them is no part of a product. */
+static enum dvit_number rounded_number(const struct dvit_matmul_shape *shape)
+{
+    enum dvit_number number = shape->int8   ? DVIT_NUMBER_U8
+                              : shape->bf16 ? DVIT_NUMBER_BF16
+                                            : DVIT_NUMBER_F32;
+    bool whole = shape->inputs * dvit_number_bytes(number) % sizeof(float) == 0;
+    return whole && dvit_matmul_takes_formats(shape, dvit_cpu_best()) ? number : DVIT_NUMBER_F32;
+}
+
 static enum dvit_status create_products(struct rate *r, const struct dvit_config *config,
                                         enum dvit_precision precision, bool constant, int threads,
                                         struct dvit_error *error)
@@ -113,6 +124,8 @@ static enum dvit_status create_products(struct rate *r, const struct dvit_config
             .int8 = precision == DVIT_PRECISION_INT8,
             .constant = constant,
         };
+        if (constant)
+            shape.x_number = rounded_number(&shape);
         DVIT_TRY(dvit_matmul_create(&r->matmuls[i], &shape, dvit_cpu_best(), threads, error));
         DVIT_TRY(dvit_matmul_prepare(r->matmuls[i], RATE_ROWS, error));
     }
