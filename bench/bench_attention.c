@@ -21,6 +21,13 @@ struct contender {
     double best; /* seconds */
 };
 
+static void add_contender(struct contender *list, int *count, enum dvit_cpu cpu, const char *type,
+                          attention_function *run)
+{
+    snprintf(list[*count].name, sizeof list->name, "%s%s", dvit_cpu_name(cpu), type);
+    list[(*count)++].run = run;
+}
+
 /* The vector levels of this machine; plain C where there are none. */
 static int list_contenders(struct contender *list)
 {
@@ -28,12 +35,11 @@ static int list_contenders(struct contender *list)
     for (int cpu = best > 0 ? 1 : 0; cpu <= best; cpu++) {
         struct dvit_kernels kernels;
         dvit_kernels_select(&kernels, (enum dvit_cpu)cpu);
-        snprintf(list[count].name, sizeof list->name, "%s", dvit_cpu_name(kernels.cpu));
-        list[count++].run = kernels.attention;
-        if (kernels.cpu != DVIT_CPU_AVX512 || !dvit_cpu_has_bf16())
-            continue;
-        snprintf(list[count].name, sizeof list->name, "%s bf16", dvit_cpu_name(kernels.cpu));
-        list[count++].run = kernels.attention_bf16;
+        add_contender(list, &count, kernels.cpu, "", kernels.attention);
+        if (kernels.cpu == DVIT_CPU_AVX512 && dvit_cpu_has_bf16())
+            add_contender(list, &count, kernels.cpu, " bf16", kernels.attention_bf16);
+        if (kernels.cpu == DVIT_CPU_AVX512 && dvit_cpu_has_vnni())
+            add_contender(list, &count, kernels.cpu, " int8", kernels.attention_int8);
     }
     return count;
 }

@@ -1,6 +1,6 @@
-/* The attention of inference, in float and in bfloat16: every level against plain C, over odd sizes
- * and strides, with queries from another array, fewer queries than keys, and some of the heads.
- * Arrays end at unmapped pages, scratch and results are NaN beforehand. */
+/* The attention of inference, of floats, of bfloat16 and of bytes: every level against plain C,
+ * over odd sizes and strides, with queries from another array, fewer queries than keys, and some of
+ * the heads. Arrays end at unmapped pages, scratch and results are NaN beforehand. */
 #define _DEFAULT_SOURCE /* MAP_ANONYMOUS */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -100,14 +100,22 @@ static void run(attention_function *attention, struct problem *p)
     attention(&job, &p->shape, p->scratch.data);
 }
 
-static attention_function *function_of(const struct dvit_kernels *kernels, bool bf16)
+/* What its products multiply. */
+enum kind { FLOATS, HALVES, BYTES, KINDS };
+
+static const char *const kind_names[KINDS] = {"f32", "bf16", "int8"};
+
+static attention_function *function_of(const struct dvit_kernels *kernels, enum kind kind)
 {
-    return bf16 ? kernels->attention_bf16 : kernels->attention;
+    return kind == FLOATS   ? kernels->attention
+           : kind == HALVES ? kernels->attention_bf16
+                            : kernels->attention_int8;
 }
 
 /* What rounding can do: to scores, to their exponentials, and where the exponentials are rounded to
- * bfloat16, to either side of a tie. peak: the largest weight of a row after the softmax. */
-static double bound_of(const struct problem *p, bool bf16)
+ * bfloat16 or bytes, to either side of a tie: few are so near to one, but one may be at each of
+ * them. peak: the largest weight of a row after the softmax. */
+static double bound_of(const struct problem *p, enum kind kind)
 {
     double q = 0, k = 0, v = 0, peak = 0, width = (double)p->width;
     size_t tokens = (size_t)p->shape.tokens;
@@ -137,11 +145,12 @@ static double bound_of(const struct problem *p, bool bf16)
     double score = p->shape.scale * q * k * fmin(width, 4 * sqrt(width));
     double relative =
         0x1p-24 * (score * (6 + sqrt(width)) + 16 + 2 * sqrt((double)p->shape.tokens));
-    return v * (2 * relative + (bf16 ? 2e-4 + 0x1p-8 * peak : 0));
+    const double ties[KINDS] = {0, 0x1p-8 * peak, (2 + 0.05 * (double)tokens) * 2 * peak / 255};
+    return v * (2 * relative + (kind == FLOATS ? 0 : 2e-4) + ties[kind]);
 }
 
 static void assert_close(const struct problem *got, const struct problem *want, double bound,
-                         enum dvit_cpu cpu, bool bf16)
+                         enum dvit_cpu cpu, enum kind kind)
 {
     for (size_t i = 0; i < got->queries; i++) {
         for (size_t c = 0; c < got->channels; c++) {
@@ -150,7 +159,7 @@ static void assert_close(const struct problem *got, const struct problem *want, 
             if (!(fabs(g - w) <= bound))
                 fail_msg("attention, %s %s, T %d D %d H %d, query %zu channel %zu: %.9g, expected "
                          "%.9g ± %.3g",
-                         dvit_cpu_name(cpu), bf16 ? "bf16" : "f32", got->shape.tokens,
+                         dvit_cpu_name(cpu), kind_names[kind], got->shape.tokens,
                          got->shape.head_dim, got->shape.heads, i, c, g, w, bound);
         }
         for (size_t c = got->channels; i + 1 < got->queries && c < got->out_stride; c++)
@@ -164,36 +173,39 @@ static void test_levels(void **state)
     dvit_kernels_select(&reference, DVIT_CPU_REFERENCE);
     for (int cpu = DVIT_CPU_REFERENCE + 1; cpu <= (int)dvit_cpu_best(); cpu++) {
         dvit_kernels_select(&kernels, (enum dvit_cpu)cpu);
-        for (size_t n = 0; n < 4 * SIZES; n++) {
+        for (size_t n = 0; n < 2 * KINDS * SIZES; n++) {
             double gap = n & 1 ? 6 : 50;
             enum guard_side side = n & 1 ? GUARD_AFTER : GUARD_BEFORE;
-            bool bf16 = n & 2;
-            struct problem got = problem_new(sizes[n / 4], gap, &kernels, side);
-            struct problem want = problem_new(sizes[n / 4], gap, &reference, side);
-            run(function_of(&kernels, bf16), &got);
-            run(function_of(&reference, bf16), &want);
-            assert_close(&got, &want, bound_of(&want, bf16), kernels.cpu, bf16);
+            enum kind kind = (enum kind)(n / 2 % KINDS);
+            struct problem got = problem_new(sizes[n / (2 * KINDS)], gap, &kernels, side);
+            struct problem want = problem_new(sizes[n / (2 * KINDS)], gap, &reference, side);
+            run(function_of(&kernels, kind), &got);
+            run(function_of(&reference, kind), &want);
+            assert_close(&got, &want, bound_of(&want, kind), kernels.cpu, kind);
             problem_free(&got);
             problem_free(&want);
         }
     }
 }
 
-/* Rounded operands change little: what is left of the bound when it is made of bfloat16's own
- * precision. */
-static void test_bf16_is_attention(void **state)
+/* Rounded operands change little: at most what a score's error does to weights that are about
+ * even, and what is rounded of the values. */
+static void test_rounded_is_attention(void **state)
 {
+    static const double most[KINDS] = {0, 0.12, 0.25};
     for (int cpu = 0; cpu <= (int)dvit_cpu_best(); cpu++) {
         struct dvit_kernels kernels;
         dvit_kernels_select(&kernels, (enum dvit_cpu)cpu);
         for (size_t n = 0; n < SIZES; n++) {
-            struct problem a = problem_new(sizes[n], 6, &kernels, GUARD_AFTER);
-            struct problem b = problem_new(sizes[n], 6, &kernels, GUARD_AFTER);
-            run(kernels.attention, &a);
-            run(kernels.attention_bf16, &b);
-            assert_close(&b, &a, 0.12, kernels.cpu, true);
-            problem_free(&a);
-            problem_free(&b);
+            for (enum kind kind = HALVES; kind < KINDS; kind++) {
+                struct problem a = problem_new(sizes[n], 6, &kernels, GUARD_AFTER);
+                struct problem b = problem_new(sizes[n], 6, &kernels, GUARD_AFTER);
+                run(kernels.attention, &a);
+                run(function_of(&kernels, kind), &b);
+                assert_close(&b, &a, most[kind], kernels.cpu, kind);
+                problem_free(&a);
+                problem_free(&b);
+            }
         }
     }
 }
@@ -206,10 +218,10 @@ static void test_parts_are_the_whole(void **state)
     for (int cpu = 0; cpu <= (int)dvit_cpu_best(); cpu++) {
         struct dvit_kernels kernels;
         dvit_kernels_select(&kernels, (enum dvit_cpu)cpu);
-        for (int bf16 = 0; bf16 < 2; bf16++) {
+        for (enum kind kind = FLOATS; kind < KINDS; kind++) {
             struct problem whole = problem_new(size, 6, &kernels, GUARD_AFTER);
             struct problem part = problem_new(size, 6, &kernels, GUARD_AFTER);
-            attention_function *attention = function_of(&kernels, bf16);
+            attention_function *attention = function_of(&kernels, kind);
             run(attention, &whole);
             struct dvit_attention_shape one = part.shape;
             one.heads = 1;
@@ -225,7 +237,7 @@ static void test_parts_are_the_whole(void **state)
                     attention(&job, &one, part.scratch.data);
                 }
             }
-            assert_close(&part, &whole, 0, kernels.cpu, bf16);
+            assert_close(&part, &whole, 0, kernels.cpu, kind);
             problem_free(&whole);
             problem_free(&part);
         }
@@ -316,44 +328,55 @@ static void test_formats(void **state)
         dvit_kernels_select(&kernels, (enum dvit_cpu)cpu);
         for (size_t n = 0; n < SIZES; n++) {
             for (int side = 0; side < GUARD_SIDES; side++) {
-                struct problem p = problem_new(sizes[n], 6, &kernels, (enum guard_side)side);
-                check_formats(kernels.attention_bf16, &p, (enum guard_side)side);
-                problem_free(&p);
+                for (enum kind kind = HALVES; kind < KINDS; kind++) {
+                    struct problem p = problem_new(sizes[n], 6, &kernels, (enum guard_side)side);
+                    check_formats(function_of(&kernels, kind), &p, (enum guard_side)side);
+                    problem_free(&p);
+                }
             }
         }
     }
 }
 
+/* One channel decides: scores are ± huge², or its product with itself all over. */
+static void check_huge(attention_function *attention, const struct dvit_kernels *kernels,
+                       struct size_case size, float huge)
+{
+    struct problem p = problem_new(size, 6, kernels, GUARD_AFTER);
+    for (size_t i = 0; i < p.queries; i++) {
+        memset(p.q.data + i * p.q_stride, 0, 16 * sizeof(float));
+        p.q.data[i * p.q_stride] = i % 2 ? huge : -huge;
+        p.kv.data[i * p.kv_stride] = i < 10 || i % 3 ? huge : -huge;
+    }
+    run(attention, &p);
+    for (size_t n = 0; n < p.queries * p.channels; n++)
+        assert_true(fabsf(p.out.data[n / 16 * p.out_stride + n % 16]) < 10);
+    for (size_t j = 0; j < 19; j++)
+        p.kv.data[j * p.kv_stride] = huge;
+    run(attention, &p); /* every score of a row is the same: a plain mean */
+    for (size_t d = 0; d < 16; d++) {
+        double mean = 0;
+        for (size_t j = 0; j < 19; j++)
+            mean += p.v[j * p.kv_stride + d] / 19.0;
+        for (size_t i = 0; i < p.queries; i++)
+            assert_true(fabs(p.out.data[i * p.out_stride + d] - mean) < 0.02);
+    }
+    problem_free(&p);
+}
+
 static void test_huge_scores_stay_finite_and_nan_shows(void **state)
 {
     const struct size_case size = {19, 16, 1, 19};
+    static const float huge[] = {1e30f, 2.7e12f, 1.1e9f, 3.3e6f, 1234};
     for (int cpu = 0; cpu <= (int)dvit_cpu_best(); cpu++) {
         struct dvit_kernels kernels;
         dvit_kernels_select(&kernels, (enum dvit_cpu)cpu);
-        for (int bf16 = 0; bf16 < 2; bf16++) {
-            attention_function *attention = function_of(&kernels, bf16);
-            struct problem p = problem_new(size, 6, &kernels, GUARD_AFTER);
-            for (size_t i = 0; i < p.queries; i++) { /* one channel decides: ±∞, or all −∞ */
-                memset(p.q.data + i * p.q_stride, 0, 16 * sizeof(float));
-                p.q.data[i * p.q_stride] = i % 2 ? 1e30f : -1e30f;
-                p.kv.data[i * p.kv_stride] = i < 10 || i % 3 ? 1e30f : -1e30f;
-            }
-            run(attention, &p);
-            for (size_t n = 0; n < p.queries * p.channels; n++)
-                assert_true(fabsf(p.out.data[n / 16 * p.out_stride + n % 16]) < 10);
-            for (size_t j = 0; j < 19; j++)
-                p.kv.data[j * p.kv_stride] = 1e30f;
-            run(attention, &p); /* every score of a row is +∞ or every one −∞: a plain mean */
-            for (size_t d = 0; d < 16; d++) {
-                double mean = 0;
-                for (size_t j = 0; j < 19; j++)
-                    mean += p.v[j * p.kv_stride + d] / 19.0;
-                for (size_t i = 0; i < p.queries; i++)
-                    assert_true(fabs(p.out.data[i * p.out_stride + d] - mean) < 0.02);
-            }
-            problem_free(&p);
+        for (enum kind kind = FLOATS; kind < KINDS; kind++) {
+            attention_function *attention = function_of(&kernels, kind);
+            for (size_t n = 0; n < sizeof huge / sizeof *huge; n++)
+                check_huge(attention, &kernels, size, huge[n]);
 
-            p = problem_new(size, 6, &kernels, GUARD_AFTER);
+            struct problem p = problem_new(size, 6, &kernels, GUARD_AFTER);
             p.q.data[5 * p.q_stride + 2] = NAN;
             run(attention, &p);
             for (size_t n = 0; n < p.queries * p.channels; n++)
@@ -373,13 +396,67 @@ static void test_huge_scores_stay_finite_and_nan_shows(void **state)
     }
 }
 
+static void set_all(struct problem *p, float x)
+{
+    for (size_t i = 0; i < p->queries; i++)
+        for (size_t c = 0; c < p->channels; c++)
+            p->q.data[i * p->q_stride + c] = x;
+    for (size_t j = 0; j < (size_t)p->shape.tokens; j++)
+        for (size_t c = 0; c < 2 * p->channels; c++)
+            p->kv.data[j * p->kv_stride + c] = x;
+}
+
+/* Fails unless exactly query `row` and channel `channel` are NaN (−1: none, ALL: every one). */
+enum { ALL = -2 };
+
+static void assert_nan(const struct problem *p, int row, int channel)
+{
+    for (size_t i = 0; i < p->queries; i++)
+        for (size_t c = 0; c < p->channels; c++)
+            assert_true(isnan(p->out.data[i * p->out_stride + c]) ==
+                        (row == ALL || (int)i == row || (int)c == channel));
+}
+
+/* Bytes have scales: where all numbers are 0 or next to it, there is nothing to divide by; and what
+ * has none, because it is infinite, is NaN. */
+static void test_bytes_at_the_ends_of_float(void **state)
+{
+    const struct size_case size = {19, 16, 1, 19};
+    static const float small[] = {0, -0.0f, 1e-40f, 1e-37f};
+    for (int cpu = 0; cpu <= (int)dvit_cpu_best(); cpu++) {
+        struct dvit_kernels kernels;
+        dvit_kernels_select(&kernels, (enum dvit_cpu)cpu);
+        struct problem p = problem_new(size, 6, &kernels, GUARD_AFTER);
+        for (size_t n = 0; n < sizeof small / sizeof *small; n++) {
+            set_all(&p, small[n]);
+            run(kernels.attention_int8, &p);
+            for (size_t i = 0; i < p.queries * p.channels; i++)
+                assert_true(fabsf(p.out.data[i / 16 * p.out_stride + i % 16] - small[n]) < 1e-38f);
+        }
+        problem_free(&p);
+
+        p = problem_new(size, 6, &kernels, GUARD_AFTER);
+        float *const places[] = {p.q.data + 5 * p.q_stride + 2, p.kv.data + 3 * p.kv_stride + 7,
+                                 p.kv.data + 18 * p.kv_stride + 16 + 1};
+        for (int n = 0; n < 2 * 3; n++) {
+            float *at = places[n / 2], before = *at;
+            *at = n % 2 ? -INFINITY : INFINITY;
+            run(kernels.attention_int8, &p);
+            assert_nan(&p, n / 2 == 0 ? 5 : n / 2 == 1 ? ALL : -1, n / 2 == 2 ? 1 : -1);
+            *at = before;
+        }
+        problem_free(&p);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_levels),
-        cmocka_unit_test(test_bf16_is_attention),
+        cmocka_unit_test(test_rounded_is_attention),
         cmocka_unit_test(test_formats),
         cmocka_unit_test(test_parts_are_the_whole),
+        cmocka_unit_test(test_bytes_at_the_ends_of_float),
         cmocka_unit_test(test_huge_scores_stay_finite_and_nan_shows),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -50,12 +50,18 @@
         float *dpolicy, const float *dout, const float *out, const struct dvit_attention_rows *x,  \
         const float *policy, const struct dvit_attention_shape *shape, float *scratch)
 
+#define DVIT_DECLARE_KERNELS_INT8(isa)                                                             \
+    void dvit_attention_int8_##isa(const struct dvit_attention_job *job,                           \
+        const struct dvit_attention_shape *shape, float *scratch)
+
 DVIT_DECLARE_KERNELS(ref);
 DVIT_DECLARE_KERNELS_BF16(ref);
+DVIT_DECLARE_KERNELS_INT8(ref);
 #if defined(DVIT_HAVE_X86)
 DVIT_DECLARE_KERNELS(avx2);
 DVIT_DECLARE_KERNELS(avx512);
 DVIT_DECLARE_KERNELS_BF16(avx512);
+DVIT_DECLARE_KERNELS_INT8(avx512);
 #endif
 /* clang-format on */
 

@@ -117,9 +117,10 @@ struct dvit_kernels {
      * weights; NaN in a query row, or in any key or value it reads, gives NaN. */
     size_t (*attention_scratch)(const struct dvit_attention_shape *shape);
     /* Plain softmax attention of some queries over the T keys and values of one image:
-     *   a_ij = q_i·k_j, e_ij = 2^(c·a_ij − c·max_j a_ij), c = scale·log2 e;  out_i = Σ_j e_ij v_j /
-     * Σ_j e_ij. No T×T tensor: scores live in scratch, a few query rows at a time. Reads and writes
-     * floats. */
+     *   a_ij = q_i·k_j, m_i = max_j a_ij, e_ij = 2^(c·(a_ij − m_i)), c = scale·log2 e;
+     *   out_i = Σ_j e_ij v_j / Σ_j e_ij.
+     * No T×T tensor: scores live in scratch, a few query rows at a time. Reads and writes floats.
+     */
     void (*attention)(const struct dvit_attention_job *job,
                       const struct dvit_attention_shape *shape, float *scratch);
     /* The same with operands rounded to bfloat16, as to_bf16 does: queries, keys, values, and e.
@@ -127,6 +128,18 @@ struct dvit_kernels {
      * Reads floats or bfloat16, with the same result where both are the same numbers, and writes
      * any format. */
     void (*attention_bf16)(const struct dvit_attention_job *job,
+                           const struct dvit_attention_shape *shape, float *scratch);
+    /* The same with bytes, of numbers that are rounded to bfloat16 first. It reads and writes as
+     * attention_bf16 does, but bfloat16 results only where the processor has that.
+     *   q_i ≈ scale_i·byte,  k_j ≈ mean of all keys + scale_j·byte,
+     *   v_jd ≈ mean_d + scale_d·byte,  byte in −127 … 127,
+     * where a scale is the largest magnitude of what shares it / 127, and means are sums of floats
+     * in the tokens' order / T. The keys' mean moves all scores of a query alike, and is left out.
+     * Sums of products are exact. Weights are 255·e rounded;
+     *   out_id = mean_d + scale_d·Σ_j weight_ij byte_jd / Σ_j 255 e_ij,
+     * so that what small weights lose in rounding falls to the mean of the values.
+     * What is not finite, and a channel with such a sum, counts as NaN. D < 2^15. */
+    void (*attention_int8)(const struct dvit_attention_job *job,
                            const struct dvit_attention_shape *shape, float *scratch);
     /* Masked softmax attention (training): out: [queries][C], dense; policy: [T], 1 kept, 0 dropped
      * (NULL: all kept). In these formulas, i names a query by its token.

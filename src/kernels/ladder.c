@@ -19,6 +19,7 @@
         .attention_scratch = dvit_attention_scratch_f32_##isa,                                     \
         .attention = dvit_attention_f32_##isa,                                                     \
         .attention_bf16 = dvit_attention_bf16_ref,                                                 \
+        .attention_int8 = dvit_attention_int8_ref,                                                 \
         .attention_masked = dvit_attention_masked_f32_##isa,                                       \
         .attention_masked_backward = dvit_attention_masked_backward_f32_##isa,                     \
         .attention_masked_bf16 = dvit_attention_masked_bf16_ref,                                   \
@@ -41,6 +42,8 @@ void dvit_kernels_select(struct dvit_kernels *table, enum dvit_cpu cpu)
     if (cpu < DVIT_CPU_AVX512)
         return;
     *table = TABLE(DVIT_CPU_AVX512, avx512);
+    if (dvit_cpu_has_vnni())
+        table->attention_int8 = dvit_attention_int8_avx512;
     if (!dvit_cpu_has_bf16())
         return;
     table->attention_bf16 = dvit_attention_bf16_avx512;

@@ -130,7 +130,8 @@ typedef void plain_kernel(const struct dvit_attention_job *job,
 
 static plain_kernel *plain_kernel_of(const struct dvit_op *op, const struct dvit_run *run)
 {
-    (void)op;
+    if (op->is.attention.int8)
+        return run->kernels->attention_int8;
     return run->graph->bf16 ? run->kernels->attention_bf16 : run->kernels->attention;
 }
 
@@ -298,9 +299,15 @@ static size_t attention_scratch_bytes(const struct dvit_graph *graph, const stru
     return (kernel_scratch_floats(&shape, kernels) + aside) * sizeof(float);
 }
 
+/* Bytes are made of bfloat16 too, but without the graph's consent the machine may not have it. */
 static bool reads_bf16(const struct dvit_graph *graph, const struct dvit_op *op)
 {
     return graph->bf16 && !op->is.attention.masked;
+}
+
+static bool writes_formats(const struct dvit_graph *graph, const struct dvit_op *op)
+{
+    return (graph->bf16 || op->is.attention.int8) && !op->is.attention.masked;
 }
 
 static struct dvit_format attention_reads(const struct dvit_graph *graph, const struct dvit_op *op,
@@ -325,7 +332,7 @@ const struct dvit_op_class dvit_op_attention = {
     .forward = attention_forward,
     .backward = attention_backward,
     .reads = attention_reads,
-    .writes_formats = reads_bf16,
+    .writes_formats = writes_formats,
     .scratch_bytes = attention_scratch_bytes,
     .macs = attention_macs,
     .passes_gradient = DVIT_NONE,

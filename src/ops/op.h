@@ -174,6 +174,7 @@ struct dvit_op {
         struct {
             int heads;
             bool masked;
+            bool int8; /* inference: its products are of bytes, whose scales it finds itself */
             float lead_cap; /* training: of the policy's gradient, see kernels.h */
         } attention;
         struct {

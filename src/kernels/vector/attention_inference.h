@@ -27,26 +27,37 @@
 struct inference_product {
     const float *a, *b;
     size_t a_stride, b_stride, depth;
+    size_t columns; /* from the first on, how many exist */
     /* As scores: */
     float *scores;
     size_t score_stride;
+    float *max; /* [rows][VEC_WIDTH] the largest so far, lane by lane, NaN aside */
     const float *begin;
     /* As results, divided by what weights sum up to: */
     char *out;
-    size_t out_stride, column, columns; /* bytes; the first number of the row, how many exist */
-    const float *inverse;               /* [rows] */
+    size_t out_stride, column; /* bytes; the first number of the row */
+    const float *inverse;      /* [rows] */
     const float *mean;
     struct result_format format;
     const float *scale; /* of either */
 };
 
+/* What is not there becomes −∞. */
 ALWAYS_INLINE void put_scores(const struct inference_product *p, int row, const product_sum *sums,
                               const int vecs)
 {
-    float *to = p->scores + (size_t)row * p->score_stride;
+    float *to = p->scores + (size_t)row * p->score_stride, *lanes = p->max + row * VEC_WIDTH;
+    vec max = vec_load(lanes);
     UNROLL
-    for (int v = 0; v < vecs; v++)
-        vec_store(to + v * VEC_WIDTH, sum_score(sums[v], p->scale + v * VEC_WIDTH));
+    for (int v = 0; v < vecs; v++) {
+        size_t at = (size_t)v * VEC_WIDTH;
+        vec score = sum_score(sums[v], p->scale + at);
+        if (at + VEC_WIDTH > p->columns)
+            score = vec_keep_part(score, p->columns - at, -INFINITY);
+        vec_store(to + at, score);
+        max = vec_max(score, max);
+    }
+    vec_store(lanes, max);
 }
 
 ALWAYS_INLINE void put_results(const struct inference_product *p, int row, const product_sum *sums,
@@ -141,6 +152,8 @@ ALWAYS_INLINE void inference_multiply(const struct inference_product *p, const b
 static void score_block(const struct inference_scratch *s, const struct inference_sizes *n,
                         size_t rows)
 {
+    for (size_t i = 0; i < BLOCK_LANES; i++)
+        vec_store(s->lanes + i * VEC_WIDTH, vec_set(-INFINITY));
     for (size_t p = 0; p < ratio_up(n->key_vecs, PRODUCT_VECS); p++) {
         struct piece vecs = piece_of(n->key_vecs, PRODUCT_VECS, p);
         size_t column = vecs.first * VEC_WIDTH;
@@ -152,6 +165,8 @@ static void score_block(const struct inference_scratch *s, const struct inferenc
                 .b = s->keys + column * n->width_grains,
                 .b_stride = vecs.count * VEC_WIDTH,
                 .depth = n->width_grains,
+                .columns = n->tokens - column,
+                .max = s->lanes + part.first * VEC_WIDTH,
                 .scores = s->scores + part.first * n->score_stride + column,
                 .score_stride = n->score_stride,
                 .begin = s->key_begin + column,
@@ -204,55 +219,78 @@ static void shift_row(float *score, float max, size_t tokens)
     }
 }
 
-/* The largest score of a row, NaN aside. What lies behind the row's last score becomes −∞. Scores
- * so large that a rounded product with the factor might overtake the exponent are shifted: then 0.
+/* A row's scores → granules of weights, in place; returns their sums before rounding, lane by lane.
  */
-static float row_max(float *score, float factor, const struct inference_sizes *n)
+static inline vec row_weights(float *score, float max, float factor,
+                              const struct inference_sizes *n)
 {
-    size_t last = (n->key_vecs - 1) * VEC_WIDTH, j = 0;
-    vec tail = vec_keep_part(vec_load(score + last), n->tokens - last, -INFINITY);
-    vec_store(score + last, tail);
-    vec even = vec_max(tail, vec_set(-INFINITY)), odd = even;
-    for (; j + VEC_WIDTH < last; j += 2 * VEC_WIDTH) {
-        even = vec_max(vec_load(score + j), even);
-        odd = vec_max(vec_load(score + j + VEC_WIDTH), odd);
+    vec scale = vec_set(factor), offset = vec_set(-max * factor), sum[2] = {vec_set(0), vec_set(0)};
+    for (size_t v = 0; v < n->key_vecs; v += WEIGHT_VECS) {
+        vec e[WEIGHT_VECS];
+        UNROLL
+        for (size_t g = 0; g < WEIGHT_VECS; g++) {
+            e[g] = vec_set(0);
+            if (v + g < n->key_vecs)
+                e[g] = weight_exp2(vec_fma(vec_load(score + (v + g) * VEC_WIDTH), scale, offset));
+            sum[g % 2] = sum[g % 2] + e[g];
+        }
+        store_weights(score, v, e);
     }
-    if (j < last)
-        even = vec_max(vec_load(score + j), even);
-    float max = vec_max_lane(vec_max(even, odd));
-    if (fabsf(max * factor) <= 0x1p12f)
-        return max;
-    shift_row(score, max, n->tokens);
-    return 0;
+    return sum[0] + sum[1];
 }
 
-/* A row's scores → granules of weights, in place; returns their sum before rounding. */
-static float row_weights(float *score, float max, float factor, const struct inference_sizes *n)
+/* The lanes of VEC_WIDTH rows as columns. */
+static inline void load_lanes(vec *columns, const float *lanes)
 {
-    vec scale = vec_set(factor), offset = vec_set(-max * factor), even = vec_set(0), odd = even;
-    for (size_t v = 0; v < n->key_vecs; v += 2) {
-        vec e = weight_exp2(vec_fma(vec_load(score + v * VEC_WIDTH), scale, offset));
-        vec f = vec_set(0);
-        if (v + 1 < n->key_vecs)
-            f = weight_exp2(vec_fma(vec_load(score + (v + 1) * VEC_WIDTH), scale, offset));
-        store_weights(score, v, e, f);
-        even = even + e;
-        odd = odd + f;
-    }
-    return vec_sum(even + odd);
+    for (size_t i = 0; i < VEC_WIDTH; i++)
+        columns[i] = vec_load(lanes + i * VEC_WIDTH);
+    vec_transpose(columns);
 }
 
-/* Row by row in each step, so that the steps of several rows overlap. */
+/* Of each row, the largest lane and the sum of the lanes. */
+static inline vec fold_max(const float *lanes)
+{
+    vec column[VEC_WIDTH];
+    load_lanes(column, lanes);
+    for (size_t i = 1; i < VEC_WIDTH; i++)
+        column[0] = vec_max(column[0], column[i]);
+    return column[0];
+}
+
+static inline vec fold_sum(const float *lanes)
+{
+    vec column[VEC_WIDTH];
+    load_lanes(column, lanes);
+    for (size_t i = 1; i < VEC_WIDTH; i++)
+        column[0] = column[0] + column[i];
+    return column[0];
+}
+
+/* Scores so large that rounding the product with the factor might lift an exponent far above 0 are
+ * made relative to the largest first. */
+static void shift_far_rows(const struct inference_scratch *s, const struct inference_sizes *n,
+                           size_t rows)
+{
+    for (size_t i = 0; i < rows; i++) {
+        if (fabsf(s->max[i] * s->factor[i]) <= 0x1p12f)
+            continue;
+        shift_row(s->scores + i * n->score_stride, s->max[i], n->tokens);
+        s->max[i] = 0;
+    }
+}
+
+/* The scores of a block → weights. */
 static void weigh_block(const struct inference_scratch *s, const struct inference_sizes *n,
                         size_t rows)
 {
+    for (size_t i = 0; i < BLOCK_LANES; i += VEC_WIDTH)
+        vec_store(s->max + i, fold_max(s->lanes + i * VEC_WIDTH));
+    shift_far_rows(s, n, rows);
     for (size_t i = 0; i < rows; i++)
-        s->inverse[i] = row_max(s->scores + i * n->score_stride, s->factor[i], n);
-    for (size_t i = 0; i < rows; i++)
-        s->inverse[i] =
-            row_weights(s->scores + i * n->score_stride, s->inverse[i], s->factor[i], n);
-    for (size_t i = 0; i < rows; i++)
-        s->inverse[i] = 1.0f / s->inverse[i];
+        vec_store(s->lanes + i * VEC_WIDTH,
+                  row_weights(s->scores + i * n->score_stride, s->max[i], s->factor[i], n));
+    for (size_t i = 0; i < BLOCK_LANES; i += VEC_WIDTH)
+        vec_store(s->inverse + i, vec_set(1) / fold_sum(s->lanes + i * VEC_WIDTH));
 }
 
 /* --- one call -----------------------------------------------------------------------------------

@@ -33,14 +33,4 @@ static inline vec vec_exp2(vec t)
     return vec_times_floor_power(p, t);
 }
 
-/* The same within 8e-5: for what is rounded to bfloat16 (2^-9) afterwards. */
-static inline vec vec_exp2_coarse(vec t)
-{
-    vec r = vec_fraction(t), p = vec_set(7.802452264e-2f);
-    p = vec_fma(p, r, vec_set(2.260671554e-1f));
-    p = vec_fma(p, r, vec_set(6.958335405e-1f));
-    p = vec_fma(p, r, vec_set(9.999252186e-1f));
-    return vec_times_floor_power(p, t);
-}
-
 #endif

@@ -7,7 +7,11 @@
 
 #include "kernels/kernels.h"
 
-enum { BLOCK_ROWS = 2 * PRODUCT_ROWS };
+enum {
+    BLOCK_ROWS = 2 * PRODUCT_ROWS,
+    BLOCK_LANES = (BLOCK_ROWS + VEC_WIDTH - 1) / VEC_WIDTH * VEC_WIDTH, /* one number of each row */
+    WEIGHT_VECS = GRAIN > 2 ? GRAIN : 2, /* vectors of a row's scores that become weights at once */
+};
 
 /* What one head takes, in granules and vectors. */
 struct inference_sizes {
@@ -15,7 +19,7 @@ struct inference_sizes {
     size_t token_grains, width_grains; /* that T and D numbers take */
     size_t key_vecs, width_vecs;       /* that T and D columns take */
     size_t query_stride;               /* D numbers in whole vectors of granules */
-    size_t score_stride;               /* T scores in an even number of vectors */
+    size_t score_stride;               /* T scores in whole groups of WEIGHT_VECS vectors */
 };
 
 struct inference_scratch {
@@ -23,11 +27,14 @@ struct inference_scratch {
     float *values;  /* [token_grains][width_vecs] */
     float *queries; /* [BLOCK_ROWS][query_stride] */
     float *scores;  /* [BLOCK_ROWS][score_stride]; then, in place, granules of weights */
-    float *factor;  /* [BLOCK_ROWS] scores times this are exponents of two; > 0 or NaN */
-    float *inverse; /* [BLOCK_ROWS] the largest score, then 1/Σ weights */
+    float *factor;  /* [BLOCK_LANES] scores times this are exponents of two; > 0 or NaN */
+    float *lanes;   /* [BLOCK_LANES][VEC_WIDTH] a vector per row, to become one number each */
+    float *max;     /* [BLOCK_LANES] the largest score */
+    float *inverse; /* [BLOCK_LANES] 1/Σ weights */
     /* Operands that are bytes have scales: */
     float *key_begin;                /* [key_vecs] as int32: what the sums of a key begin with */
     float *key_scale;                /* [key_vecs] */
+    float *key_mean;                 /* [width_vecs] of all keys; they are packed less it */
     float *value_scale, *value_mean; /* [width_vecs] value = scale · byte + mean */
 };
 
@@ -47,7 +54,7 @@ static struct inference_sizes inference_sizes(const struct dvit_attention_shape 
         .key_vecs = ratio_up(tokens, VEC_WIDTH),
         .width_vecs = ratio_up(width, VEC_WIDTH),
         .query_stride = ratio_up(width, GRAIN * VEC_WIDTH) * VEC_WIDTH,
-        .score_stride = ratio_up(tokens, 2 * VEC_WIDTH) * 2 * VEC_WIDTH,
+        .score_stride = ratio_up(tokens, WEIGHT_VECS * VEC_WIDTH) * WEIGHT_VECS * VEC_WIDTH,
     };
 }
 
@@ -63,10 +70,13 @@ static size_t inference_layout(struct inference_scratch *s, float *base,
         {&s->values, n->token_grains * n->width_vecs * VEC_WIDTH},
         {&s->queries, BLOCK_ROWS * n->query_stride},
         {&s->scores, BLOCK_ROWS * n->score_stride},
-        {&s->factor, BLOCK_ROWS},
-        {&s->inverse, BLOCK_ROWS},
+        {&s->factor, BLOCK_LANES},
+        {&s->lanes, BLOCK_LANES * VEC_WIDTH},
+        {&s->max, BLOCK_LANES},
+        {&s->inverse, BLOCK_LANES},
         {&s->key_begin, n->key_vecs * VEC_WIDTH},
         {&s->key_scale, n->key_vecs * VEC_WIDTH},
+        {&s->key_mean, n->width_vecs * VEC_WIDTH},
         {&s->value_scale, n->width_vecs * VEC_WIDTH},
         {&s->value_mean, n->width_vecs * VEC_WIDTH},
     };

@@ -44,10 +44,10 @@ static inline vec take_row_granules(const struct number_rows *rows, size_t row, 
 
 #include "kernels/vector/inference_floats.h"
 
-static inline void store_weights(float *row, size_t v, vec e, vec f)
+static inline void store_weights(float *row, size_t v, const vec *e)
 {
-    vec_store(row + v * VEC_WIDTH, e);
-    vec_store(row + (v + 1) * VEC_WIDTH, f);
+    vec_store(row + v * VEC_WIDTH, e[0]);
+    vec_store(row + (v + 1) * VEC_WIDTH, e[1]);
 }
 
 static inline vec weight_exp2(vec t)

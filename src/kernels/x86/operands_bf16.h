@@ -3,7 +3,7 @@
 #ifndef DVIT_KERNELS_X86_OPERANDS_BF16_H
 #define DVIT_KERNELS_X86_OPERANDS_BF16_H
 
-#include "kernels/vector/exponential.h"
+#include "kernels/x86/exponential_coarse.h"
 #include "kernels/x86/store_format.h"
 #include "kernels/x86/vector_avx512.h"
 
@@ -78,14 +78,14 @@ static inline vec take_row_granules(const struct number_rows *rows, size_t row, 
 
 #include "kernels/vector/inference_floats.h"
 
-static inline void store_weights(float *row, size_t v, vec e, vec f)
+static inline void store_weights(float *row, size_t v, const vec *e)
 {
-    vec_store(row + v / 2 * VEC_WIDTH, (vec)_mm512_cvtne2ps_pbh(f, e));
+    vec_store(row + v / 2 * VEC_WIDTH, (vec)_mm512_cvtne2ps_pbh(e[1], e[0]));
 }
 
 static inline vec weight_exp2(vec t)
 {
-    return vec_exp2_coarse(t);
+    return vec_exp2_coarse(t, 1.0f);
 }
 
 #define result_format    store_format
