@@ -1,5 +1,7 @@
 /* The command `dvit`: finds the verb, reads its options, runs it, and makes sure that what was
  * printed has arrived. */
+#define _DEFAULT_SOURCE /* SIGXFSZ */
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -108,6 +110,7 @@ static int run(int count, char **arguments)
 
 int main(int count, char **arguments)
 {
+    signal(SIGXFSZ, SIG_IGN); /* too large for a limit is a failed write, told and cleaned up */
     int code = run(count, arguments);
     bool failed = ferror(stdout) != 0;
     if ((fclose(stdout) != 0 || failed) && code == CLI_EXIT_OK) {

@@ -174,6 +174,13 @@ int cli_session_create(struct dvit_session **out, const struct dvit_model *model
                                                                         : cli_fail(&error);
 }
 
+/* Files are written beside their place and renamed into it: what is no file would be lost. */
+static bool is_special(const char *path)
+{
+    struct stat info;
+    return stat(path, &info) == 0 && !S_ISREG(info.st_mode);
+}
+
 int cli_check_file(const char *path)
 {
     const char *slash = strrchr(path, '/');
@@ -183,6 +190,8 @@ int cli_check_file(const char *path)
         cli_error("out of memory");
     else if (cli_is_folder(path))
         cli_error("cannot write \"%s\": it is a folder, expected a file name", path);
+    else if (is_special(path))
+        cli_error("cannot write \"%s\": it is a device or a pipe, expected a file name", path);
     else if (!cli_is_folder(folder))
         cli_error("cannot write \"%s\": there is no folder \"%s\"", path, folder);
     else if (access(folder, W_OK) != 0)

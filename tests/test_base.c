@@ -297,6 +297,30 @@ static void test_file_refused(void **state)
     test_folder_remove(folder);
 }
 
+/* A pipe, and a link to a device: both stay. */
+static void test_file_special(void **state)
+{
+    char folder[32], pipe[64], link[64];
+    struct stat info;
+    struct dvit_error error;
+    test_folder_create(folder);
+    snprintf(pipe, sizeof pipe, "%s/pipe", folder);
+    snprintf(link, sizeof link, "%s/link", folder);
+    assert_int_equal(mkfifo(pipe, 0600), 0);
+    assert_int_equal(symlink("/dev/null", link), 0);
+    const char *const places[] = {pipe, link};
+    for (size_t i = 0; i < 2; i++) {
+        assert_fails(dvit_file_replace(places[i], "x", 1, &error), &error, DVIT_ERROR_IO,
+                     "is not a regular file");
+        assert_fails(dvit_file_duplicate("/dev/null", places[i], &error), &error, DVIT_ERROR_IO,
+                     "is not a regular file");
+        assert_int_equal(stat(places[i], &info), 0);
+        assert_false(S_ISREG(info.st_mode));
+    }
+    assert_int_equal(test_folder_count(folder), 2);
+    test_folder_remove(folder);
+}
+
 static void test_folder(void **state)
 {
     char folder[32], path[64], file[64];
@@ -360,6 +384,7 @@ int main(void)
         cmocka_unit_test(test_file_replace),
         cmocka_unit_test(test_file_disk_full),
         cmocka_unit_test(test_file_refused),
+        cmocka_unit_test(test_file_special),
         cmocka_unit_test(test_folder),
         cmocka_unit_test(test_path_join),
     };

@@ -89,12 +89,25 @@ done:
     return status;
 }
 
+/* What a file is renamed over is lost: a device or a pipe, by any name, must not be. A folder is
+ * refused by the rename itself. */
+static enum dvit_status check_place(const char *path, struct dvit_error *error)
+{
+    struct stat info;
+    if (stat(path, &info) == 0 && !S_ISREG(info.st_mode) && !S_ISDIR(info.st_mode))
+        return dvit_error_set(error, DVIT_ERROR_IO,
+                              "\"%s\": cannot create: is not a regular file and stays as it is",
+                              path);
+    return DVIT_OK;
+}
+
 enum dvit_status dvit_file_begin(struct dvit_file_writer *writer, const char *path,
                                  struct dvit_error *error)
 {
     enum dvit_status status = DVIT_OK;
     int fd = -1, attempt = 0;
     *writer = (struct dvit_file_writer){0};
+    DVIT_TRY(check_place(path, error));
     writer->path = strdup(path);
     if (!writer->path)
         DVIT_FAIL(error, DVIT_ERROR_MEMORY, "\"%s\": out of memory", path);
@@ -223,6 +236,7 @@ enum dvit_status dvit_file_duplicate(const char *from, const char *to, struct dv
 {
     enum dvit_status status = DVIT_OK;
     char *pending = NULL;
+    DVIT_TRY(check_place(to, error));
     if (asprintf(&pending, "%s.%ld-link.tmp", to, (long)getpid()) < 0) {
         pending = NULL;
         DVIT_FAIL(error, DVIT_ERROR_MEMORY, "\"%s\": out of memory", to);

@@ -16,7 +16,8 @@ enum dvit_status dvit_file_read(const char *path, size_t limit_bytes, unsigned c
                                 size_t *size_bytes, struct dvit_error *error);
 
 /* A file being written beside its final place. Nothing is visible under `path` until commit, which
- * flushes, fsyncs the file, renames it and fsyncs the folder. */
+ * flushes, fsyncs the file, renames it and fsyncs the folder. A device, a pipe or a link to one
+ * under that name is not replaced but an IO error. */
 struct dvit_file_writer {
     FILE *stream;  /* write through dvit_file_write, so that errors carry the name */
     char *path;    /* final name */

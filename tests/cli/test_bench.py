@@ -5,10 +5,11 @@ import csv
 import io
 import os
 import re
+import subprocess
 import xml.etree.ElementTree
 
-from harness import (CommandTest, FAILURE, Models, OK, SCENES, SHAPE, USAGE, dvit, kept_patches,
-                     main, read_bytes, write_bytes)
+from harness import (CommandTest, DVIT, FAILURE, Models, OK, SCENES, SHAPE, USAGE, dvit,
+                     kept_patches, main, read_bytes, write_bytes)
 
 MODEL = SHAPE + ",classes=4"
 QUICK = ("--seconds", "0.1", "--rounds", 2, "--quiet")
@@ -237,6 +238,28 @@ class Accuracy(CommandTest):
         self.refused(bench("--data", SCENES, "--plot", self.path("none", "sheet.svg"),
                            model=Models.best("dynamic")), FAILURE, "none")
         self.assertFalse(os.path.exists(self.path("none")))
+        os.mkfifo(self.path("pipe"))
+        self.refused(bench("--data", SCENES, "--plot", self.path("pipe"),
+                           model=Models.best("dynamic")), FAILURE, "pipe", "expected a file name")
+
+    def test_data_that_is_none(self):
+        model, sheet = Models.best("dynamic"), self.path("sheet.svg")
+        write_bytes(os.path.join(self.make_folder("broken", "0"), "1.jpg"), b"no image")
+        for data in (self.path("missing"), self.make_folder("empty"), self.path("broken")):
+            self.refused(bench("--batch", 1, "--data", data, "--plot", sheet, model=model), FAILURE,
+                         os.path.basename(data))
+        self.assertFalse(os.path.exists(sheet))
+
+    def test_an_output_that_is_full(self):
+        if not os.path.exists("/dev/full"):
+            self.skipTest("no /dev/full")
+        for more in ((), ("--profile", "layer")):
+            with open("/dev/full", "wb") as full:
+                done = subprocess.run([DVIT, "bench", "--model", MODEL, *map(str, QUICK), "--batch",
+                                       "1", "--csv", *more], stdout=full, stderr=subprocess.PIPE,
+                                      check=False)
+            self.assertEqual(done.returncode, FAILURE)
+            self.assertIn(b"standard output", done.stderr)
 
 
 if __name__ == "__main__":

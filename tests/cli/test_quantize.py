@@ -1,10 +1,13 @@
 """Eight bits from the command: quantize, and the precisions beside each other."""
 
+import json
 import os
+import resource
+import struct
 import unittest
 
 from harness import (CommandTest, FAILURE, OK, SCENES, SHAPE, SOME_FAILED, USAGE, dvit,
-                     kept_patches, main, read_bytes, write_ppm)
+                     kept_patches, main, read_bytes, write_bytes, write_ppm)
 
 DENSE = SHAPE + ",classes=4"
 
@@ -114,6 +117,72 @@ class Quantize(CommandTest):
         refused = self.check(dvit("eval", "--model", DENSE, "--data", SCENES, "--precision",
                                   "int8", "--cpu", "reference"), FAILURE)
         self.assertIn("dvit quantize", refused.err)
+
+
+class Refused(CommandTest):
+    """What goes wrong says so in one line, and leaves the folder as it was."""
+
+    def refused_cleanly(self, *arguments, words, **options):
+        before = sorted(os.listdir(self.folder))
+        self.refused(dvit(*arguments, "--quiet", **options), FAILURE, *words)
+        self.assertEqual(sorted(os.listdir(self.folder)), before)
+
+    def quantize(self, calibrate, out, words, **options):
+        self.refused_cleanly("quantize", DENSE, "--calibrate", calibrate, "--out", out, "--count",
+                             8, "--limit", 4, words=words, **options)
+
+    def small_file(self, name):
+        path = self.path(name)
+        self.check(dvit("quantize", DENSE, "--keep", 0.7, "--calibrate", SCENES, "--out", path,
+                        "--count", 8, "--limit", 4, "--quiet"), OK)
+        return path
+
+    def test_calibration_images(self):
+        out = self.path("q.safetensors")
+        self.quantize(self.make_folder("empty"), out, ["empty"])
+        self.quantize(write_bytes(self.path("text"), b"hello"), out, ["text", "expected a folder"])
+        write_bytes(os.path.join(self.make_folder("broken"), "1.jpg"), b"no image")
+        self.quantize(self.path("broken"), out, ["none of the 1 images", "1.jpg"])
+
+    def test_outputs(self):
+        self.quantize(SCENES, self.make_folder("taken"), ["taken", "folder"])
+        pipe = self.path("pipe")
+        os.mkfifo(pipe)
+        self.quantize(SCENES, pipe, ["pipe", "expected a file name"])
+        link = self.path("link")
+        os.symlink("/dev/null", link)
+        self.quantize(SCENES, link, ["link", "expected a file name"])
+        self.refused_cleanly("convert", DENSE, link, words=["expected a file name"])
+        self.assertTrue(os.path.islink(link))
+        limit = resource.RLIMIT_FSIZE
+        _, hard = resource.getrlimit(limit)
+        self.quantize(SCENES, self.path("large.safetensors"), ["large.safetensors", "too large"],
+                      preexec_fn=lambda: resource.setrlimit(limit, (20000, hard)))
+
+    def test_truncated_files(self):
+        for name in ("q.safetensors", "q.pth"):
+            whole = read_bytes(self.small_file(name))
+            for size in (0, 100, len(whole) // 2, len(whole) - 1):
+                cut = write_bytes(self.path("cut-" + name), whole[:size])
+                self.refused_cleanly("convert", cut, self.path("out.safetensors"), "--dtype", "int8",
+                                     words=["cut-"])
+            self.refused_cleanly("quantize", cut, "--calibrate", SCENES, "--out",
+                                 self.path("out.safetensors"), words=["cut-"])
+            self.refused_cleanly("bench", "--model", cut, "--batch", 1, words=["cut-"])
+
+    def test_scales_that_are_none(self):
+        data = read_bytes(self.small_file("q.safetensors"))
+        header = struct.unpack("<Q", data[:8])[0]
+        tensors = json.loads(data[8:8 + header])
+        for part, value in (("input_scale", float("nan")), ("weight_scale", -1.0),
+                            ("weight_scale", 3e38)):
+            name = "blocks.1.attn.qkv." + part
+            damaged = bytearray(data)
+            struct.pack_into("<f", damaged, 8 + header + tensors[name]["data_offsets"][0], value)
+            path = write_bytes(self.path("damaged.safetensors"), damaged)
+            for arguments in (("bench", "--model", path, "--batch", 1),
+                              ("convert", path, self.path("out.safetensors"))):
+                self.refused_cleanly(*arguments, words=[name, "expected a finite scale above 0"])
 
 
 if __name__ == "__main__":
