@@ -65,21 +65,21 @@ static double weight_bytes(const struct dvit_parameters *parameters, const struc
     return bytes;
 }
 
-/* Of what the operator multiplies; NULL where that is nothing. Attention takes the graph's; scores
- * are f32 always. */
+/* Of what the operator multiplies; NULL where that is nothing. Attention has products without a
+ * plan; scores are f32 always. */
 static const char *own_precision(const struct dvit_graph *graph, const struct dvit_op *op)
 {
     struct dvit_op_products want = {0};
-    enum dvit_precision precision = DVIT_PRECISION_F32;
     if (!op->class->macs)
         return NULL;
     if (op->class->products)
         op->class->products(graph, op, 1, &want);
-    if (want.forward.int8)
-        precision = DVIT_PRECISION_INT8;
-    else if (want.forward.bf16 || (graph->bf16 && op->class == &dvit_op_attention))
-        precision = DVIT_PRECISION_BF16;
-    return dvit_precision_name(precision);
+    bool attention = op->class == &dvit_op_attention;
+    bool int8 = attention ? op->is.attention.int8 : want.forward.int8;
+    bool bf16 = attention ? graph->bf16 : want.forward.bf16;
+    return dvit_precision_name(int8   ? DVIT_PRECISION_INT8
+                               : bf16 ? DVIT_PRECISION_BF16
+                                      : DVIT_PRECISION_F32);
 }
 
 /* All threads' time in operator `index`. */
