@@ -65,16 +65,40 @@ static inline vec rounded(vec v)
     return _mm512_mask_mov_ps(_mm512_castsi512_ps(bits), _mm512_cmp_ps_mask(v, v, _CMP_UNORD_Q), v);
 }
 
-/* Numbers `first` … of a row, at most to `width` − 1, rounded to bfloat16; the rest is 0. */
-static inline vec take_floats(const void *row, size_t first, size_t width, enum dvit_number number)
+/* The lanes of `mask` of a vector of numbers, rounded to bfloat16; 0 elsewhere. */
+ALWAYS_INLINE vec take_floats(const void *row, size_t first, __mmask16 mask,
+                              const enum dvit_number number)
 {
-    size_t n = width - first;
     if (number != DVIT_NUMBER_BF16)
-        return rounded(vec_load_part((const float *)row + first, n));
-    const unsigned short *p = (const unsigned short *)row + first;
-    __m256i halves = n >= VEC_WIDTH ? _mm256_loadu_si256((const __m256i *)(const void *)p)
-                                    : _mm256_maskz_loadu_epi16(lanes(n), p);
+        return rounded(_mm512_maskz_loadu_ps(mask, (const float *)row + first));
+    __m256i halves = _mm256_maskz_loadu_epi16(mask, (const unsigned short *)row + first);
     return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(halves), 16));
+}
+
+/* 4·16 columns, of which those of `mask` exist. */
+struct chunk {
+    size_t first;
+    __mmask16 mask[GRAIN];
+    vec mean[GRAIN]; /* what their numbers are taken less */
+};
+
+/* The columns from `first` on; mean: of all columns, or NULL: 0. */
+ALWAYS_INLINE struct chunk chunk_at(size_t first, size_t width, const float *mean)
+{
+    struct chunk c = {.first = first};
+    UNROLL
+    for (size_t p = 0; p < GRAIN; p++) {
+        size_t d = first + p * VEC_WIDTH;
+        c.mask[p] = d < width ? lanes(width - d) : 0;
+        c.mean[p] = mean && d < width ? vec_load(mean + d) : vec_set(0);
+    }
+    return c;
+}
+
+ALWAYS_INLINE vec take_part(const void *row, const struct chunk *c, const size_t part,
+                            const enum dvit_number number)
+{
+    return take_floats(row, c->first + part * VEC_WIDTH, c->mask[part], number) - c->mean[part];
 }
 
 static inline __m512i magnitude_bits(vec v)
@@ -97,29 +121,25 @@ static inline struct byte_scales byte_scales(vec largest)
     };
 }
 
-/* The same less the mean (NULL: 0). */
-ALWAYS_INLINE vec take_centred(const void *row, size_t first, size_t width, enum dvit_number number,
-                               const float *mean)
-{
-    vec v = take_floats(row, first, width, number);
-    if (mean)
-        v = v - vec_load(mean + first);
-    return v;
-}
-
 /* Of `count` ≤ VEC_WIDTH rows less the mean (NULL: 0), each its own; those that are not there have
  * 1. */
 ALWAYS_INLINE struct byte_scales row_scales(const struct number_rows *rows, size_t first,
-                                            size_t count, size_t width, const float *mean)
+                                            size_t count, size_t width, const float *mean,
+                                            const enum dvit_number number)
 {
     vec largest[VEC_WIDTH];
-    for (size_t i = 0; i < VEC_WIDTH; i++) {
-        __m512i bits = _mm512_setzero_si512();
-        for (size_t d = 0; i < count && d < width; d += VEC_WIDTH) {
-            vec v = take_centred(number_row(rows, first + i), d, width, rows->number, mean);
-            bits = _mm512_max_epi32(bits, magnitude_bits(v));
+    for (size_t i = 0; i < VEC_WIDTH; i++)
+        largest[i] = vec_set(0);
+    for (size_t d = 0; d < width; d += GRAIN * VEC_WIDTH) {
+        const struct chunk c = chunk_at(d, width, mean);
+        const char *row = number_row(rows, first);
+        for (size_t i = 0; i < count; i++, row += rows->stride) {
+            __m512i bits = _mm512_castps_si512(largest[i]);
+            UNROLL
+            for (size_t p = 0; p < GRAIN; p++)
+                bits = _mm512_max_epi32(bits, magnitude_bits(take_part(row, &c, p, number)));
+            largest[i] = _mm512_castsi512_ps(bits);
         }
-        largest[i] = _mm512_castsi512_ps(bits);
     }
     vec_transpose(largest);
     __m512i bits = _mm512_castps_si512(largest[0]); /* as such, NaN is larger than all numbers */
@@ -138,64 +158,46 @@ ALWAYS_INLINE __m512i bytes_in_order(const __m512i *part, const bool is_signed)
                                                      : _mm512_packus_epi16(low, high));
 }
 
-/* 4·16 numbers of row − mean, from `first` on, as signed bytes. */
-ALWAYS_INLINE __m512i row_bytes(const void *row, size_t first, size_t width,
-                                enum dvit_number number, const float *mean, vec inverse)
+/* A chunk of a row as signed bytes. */
+ALWAYS_INLINE __m512i row_bytes(const void *row, const struct chunk *c, vec inverse,
+                                const enum dvit_number number)
 {
     __m512i part[GRAIN];
     UNROLL
-    for (int p = 0; p < GRAIN; p++) {
-        size_t d = first + (size_t)p * VEC_WIDTH;
-        part[p] = _mm512_setzero_si512();
-        if (d < width)
-            part[p] = _mm512_cvtps_epi32(take_centred(row, d, width, number, mean) * inverse);
-    }
+    for (size_t p = 0; p < GRAIN; p++)
+        part[p] = _mm512_cvtps_epi32(take_part(row, c, p, number) * inverse);
     return bytes_in_order(part, true);
 }
 
-/* What is said of columns, 4·16 of them at a time. */
-struct column_range {
-    vec sum[GRAIN], low[GRAIN], high[GRAIN];
-};
-
-/* Sums in the order of the rows, so that every level has the same mean. */
-ALWAYS_INLINE void add_row(struct column_range *range, const void *row, size_t first, size_t width,
-                           enum dvit_number number, const bool ends)
-{
-    UNROLL
-    for (int p = 0; p < GRAIN; p++) {
-        size_t d = first + (size_t)p * VEC_WIDTH;
-        if (d >= width)
-            break;
-        vec v = take_floats(row, d, width, number);
-        range->sum[p] = range->sum[p] + v;
-        if (ends) {
-            range->low[p] = vec_min(v, range->low[p]);
-            range->high[p] = vec_max(v, range->high[p]);
-        }
-    }
-}
-
-/* The mean of each column, and the largest distance from it (NULL: not wanted). */
+/* The mean of each column, and the largest distance from it (NULL: not wanted). Sums are in the
+ * order of the rows, so that every level has the same mean. */
 ALWAYS_INLINE void column_ranges(float *mean, float *const distance, const struct number_rows *rows,
-                                 const struct inference_sizes *n)
+                                 const struct inference_sizes *n, const enum dvit_number number)
 {
     for (size_t first = 0; first < n->width; first += GRAIN * VEC_WIDTH) {
-        struct column_range range;
+        const struct chunk c = chunk_at(first, n->width, NULL);
+        vec sum[GRAIN], low[GRAIN], high[GRAIN];
         UNROLL
-        for (int p = 0; p < GRAIN; p++) {
-            range.sum[p] = vec_set(0);
-            range.low[p] = vec_set(INFINITY);
-            range.high[p] = vec_set(-INFINITY);
+        for (size_t p = 0; p < GRAIN; p++) {
+            sum[p] = vec_set(0);
+            low[p] = vec_set(INFINITY);
+            high[p] = vec_set(-INFINITY);
         }
-        for (size_t j = 0; j < n->tokens; j++)
-            add_row(&range, number_row(rows, j), first, n->width, rows->number, distance != NULL);
+        const char *row = rows->first;
+        for (size_t j = 0; j < n->tokens; j++, row += rows->stride) {
+            UNROLL
+            for (size_t p = 0; p < GRAIN; p++) {
+                vec v = take_floats(row, first + p * VEC_WIDTH, c.mask[p], number);
+                sum[p] = sum[p] + v;
+                low[p] = vec_min(v, low[p]);
+                high[p] = vec_max(v, high[p]);
+            }
+        }
         for (size_t p = 0; p < GRAIN && first + p * VEC_WIDTH < n->width; p++) {
-            size_t d = first + p * VEC_WIDTH;
-            vec m = range.sum[p] / vec_set((float)n->tokens);
-            vec_store(mean + d, m);
+            vec m = sum[p] / vec_set((float)n->tokens);
+            vec_store(mean + first + p * VEC_WIDTH, m);
             if (distance)
-                vec_store(distance + d, vec_max(range.high[p] - m, m - range.low[p]));
+                vec_store(distance + first + p * VEC_WIDTH, vec_max(high[p] - m, m - low[p]));
         }
     }
 }
@@ -205,24 +207,25 @@ ALWAYS_INLINE void column_ranges(float *mean, float *const distance, const struc
 
 /* One vector of keys, first … first + VEC_WIDTH − 1, as columns of a panel; zeros behind the last.
  */
-static void pack_key_vector(float *panel, size_t panel_stride, const struct inference_scratch *s,
-                            const struct number_rows *k, size_t first,
-                            const struct inference_sizes *n)
+ALWAYS_INLINE void pack_key_vector(float *panel, size_t panel_stride,
+                                   const struct inference_scratch *s, const struct number_rows *k,
+                                   size_t first, const struct inference_sizes *n,
+                                   const enum dvit_number number)
 {
     size_t count = n->tokens - first < VEC_WIDTH ? n->tokens - first : VEC_WIDTH;
+    const struct byte_scales scales = row_scales(k, first, count, n->width, s->key_mean, number);
     float inverse[VEC_WIDTH];
     product_sum sum = sum_zero();
-    struct byte_scales scales = row_scales(k, first, count, n->width, s->key_mean);
     vec_store(s->key_scale + first, scales.scale);
     vec_store(inverse, scales.inverse);
     for (size_t d = 0; d < n->width_grains; d += VEC_WIDTH) {
+        const struct chunk c = chunk_at(d * GRAIN, n->width, s->key_mean);
         vec block[VEC_WIDTH];
         for (size_t i = 0; i < VEC_WIDTH; i++)
-            block[i] =
-                i < count
-                    ? _mm512_castsi512_ps(row_bytes(number_row(k, first + i), d * GRAIN, n->width,
-                                                    k->number, s->key_mean, vec_set(inverse[i])))
-                    : vec_set(0);
+            block[i] = vec_set(0);
+        for (size_t i = 0; i < count; i++)
+            block[i] = _mm512_castsi512_ps(
+                row_bytes(number_row(k, first + i), &c, vec_set(inverse[i]), number));
         vec_transpose(block);
         for (size_t i = 0; i < VEC_WIDTH && d + i < n->width_grains; i++) {
             vec_store(panel + (d + i) * panel_stride, block[i]);
@@ -232,73 +235,108 @@ static void pack_key_vector(float *panel, size_t panel_stride, const struct infe
     _mm512_storeu_si512(s->key_begin + first, _mm512_sub_epi32(sum_zero(), sum));
 }
 
-static void pack_keys(const struct inference_scratch *s, const struct number_rows *k,
-                      const struct inference_sizes *n)
+ALWAYS_INLINE void pack_keys_of(const struct inference_scratch *s, const struct number_rows *k,
+                                const struct inference_sizes *n, const enum dvit_number number)
 {
-    column_ranges(s->key_mean, NULL, k, n);
+    column_ranges(s->key_mean, NULL, k, n, number);
     for (size_t p = 0; p < ratio_up(n->key_vecs, PRODUCT_VECS); p++) {
         struct piece vecs = piece_of(n->key_vecs, PRODUCT_VECS, p);
         float *panel = s->keys + vecs.first * VEC_WIDTH * n->width_grains;
         for (size_t v = 0; v < vecs.count; v++)
             pack_key_vector(panel + v * VEC_WIDTH, vecs.count * VEC_WIDTH, s, k,
-                            (vecs.first + v) * VEC_WIDTH, n);
+                            (vecs.first + v) * VEC_WIDTH, n, number);
     }
 }
 
-/* 16 columns of 4 rows from `row` on, of which those below `last` exist. */
-static inline __m512i column_bytes(const struct number_rows *rows, size_t row, size_t last,
-                                   size_t first, size_t width, vec mean, vec inverse)
+/* 16 columns of up to 4 rows. */
+ALWAYS_INLINE vec column_bytes(const char *row, size_t stride, const size_t count, size_t first,
+                               __mmask16 mask, vec mean, vec inverse, const enum dvit_number number)
 {
     const __m512i by_column =
         _mm512_broadcast_i32x4(_mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15));
     __m512i part[GRAIN];
     UNROLL
-    for (int r = 0; r < GRAIN; r++) {
+    for (size_t r = 0; r < GRAIN; r++, row += stride) {
         part[r] = _mm512_setzero_si512();
-        if (row + (size_t)r < last) {
-            vec v = take_floats(number_row(rows, row + (size_t)r), first, width, rows->number);
-            part[r] = _mm512_cvtps_epi32((v - mean) * inverse);
-        }
+        if (r < count)
+            part[r] = _mm512_cvtps_epi32((take_floats(row, first, mask, number) - mean) * inverse);
     }
     __m512i low = _mm512_packs_epi32(part[0], part[1]);
     __m512i high = _mm512_packs_epi32(part[2], part[3]);
-    return _mm512_shuffle_epi8(_mm512_packs_epi16(low, high), by_column);
+    return _mm512_castsi512_ps(_mm512_shuffle_epi8(_mm512_packs_epi16(low, high), by_column));
 }
 
-static void pack_values(const struct inference_scratch *s, const struct number_rows *v,
-                        const struct inference_sizes *n)
+ALWAYS_INLINE void pack_values_of(const struct inference_scratch *s, const struct number_rows *v,
+                                  const struct inference_sizes *n, const enum dvit_number number)
 {
-    column_ranges(s->value_mean, s->value_scale, v, n);
+    column_ranges(s->value_mean, s->value_scale, v, n, number);
     for (size_t d = 0; d < n->width; d += VEC_WIDTH) {
-        struct byte_scales scales = byte_scales(vec_load(s->value_scale + d));
+        const struct byte_scales scales = byte_scales(vec_load(s->value_scale + d));
         vec mean = vec_load(s->value_mean + d);
+        __mmask16 mask = lanes(n->width - d);
+        const char *row = v->first;
+        float *to = s->values + d;
         vec_store(s->value_scale + d, scales.scale);
-        for (size_t j = 0; j < n->token_grains; j++)
-            vec_store(s->values + j * n->width_vecs * VEC_WIDTH + d,
-                      _mm512_castsi512_ps(column_bytes(v, j * GRAIN, n->tokens, d, n->width, mean,
-                                                       scales.inverse)));
+        for (size_t j = GRAIN; j <= n->tokens; j += GRAIN) {
+            vec_store(to,
+                      column_bytes(row, v->stride, GRAIN, d, mask, mean, scales.inverse, number));
+            row += GRAIN * v->stride;
+            to += n->width_vecs * VEC_WIDTH;
+        }
+        if (n->tokens % GRAIN != 0)
+            vec_store(to, column_bytes(row, v->stride, n->tokens % GRAIN, d, mask, mean,
+                                       scales.inverse, number));
     }
 }
 
 /* Queries first … first + rows − 1. */
-static void pack_queries(const struct inference_scratch *s, const struct number_rows *q,
-                         size_t first, size_t rows, float factor, const struct inference_sizes *n)
+ALWAYS_INLINE void pack_queries_of(const struct inference_scratch *s, const struct number_rows *q,
+                                   size_t first, size_t rows, float factor,
+                                   const struct inference_sizes *n, const enum dvit_number number)
 {
     const __m512i zero = _mm512_set1_epi8((char)128);
-    const struct byte_scales scales = row_scales(q, first, rows, n->width, NULL);
+    const struct byte_scales scales = row_scales(q, first, rows, n->width, NULL, number);
     float inverse[VEC_WIDTH];
     vec_store(inverse, scales.inverse);
     vec_store(s->factor, scales.scale * vec_set(factor));
-    for (size_t i = 0; i < rows; i++) {
-        for (size_t d = 0; d < n->query_stride; d += VEC_WIDTH) {
-            __m512i bytes = row_bytes(number_row(q, first + i), d * GRAIN, n->width, q->number,
-                                      NULL, vec_set(inverse[i]));
+    for (size_t d = 0; d < n->query_stride; d += VEC_WIDTH) {
+        const struct chunk c = chunk_at(d * GRAIN, n->width, NULL);
+        for (size_t i = 0; i < rows; i++) {
+            __m512i bytes = row_bytes(number_row(q, first + i), &c, vec_set(inverse[i]), number);
             _mm512_storeu_si512(s->queries + i * n->query_stride + d,
                                 _mm512_xor_si512(bytes, zero));
         }
     }
 }
 _Static_assert(BLOCK_ROWS <= VEC_WIDTH, "a block's scales are one vector");
+
+/* The loops above are compiled for either kind of number. */
+static void pack_keys(const struct inference_scratch *s, const struct number_rows *k,
+                      const struct inference_sizes *n)
+{
+    if (k->number == DVIT_NUMBER_BF16)
+        pack_keys_of(s, k, n, DVIT_NUMBER_BF16);
+    else
+        pack_keys_of(s, k, n, DVIT_NUMBER_F32);
+}
+
+static void pack_values(const struct inference_scratch *s, const struct number_rows *v,
+                        const struct inference_sizes *n)
+{
+    if (v->number == DVIT_NUMBER_BF16)
+        pack_values_of(s, v, n, DVIT_NUMBER_BF16);
+    else
+        pack_values_of(s, v, n, DVIT_NUMBER_F32);
+}
+
+static void pack_queries(const struct inference_scratch *s, const struct number_rows *q,
+                         size_t first, size_t rows, float factor, const struct inference_sizes *n)
+{
+    if (q->number == DVIT_NUMBER_BF16)
+        pack_queries_of(s, q, first, rows, factor, n, DVIT_NUMBER_BF16);
+    else
+        pack_queries_of(s, q, first, rows, factor, n, DVIT_NUMBER_F32);
+}
 
 /* --- weights and results ------------------------------------------------------------------------
  */
