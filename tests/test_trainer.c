@@ -151,7 +151,7 @@ static void training_ends_a_calibration(void **state)
     assert_ok(dvit_model_create(&model, &config, 1, &error), &error);
     for (size_t i = 0; i < model->parameters.count; i++)
         model->inputs[i].scale = dvit_parameter_is_quantisable(&model->parameters, i);
-    assert_int_equal(dvit_model_quantised_layers(model), 4);
+    assert_int_equal(dvit_model_quantised_layers(model), 5);
     assert_ok(dvit_trainer_create(&trainer, model, NULL, &options, 1, 1, &error), &error);
     assert_int_equal(dvit_model_quantised_layers(model), 0);
     dvit_trainer_free(trainer);
