@@ -62,6 +62,7 @@ struct problem {
     enum type type;
     struct guarded x, y, weight, bias, residual;
     struct dvit_quantised x_bytes;
+    size_t cut; /* outputs of the first of two runs; 0: one run does all */
 };
 
 static void fill(struct guarded *g, size_t count, uint32_t index)
@@ -136,15 +137,21 @@ static void run(struct problem *p, enum dvit_cpu cpu)
         guard_new((dvit_matmul_scratch_bytes(matmul) + 63) / 64 * 16 + 16, GUARD_AFTER);
     if (bytes > 0 && dvit_matmul_pack(matmul, packed.data, p->weight.data, &error) != DVIT_OK)
         fail_msg("%s", error.message);
-    const struct dvit_matmul_operands operands = {.x = p->x.data,
-                                                  .y = p->y.data,
-                                                  .weight = bytes > 0 ? NULL : p->weight.data,
-                                                  .packed = bytes > 0 ? packed.data : NULL,
-                                                  .bias = p->bias.data,
-                                                  .residual = p->residual.data,
-                                                  .x_bytes = p->x_bytes,
-                                                  .y_bytes = y_bytes,
-                                                  .scratch = scratch.data};
+    struct dvit_matmul_operands operands = {.x = p->x.data,
+                                            .y = p->y.data,
+                                            .weight = bytes > 0 ? NULL : p->weight.data,
+                                            .packed = bytes > 0 ? packed.data : NULL,
+                                            .bias = p->bias.data,
+                                            .residual = p->residual.data,
+                                            .x_bytes = p->x_bytes,
+                                            .y_bytes = y_bytes,
+                                            .scratch = scratch.data};
+    if (p->cut > 0) {
+        operands.outputs = p->cut;
+        assert_int_equal(dvit_matmul_run(matmul, 0, p->rows, &operands), DVIT_OK);
+        operands.first_output = p->cut;
+        operands.outputs = p->shape.outputs - p->cut;
+    }
     assert_int_equal(dvit_matmul_run(matmul, 0, p->rows, &operands), DVIT_OK);
     guard_free(&packed);
     guard_free(&scratch);
@@ -301,6 +308,25 @@ static void test_bytes_are_the_definitions(void **state)
             }
             assert_as_definition(&p[1], &p[0]);
             problem_free(&p[0]), problem_free(&p[1]);
+        }
+}
+
+/* Outputs in two runs are those of one. */
+static void test_ranges_of_outputs(void **state)
+{
+    const struct packed_case c = {21, 150, 72, 1, 2, true};
+    for (size_t w = 0; w < WAYS; w++)
+        for (int after = 0; available(ways[w]) && after < AFTERS; after++) {
+            if (ways[w].cpu == DVIT_CPU_REFERENCE)
+                continue;
+            struct problem whole = problem_new(&c, ways[w].type, (enum after)after, GUARD_AFTER);
+            struct problem cut = problem_new(&c, ways[w].type, (enum after)after, GUARD_AFTER);
+            cut.cut = 2 * DVIT_MATMUL_RANGE;
+            run(&whole, ways[w].cpu);
+            run(&cut, ways[w].cpu);
+            for (size_t i = 0; i < whole.y_count; i++)
+                assert_true(whole.y.data[i] == cut.y.data[i] || isnan(whole.y.data[i]));
+            problem_free(&whole), problem_free(&cut);
         }
 }
 
@@ -478,6 +504,7 @@ int main(void)
         cmocka_unit_test(test_everything_that_follows),
         cmocka_unit_test(test_what_follows_without_a_constant_weight),
         cmocka_unit_test(test_bytes_are_the_definitions),
+        cmocka_unit_test(test_ranges_of_outputs),
         cmocka_unit_test(test_rows_that_come_rounded_change_no_bit),
         cmocka_unit_test(test_outputs_in_every_format),
         cmocka_unit_test(test_numbers_that_are_not_finite_stay_in_their_row),

@@ -94,6 +94,28 @@ static void answers_depend_on_the_image_alone(void **state)
     dvit_model_free(model);
 }
 
+/* So many that they share the outputs of a row too. */
+static void a_large_team_shares_one_image(void **state)
+{
+    struct dvit_model *model = random_model(
+        "vit:dim=384,depth=5,heads=6,patch=4,image=24,classes=6", STAGES, 0.7, 13, 1.5);
+    float *pixels = random_pixels(model, 2, 13);
+    static struct answers alone, got;
+    struct dvit_session *session = session_open(model, 0.7, 2, 1, cpu_level(state));
+    run(session, pixels, 2, &alone);
+    dvit_session_free(session);
+    for (int threads = 8; threads <= 24; threads += 8) {
+        session = session_open(model, 0.7, 2, threads, cpu_level(state));
+        for (int count = 1; count <= 2; count++) {
+            run(session, pixels, count, &got);
+            compare(&got, &alone, 0, count);
+        }
+        dvit_session_free(session);
+    }
+    free(pixels);
+    dvit_model_free(model);
+}
+
 /* The same call gives the same bits. */
 static void runs_repeat(void **state)
 {
@@ -494,6 +516,7 @@ int main(void)
         void *level = (void *)dvit_cpu_name((enum dvit_cpu)cpu);
         const struct CMUnitTest tests[] = {
             cmocka_unit_test_prestate(answers_depend_on_the_image_alone, level),
+            cmocka_unit_test_prestate(a_large_team_shares_one_image, level),
             cmocka_unit_test_prestate(runs_repeat, level),
             cmocka_unit_test_prestate(sessions_share_a_model, level),
             cmocka_unit_test_prestate(runs_allocate_nothing, level),

@@ -109,6 +109,13 @@ static void timed_forward(const struct dvit_op *op, struct dvit_run *run, double
     *seconds += dvit_clock_seconds() - begin;
 }
 
+/* Whether all have to be there before the operator, and after it. */
+static bool must_meet(const struct dvit_op *op, const struct dvit_run *run)
+{
+    return op->class->crosses_rows ||
+           (op->class->splits_columns && op->class->splits_columns(op, run));
+}
+
 void dvit_forward_run(const struct dvit_forward_job *job, int member, int product_member)
 {
     struct dvit_forward *forward = job->forward;
@@ -129,9 +136,11 @@ void dvit_forward_run(const struct dvit_forward_job *job, int member, int produc
         .by_rows = shared,
         .failure = job->failure,
     };
+    bool met = true; /* nobody has done anything since all met */
     for (int i = 0; i < graph->op_count; i++) {
         const struct dvit_op *op = &graph->ops[i];
-        if (shared && op->class->crosses_rows)
+        const bool meets = shared && must_meet(op, &run);
+        if (meets && !met)
             dvit_threads_barrier(job->team);
         if (op->class->lay_out && member == 0)
             op->class->lay_out(op, &run);
@@ -143,8 +152,9 @@ void dvit_forward_run(const struct dvit_forward_job *job, int member, int produc
             timed_forward(op, &run, &job->times->seconds[i]);
         else
             op->class->forward(op, &run);
-        if (shared && op->class->crosses_rows)
+        if (meets)
             dvit_threads_barrier(job->team);
+        met = meets;
     }
     if (job->times)
         job->times->passes++;

@@ -41,6 +41,20 @@ bool dvit_matmul_takes_formats(const struct dvit_matmul_shape *shape, enum dvit_
     return backend == &dvit_matmul_packed || backend == &dvit_matmul_reference;
 }
 
+bool dvit_matmul_takes_ranges(const struct dvit_matmul *matmul)
+{
+    return matmul->backend->takes_ranges;
+}
+
+static bool is_range(const struct dvit_matmul *matmul, const struct dvit_matmul_operands *operands)
+{
+    size_t outputs = matmul->shape.outputs, first = operands->first_output;
+    if (first == 0 && (operands->outputs == 0 || operands->outputs == outputs))
+        return true;
+    return matmul->backend->takes_ranges && first % DVIT_MATMUL_RANGE == 0 && first < outputs &&
+           operands->outputs > 0 && operands->outputs <= outputs - first;
+}
+
 /* So that no sum of 255 · 127 leaves 32 bits, also with the zero's share. */
 enum { MAX_INT8_INPUTS = 32768 };
 
@@ -244,6 +258,8 @@ enum dvit_status dvit_matmul_run(const struct dvit_matmul *matmul, int member, s
     if (rows == 0)
         return DVIT_OK;
     if (!matmul->prepared || member < 0 || member >= matmul->threads)
+        return DVIT_ERROR_ARGUMENT;
+    if (!is_range(matmul, operands))
         return DVIT_ERROR_ARGUMENT;
     bool needs_packed =
         matmul->shape.int8 || (matmul->shape.bf16 && matmul->shape.kind != DVIT_MATMUL_WEIGHT);

@@ -72,7 +72,12 @@ struct dvit_matmul_operands {
     struct dvit_quantised x_bytes; /* int8: what x's bytes are, or are made to be; scale > 0 */
     struct dvit_quantised y_bytes; /* y_number U8: what y's bytes are made to be */
     void *scratch;
+    /* Where dvit_matmul_takes_ranges: the outputs first_output … + outputs − 1 alone, from a
+     * multiple of DVIT_MATMUL_RANGE on. All pointers are those of the whole. outputs 0: all. */
+    size_t first_output, outputs;
 };
+
+enum { DVIT_MATMUL_RANGE = 48 };
 
 struct dvit_matmul;
 
@@ -89,6 +94,9 @@ void dvit_matmul_free(struct dvit_matmul *matmul);
 /* Whether x and y of this product may be something else than floats: dvit's own and the definition
  * see to it, oneDNN's do not. */
 bool dvit_matmul_takes_formats(const struct dvit_matmul_shape *shape, enum dvit_cpu cpu);
+
+/* Whether a run may be of some outputs only. */
+bool dvit_matmul_takes_ranges(const struct dvit_matmul *matmul);
 
 /* Makes `rows` (≥ 1) run as one product. At least once before running; not thread-safe. */
 enum dvit_status dvit_matmul_prepare(struct dvit_matmul *matmul, size_t rows,

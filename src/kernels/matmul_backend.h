@@ -9,9 +9,10 @@
 struct dvit_matmul_plan;
 
 struct dvit_matmul_backend {
-    const char *name; /* NULL: dvit_matmul_backend says it */
-    bool packs_bf16;  /* in a layout of its own; else [outputs][inputs], which matmul.c makes */
-    bool finishes;    /* does what follows the product too; else matmul.c does, on what it wrote */
+    const char *name;  /* NULL: dvit_matmul_backend says it */
+    bool packs_bf16;   /* in a layout of its own; else [outputs][inputs], which matmul.c makes */
+    bool takes_ranges; /* of outputs */
+    bool finishes;     /* does what follows the product too; else matmul.c does, on what it wrote */
     /* The shape has been checked. *out is NULL on failure. */
     enum dvit_status (*open)(struct dvit_matmul_plan **out, const struct dvit_matmul_shape *shape,
                              enum dvit_cpu cpu, int threads, struct dvit_error *error);

@@ -11,6 +11,7 @@
 #include "kernels/packed/quantise.h"
 
 enum { COLUMNS = DVIT_PACKED_COLUMNS };
+_Static_assert(DVIT_MATMUL_RANGE % DVIT_PACKED_COLUMNS == 0, "ranges begin with a panel");
 
 struct dvit_matmul_plan {
     struct dvit_matmul_shape shape;
@@ -180,27 +181,28 @@ static enum dvit_status run(const struct dvit_matmul_plan *plan, int member, siz
 {
     const struct dvit_matmul_shape *shape = &plan->shape;
     void *packed = (void *)operands->packed; /* only read */
+    const size_t first = operands->first_output;
     (void)member;
     if (!packed)
         return DVIT_ERROR_ARGUMENT;
     const struct dvit_packed_job job = {
         .rows = rows,
-        .outputs = shape->outputs,
+        .outputs = operands->outputs ? operands->outputs : shape->outputs,
         .inputs = shape->inputs,
         .x = operands->x,
         .x_stride = shape->x_stride,
         .x_is_granules = plan->granule == 1 || shape->x_number != DVIT_NUMBER_F32,
         .x_bytes = operands->x_bytes,
-        .y = operands->y,
+        .y = (char *)operands->y + first * dvit_number_bytes(shape->y_number),
         .y_stride = shape->y_stride,
         .y_format = {shape->y_number, operands->y_bytes},
-        .panels = packed,
-        .bias = shape->bias ? operands->bias : NULL,
-        .residual = shape->residual ? operands->residual : NULL,
+        .panels = (char *)packed + first / COLUMNS * panel_bytes(plan),
+        .bias = shape->bias ? operands->bias + first : NULL,
+        .residual = shape->residual ? operands->residual + first : NULL,
         .factor = shape->factor == 0.0f ? 1.0f : shape->factor,
         .gelu = shape->gelu,
-        .scales = shape->int8 ? scales_of(plan, packed) : NULL,
-        .sums = shape->int8 ? sums_of(plan, packed) : NULL,
+        .scales = shape->int8 ? scales_of(plan, packed) + first : NULL,
+        .sums = shape->int8 ? sums_of(plan, packed) + first : NULL,
         .scratch = operands->scratch,
     };
     plan->product(&job);
@@ -211,6 +213,7 @@ const struct dvit_matmul_backend dvit_matmul_packed = {
     .name = "dvit's own",
     .packs_bf16 = true,
     .finishes = true,
+    .takes_ranges = true,
     .open = open_plan,
     .close = close_plan,
     .prepare = prepare,

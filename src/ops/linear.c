@@ -10,7 +10,7 @@
  * training: the gradient of the branch. parameters: 0 weight [outputs][inputs], 1 bias [outputs],
  * of which the operator's channels may be a range.
  */
-#include "ops/op.h"
+#include "ops/share.h"
 
 #include <string.h>
 
@@ -103,6 +103,35 @@ static void epilogue(const struct dvit_op *op, struct dvit_run *run, float *y,
         run->kernels->add_scaled(y + offset, residual + offset, y + offset, factor_of(op), count);
 }
 
+static bool may_split_columns(const struct dvit_op *op, const struct dvit_run *run)
+{
+    return run->by_rows && dvit_matmul_takes_ranges(op->product.forward);
+}
+
+static struct dvit_cut cut_of(const struct dvit_op *op, const struct dvit_run *run)
+{
+    const struct dvit_value *y = &run->graph->values[op->outputs[0]];
+    size_t rows = dvit_run_total_rows(run, y->rows, y->stage);
+    size_t inputs = dvit_op_input(run->graph, op, X)->width;
+    return dvit_cut_product(rows, op->is.linear.outputs, inputs, run->members);
+}
+
+static bool linear_splits_columns(const struct dvit_op *op, const struct dvit_run *run)
+{
+    return may_split_columns(op, run) && cut_of(op, run).columns > 1;
+}
+
+/* This member's rows and outputs. */
+static struct dvit_share own_share(const struct dvit_op *op, const struct dvit_run *run)
+{
+    const struct dvit_value *y = &run->graph->values[op->outputs[0]];
+    size_t outputs = op->is.linear.outputs;
+    if (!may_split_columns(op, run))
+        return (struct dvit_share){dvit_run_rows(run, y->rows, y->stage), {0, outputs}};
+    return dvit_cut_share(cut_of(op, run), dvit_run_total_rows(run, y->rows, y->stage), outputs,
+                          run->member);
+}
+
 static void linear_forward(const struct dvit_op *op, struct dvit_run *run)
 {
     const struct dvit_value *value = &run->graph->values[op->outputs[0]];
@@ -110,7 +139,8 @@ static void linear_forward(const struct dvit_op *op, struct dvit_run *run)
     int product =
         op->is.linear.gelu && op->outputs[1] != DVIT_NONE ? op->outputs[1] : op->outputs[0];
     float *weight = own_channels(op, dvit_run_parameter(run, op, 0), inputs); /* only read */
-    struct dvit_span own = dvit_run_rows(run, value->rows, value->stage);
+    const struct dvit_share share = own_share(op, run);
+    const struct dvit_span own = share.rows;
     int chunks = dvit_chunk_count(own.last - own.first, op->product.chunk_rows);
 
     for (int i = 0; i < chunks; i++) {
@@ -126,7 +156,9 @@ static void linear_forward(const struct dvit_op *op, struct dvit_run *run)
             .residual = dvit_run_row(run, op->inputs[RESIDUAL], rows.first),
             .x_bytes = op->is.linear.input,
             .y_bytes = value->format.bytes,
-            .scratch = run->scratch};
+            .scratch = run->scratch,
+            .first_output = share.outputs.first,
+            .outputs = share.outputs.last - share.outputs.first};
         dvit_run_note(run, dvit_matmul_run(op->product.forward, run->product_member,
                                            rows.last - rows.first, &operands));
         if (run->graph->training)
@@ -291,6 +323,7 @@ const struct dvit_op_class dvit_op_linear = {
     .remake = linear_remake,
     .backward = linear_backward,
     .backward_parameters = linear_backward_parameters,
+    .splits_columns = linear_splits_columns,
     .products = linear_products,
     .reads = linear_reads,
     .writes_formats = linear_writes_formats,

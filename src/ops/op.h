@@ -70,6 +70,9 @@ struct dvit_op_class {
     /* Rows of other members, or of other images' order, are read: all members must have finished
      * what came before, and must wait for it where rows of one image are split. */
     bool crosses_rows;
+    /* Inference, where members share the rows of each image: whether they share the columns of
+     * output 0 too, and so all meet before and after. NULL: they do not. */
+    bool (*splits_columns)(const struct dvit_op *op, const struct dvit_run *run);
     /* Checks the inputs and declares op->outputs through dvit_graph_output. */
     enum dvit_status (*shape)(struct dvit_graph *graph, struct dvit_op *op,
                               struct dvit_error *error);
@@ -174,7 +177,7 @@ struct dvit_op {
         struct {
             int heads;
             bool masked;
-            bool int8; /* inference: its products are of bytes, whose scales it finds itself */
+            bool int8;      /* inference: its products are of bytes, whose scales it finds itself */
             float lead_cap; /* training: of the policy's gradient, see kernels.h */
         } attention;
         struct {
