@@ -29,7 +29,7 @@ static enum dvit_status open_as(struct dvit_session **out, const struct dvit_mod
                                 struct dvit_error *error)
 {
     struct dvit_session_options options = {
-        .keep = 0.7, .max_batch = batch, .threads = threads, .cpu = cpu, .precision = precision};
+        .max_batch = batch, .threads = threads, .cpu = cpu, .precision = precision};
     return dvit_session_create(out, model, &options, error);
 }
 
@@ -117,13 +117,15 @@ static void auto_rounds_to_bytes_only_what_was_calibrated(void **state)
 }
 
 /* Sums of bytes are exact, so the levels differ only in what is computed around them; where that
- * moves a number to its neighbour among the bytes, by a step. */
+ * moves a number to its neighbour among the bytes, by a step. A step may turn a decision, and then
+ * another patch is dropped: the model here drops none. */
 static void levels_agree_with_plain_c(void **state)
 {
-    struct dvit_model *model = calibrated_model(4);
+    struct dvit_model *model = random_model(text, 0, 1, 4, 1);
     float *pixels = random_pixels(model, IMAGES, 4), reference[IMAGES * CLASSES],
           got[IMAGES * CLASSES], f32[IMAGES * CLASSES];
     (void)state;
+    calibrate(model);
     answer(model, "int8", "reference", IMAGES, 1, pixels, reference);
     answer(model, "f32", "reference", IMAGES, 1, pixels, f32);
     print_message("8 bits differ from f32 by %.2g of the logits' spread\n",
