@@ -66,13 +66,16 @@ static int linear_part(struct dvit_vit *vit, const char *name, const char *layer
     return dvit_build_op(&vit->builder, name, &op);
 }
 
-static int attention(struct dvit_vit *vit, const char *name, int qkv, int policy, int queries)
+/* What layer `of` makes is attended; where that is a layer of 8 bits, in 8 bits. */
+static int attention(struct dvit_vit *vit, const char *name, const char *of, int qkv, int policy,
+                     int queries)
 {
     struct dvit_op op = dvit_vit_op(&dvit_op_attention, qkv);
     op.inputs[1] = policy;
     op.inputs[2] = queries;
     op.is.attention.heads = vit->config->heads;
     op.is.attention.masked = vit->options->training;
+    op.is.attention.int8 = input_of(vit, dvit_vit_parameter(vit, of, "weight")).scale != 0.0f;
     op.is.attention.lead_cap = (float)vit->options->lead_cap;
     return dvit_build_op(&vit->builder, name, &op);
 }
@@ -139,7 +142,7 @@ static int attend(struct dvit_vit *vit, int index, int *x, int policy, bool narr
         qkv = dvit_vit_linear(vit, name[QKV], y, dvit_branch_plain);
     }
     vit->qkv = qkv;
-    return attention(vit, name[ATTENTION], qkv, policy, q);
+    return attention(vit, name[ATTENTION], name[QKV], qkv, policy, q);
 }
 
 /* x += proj(attention(LN1(x)))/skip_lam, x += fc2(gelu(fc1(LN2(x))))/skip_lam. */
