@@ -303,6 +303,92 @@ static void attention_is_shared_evenly(void **state)
     }
 }
 
+enum { TYPED_GRID = 12, TYPED_HEADS = 3, TYPED_WIDTH = 8 * TYPED_HEADS, TYPED_IMAGES = 2 };
+
+/* One attention operator; queries come apart or not. */
+static int typed_attention(struct walk *w, bool apart, bool int8)
+{
+    struct dvit_op op = no_operands;
+    size_t width = apart ? 2 * TYPED_WIDTH : 3 * TYPED_WIDTH;
+    walk_open(w, TYPED_GRID, 0, 0, NULL);
+    w->graph->bf16 = true;
+    op.class = &dvit_op_attention;
+    op.inputs[0] = dvit_build_input(&w->builder, "kv", DVIT_ROWS_TOKENS, width);
+    if (apart)
+        op.inputs[2] = dvit_build_input(&w->builder, "q", DVIT_ROWS_TOKENS, TYPED_WIDTH);
+    op.is.attention.heads = TYPED_HEADS;
+    op.is.attention.int8 = int8;
+    int out = dvit_build_op(&w->builder, "attention", &op);
+    walk_plan(w, TYPED_IMAGES, 1);
+    return out;
+}
+
+/* All members' shares, of the values that the walk has. */
+static void run_shares(struct walk *w, int members)
+{
+    for (int member = 0; member < members; member++) {
+        struct dvit_run run = {.graph = w->graph,
+                               .kernels = &w->kernels,
+                               .images = TYPED_IMAGES,
+                               .layout = w->forward.layout,
+                               .values = w->forward.values,
+                               .scratch = aligned_alloc(64, 1 << 20),
+                               .member = member,
+                               .members = members,
+                               .by_rows = true};
+        assert_non_null(run.scratch);
+        dvit_op_attention.forward(&w->graph->ops[0], &run);
+        free(run.scratch);
+    }
+}
+
+/* Values of bfloat16 are read and values of bytes are written where the same numbers as floats
+ * would be: with queries apart or not, of every image and head. */
+static void attention_takes_values_of_any_format(void **state)
+{
+    enum { ROWS = TYPED_IMAGES * (TYPED_GRID + 1), COUNT = ROWS * TYPED_WIDTH };
+    static float kv[3 * COUNT], q[COUNT], want[COUNT];
+    static uint16_t kv_halves[3 * COUNT], q_halves[COUNT];
+    static uint8_t got[COUNT];
+    const struct dvit_format bytes = {DVIT_NUMBER_U8, {0.01f, 128}};
+    struct dvit_rng rng = dvit_rng_stream(9, DVIT_RNG_TEST, 0, 0);
+    (void)state;
+    for (int i = 0; i < 3 * COUNT; i++)
+        kv[i] = (float)(int)dvit_rng_below(&rng, 200) / 64 - 1.5f;
+    memcpy(q, kv + COUNT, sizeof q);
+    for (int n = 0; n < 4; n++) {
+        struct walk w;
+        bool apart = n & 1, int8 = n & 2;
+        int out = typed_attention(&w, apart, int8);
+        const int *in = w.graph->ops[0].inputs;
+        w.kernels.attention = NULL; /* not asked for */
+        *(int8 ? &w.kernels.attention_bf16 : &w.kernels.attention_int8) = NULL;
+        w.kernels.to_bf16(kv_halves, kv, 3 * COUNT);
+        w.kernels.to_bf16(q_halves, q, COUNT);
+        w.forward.values[in[0]] = kv;
+        w.forward.values[out] = want;
+        if (apart)
+            w.forward.values[in[2]] = q;
+        run_shares(&w, 1);
+
+        w.graph->values[in[0]].format.number = DVIT_NUMBER_BF16;
+        w.graph->values[out].format = bytes;
+        w.forward.values[in[0]] = (float *)(void *)kv_halves;
+        w.forward.values[out] = (float *)(void *)got;
+        if (apart) {
+            w.graph->values[in[2]].format.number = DVIT_NUMBER_BF16;
+            w.forward.values[in[2]] = (float *)(void *)q_halves;
+        }
+        for (int members = 1; members <= 5; members++) {
+            memset(got, 0, sizeof got);
+            run_shares(&w, members);
+            for (int i = 0; i < COUNT; i++)
+                assert_int_equal(got[i], dvit_quantise(want[i], bytes.bytes));
+        }
+        walk_close(&w);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -311,6 +397,7 @@ int main(void)
         cmocka_unit_test(shapes_that_do_not_fit_are_refused),
         cmocka_unit_test(shares_cover_everything_once),
         cmocka_unit_test(attention_is_shared_evenly),
+        cmocka_unit_test(attention_takes_values_of_any_format),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
