@@ -8,7 +8,7 @@
 
 static const char *const text = "vit:dim=32,depth=3,heads=2,patch=4,image=16,classes=6";
 static const char *const layer = "blocks.1.mlp.fc1";
-enum { CLASSES = 6, IMAGES = 3, LAYERS = 3 * 4 + 1, MAX_TENSORS = 256 };
+enum { CLASSES = 6, IMAGES = 3, LAYERS = 3 * 4 + 1 + 2, MAX_TENSORS = 256 };
 
 static struct dvit_model *calibrated_model(void)
 {

@@ -21,8 +21,8 @@ struct dvit_session_options {
     int threads;     /* 1 … 256; 0 = affinity and container quota; default 0 */
     const char *cpu; /* "auto", "reference", "avx2", "avx512"; default "auto" */
     /* Of the matrix products; norms, softmax and everything between them stay f32. "f32" (also
-     * NULL, the default); "bf16"; "int8": the blocks and a patch
-     * embedding of pixels multiply bytes (dvit/quantize.h), all other products are as in bf16, or
+     * NULL, the default); "bf16"; "int8": the blocks and what
+     * dvit/quantize.h names beside them multiply bytes, all other products are as in bf16, or
      * f32 where the processor has no bfloat16. A model must have been
      * calibrated for int8 (dvit_model_calibrate, `dvit quantize`). An error where the processor
      * has no such products, never another precision instead. "auto": the fastest that costs at

@@ -264,7 +264,8 @@ bool dvit_parameter_is_quantisable(const struct dvit_parameters *parameters, siz
     int after = parameters->items[parameters->count - 1].layer;
     bool of_block = item->rank == 2 && item->layer > 0 && item->layer < after;
     bool of_pixels = strcmp(item->name, "patch_embed.proj.weight") == 0 && item->shape[1] == 3;
-    return of_block || of_pixels;
+    bool of_predictor = strstr(item->name, ".in_conv.1.weight") != NULL;
+    return of_block || of_pixels || of_predictor;
 }
 
 int dvit_parameters_find(const struct dvit_parameters *parameters, const char *name)

@@ -15,7 +15,7 @@ static int parameter(const struct dvit_parameters *parameters, int stage, const 
 }
 
 static int linear(struct dvit_builder *builder, const struct dvit_parameters *parameters, int stage,
-                  const char *name, int x, bool gelu)
+                  const struct dvit_quantised *inputs, const char *name, int x, bool gelu)
 {
     char text[64], label[64];
     snprintf(label, sizeof label, "score_predictor.%d.%s", stage, name);
@@ -28,6 +28,8 @@ static int linear(struct dvit_builder *builder, const struct dvit_parameters *pa
         .parameters = {weight, parameter(parameters, stage, text), DVIT_NONE},
         .is.linear = {.outputs = parameters->items[weight].shape[0], .gelu = gelu},
     };
+    if (inputs)
+        op.is.linear.input = inputs[weight];
     return dvit_build_op(builder, label, &op);
 }
 
@@ -56,11 +58,11 @@ static int mix(struct dvit_builder *builder, const struct dvit_parameters *param
         .parameters = {DVIT_NONE, DVIT_NONE, DVIT_NONE},
     };
     x = dvit_build_op(builder, label, &mean);
-    return linear(builder, parameters, stage, "out_conv.0", x, true);
+    return linear(builder, parameters, stage, NULL, "out_conv.0", x, true);
 }
 
 int dvit_build_predictor(struct dvit_builder *builder, const struct dvit_parameters *parameters,
-                         int stage, int tokens, int policy)
+                         int stage, const struct dvit_quantised *inputs, int tokens, int policy)
 {
     char label[64];
     snprintf(label, sizeof label, "score_predictor.%d.in_conv.0", stage);
@@ -72,9 +74,9 @@ int dvit_build_predictor(struct dvit_builder *builder, const struct dvit_paramet
         .is.layer_norm = {.eps = PREDICTOR_NORM_EPS},
     };
     int x = dvit_build_op(builder, label, &norm);
-    x = linear(builder, parameters, stage, "in_conv.1", x, true);
+    x = linear(builder, parameters, stage, inputs, "in_conv.1", x, true);
 
     x = mix(builder, parameters, stage, x, policy);
-    x = linear(builder, parameters, stage, "out_conv.2", x, true);
-    return linear(builder, parameters, stage, "out_conv.4", x, false);
+    x = linear(builder, parameters, stage, inputs, "out_conv.2", x, true);
+    return linear(builder, parameters, stage, inputs, "out_conv.4", x, false);
 }

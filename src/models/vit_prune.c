@@ -8,7 +8,8 @@
 
 static int learned_scores(struct dvit_vit *vit, int stage, int tokens, int policy)
 {
-    return dvit_build_predictor(&vit->builder, vit->parameters, stage, tokens, policy);
+    return dvit_build_predictor(&vit->builder, vit->parameters, stage, vit->options->inputs, tokens,
+                                policy);
 }
 
 static int graph_stage(const struct dvit_vit *vit, int stage)

@@ -26,8 +26,8 @@ class Quantize(CommandTest):
     def test_a_file_of_bytes_and_what_it_costs(self):
         path, answer = self.quantize(DENSE, "--json")
         file, rows = answer.lines[0], answer.lines[1:]
-        self.assertEqual(file["quantised_layers"], 17)
-        self.assertEqual(file["dtypes"]["I8"], 17)
+        self.assertEqual(file["quantised_layers"], 20)
+        self.assertEqual(file["dtypes"]["I8"], 20)
         expected = [(keep, name) for keep in (0.7, 1.0) for name in self.precisions()]
         self.assertEqual([(row["keep"], row["precision"]) for row in rows], expected)
         for row in rows:
@@ -38,7 +38,7 @@ class Quantize(CommandTest):
                 self.assertEqual(sum(row["other_kept"]), 0)
             self.assertLess(sum(row["other_kept"]), 0.5)
         info = self.check(dvit("info", path), OK)
-        self.assertIn("17 linear layers calibrated for int8", info.out)
+        self.assertIn("20 linear layers calibrated for int8", info.out)
 
     def test_it_runs(self):
         if "int8" not in self.precisions():
