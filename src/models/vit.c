@@ -66,7 +66,8 @@ static int linear_part(struct dvit_vit *vit, const char *name, const char *layer
     return dvit_build_op(&vit->builder, name, &op);
 }
 
-/* What layer `of` makes is attended; where that is a layer of 8 bits, in 8 bits. */
+/* What layer `of` makes is attended; where that is a layer of 8 bits, in 8 bits, but not by so few
+ * queries that packing keys for them would take most of the time. */
 static int attention(struct dvit_vit *vit, const char *name, const char *of, int qkv, int policy,
                      int queries)
 {
@@ -75,7 +76,8 @@ static int attention(struct dvit_vit *vit, const char *name, const char *of, int
     op.inputs[2] = queries;
     op.is.attention.heads = vit->config->heads;
     op.is.attention.masked = vit->options->training;
-    op.is.attention.int8 = input_of(vit, dvit_vit_parameter(vit, of, "weight")).scale != 0.0f;
+    op.is.attention.int8 =
+        queries == DVIT_NONE && input_of(vit, dvit_vit_parameter(vit, of, "weight")).scale != 0.0f;
     op.is.attention.lead_cap = (float)vit->options->lead_cap;
     return dvit_build_op(&vit->builder, name, &op);
 }
