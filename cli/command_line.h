@@ -67,6 +67,7 @@ struct cli_options {
     const char *profile; /* bench: what makes a row of the profile; NULL: no profile */
     const char *cpu;
     const char *precision;
+    const char *packed_cache;
     const char *dtype;
     const char *format;
     const char *preprocess;     /* NULL: the model's own */

@@ -20,6 +20,13 @@ static const struct cli_option rows[] = {
      .field = FIELD(precision),
      .help = PRECISION_HELP,
      .verbs = RUNNING & ~ON(BENCH)},
+    {.name = "packed-cache",
+     .argument = "FOLDER",
+     .type = OPTION_TEXT,
+     .field = FIELD(packed_cache),
+     .help = "keep the weights there as matrix products read them, and start sooner the next time; "
+             "its files may be removed at any time",
+     .verbs = ON(EVAL) | ON(CLASSIFY) | ON(BENCH)},
     TOGGLE("compare-precisions", compare_precisions,
            "instead of the table of accuracy and speed: f32, bf16 and int8, as far as they are to "
            "be had, over the same images; how often the answers and the kept patches differ from "

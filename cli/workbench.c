@@ -170,6 +170,7 @@ int cli_session_create(struct dvit_session **out, const struct dvit_model *model
     session.threads = options->threads;
     session.cpu = options->cpu;
     session.precision = options->precision;
+    session.packed_cache = options->packed_cache;
     return dvit_session_create(out, model, &session, &error) == DVIT_OK ? CLI_EXIT_OK
                                                                         : cli_fail(&error);
 }

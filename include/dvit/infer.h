@@ -29,6 +29,10 @@ struct dvit_session_options {
      * most rounding that was agreed to: int8 for a calibrated model, else bf16, where the processor
      * has them, else f32; dvit_session_describe says which. */
     const char *precision;
+    /* A folder in which weights are kept as the products read them, so that the next session of the
+     * same weights, path and precision on such a processor starts sooner; its files may be removed
+     * at any time. An error where it cannot be written. NULL, the default: they are not kept. */
+    const char *packed_cache;
 };
 DVIT_API struct dvit_session_options dvit_session_options_default(void);
 

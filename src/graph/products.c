@@ -12,8 +12,9 @@ static bool same_shape(const struct dvit_matmul_shape *a, const struct dvit_matm
     return a->kind == b->kind && a->outputs == b->outputs && a->inputs == b->inputs &&
            a->x_stride == b->x_stride && a->y_stride == b->y_stride && a->bias == b->bias &&
            a->accumulate == b->accumulate && a->bf16 == b->bf16 && a->gelu == b->gelu &&
-           a->residual == b->residual && a->factor == b->factor && a->constant == b->constant &&
-           a->int8 == b->int8 && a->x_number == b->x_number && a->y_number == b->y_number;
+           a->relu == b->relu && a->residual == b->residual && a->factor == b->factor &&
+           a->constant == b->constant && a->int8 == b->int8 && a->x_number == b->x_number &&
+           a->y_number == b->y_number;
 }
 
 static enum dvit_status find_or_create(struct dvit_products *products,
@@ -236,23 +237,27 @@ static void pack_member(void *context, int member, int members)
         }
 }
 
+enum dvit_status dvit_products_reserve(struct dvit_products *products, struct dvit_graph *graph,
+                                       struct dvit_error *error)
+{
+    lay_out(products, graph);
+    enum dvit_status status = dvit_arena_commit(&products->packed, "packed weights", error);
+    if (status == DVIT_OK)
+        lay_out(products, graph);
+    return status;
+}
+
 enum dvit_status dvit_products_pack(struct dvit_products *products, struct dvit_graph *graph,
                                     const float *const *parameters, struct dvit_threads *team,
                                     struct dvit_error *error)
 {
-    enum dvit_status status = DVIT_OK;
     struct packing packing = {
         .products = products, .graph = graph, .parameters = parameters, .error = error};
-    lay_out(products, graph);
-    DVIT_TRY(dvit_arena_commit(&products->packed, "packed weights", error));
-    lay_out(products, graph);
     if (team)
         dvit_threads_run(team, pack_member, &packing);
     else
         pack_member(&packing, 0, 1);
-    status = (enum dvit_status)atomic_load(&packing.failure);
-done:
-    return status;
+    return (enum dvit_status)atomic_load(&packing.failure);
 }
 
 const char *dvit_products_server(const struct dvit_products *products)

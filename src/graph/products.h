@@ -32,8 +32,12 @@ enum dvit_status dvit_products_prepare(struct dvit_products *products,
 enum dvit_status dvit_products_prepare_batch(const struct dvit_graph *graph, int images,
                                              struct dvit_error *error);
 
-/* Folds and packs the weights (inference only: training changes them), by all of `team`, or by the
- * caller alone where it is NULL. */
+/* Memory for folded and packed weights, `packed`, zero-filled; the operators point into it. */
+enum dvit_status dvit_products_reserve(struct dvit_products *products, struct dvit_graph *graph,
+                                       struct dvit_error *error);
+
+/* Folds and packs the weights into it (inference only: training changes them), by all of `team`, or
+ * by the caller alone where it is NULL. */
 enum dvit_status dvit_products_pack(struct dvit_products *products, struct dvit_graph *graph,
                                     const float *const *parameters, struct dvit_threads *team,
                                     struct dvit_error *error);

@@ -11,6 +11,7 @@
 #include "base/threads.h"
 #include "dvit/infer.h"
 #include "graph/forward.h"
+#include "infer/packed_cache.h"
 #include "infer/profile.h"
 #include "models/model.h"
 #include "infer/session.h"
@@ -152,6 +153,19 @@ static void lay_out(struct dvit_session *s)
     }
 }
 
+static enum dvit_status fill_packed(struct dvit_session *s, const char *cache,
+                                    struct dvit_error *error)
+{
+    const float *const *parameters = (const float *const *)s->parameters;
+    enum dvit_status status = dvit_products_reserve(&s->products, s->graph, error);
+    if (status != DVIT_OK)
+        return status;
+    if (!cache)
+        return dvit_products_pack(&s->products, s->graph, parameters, s->threads, error);
+    return dvit_packed_cache_fill(cache, &s->products, s->graph, s->model, parameters, s->threads,
+                                  error);
+}
+
 enum dvit_status dvit_session_create(struct dvit_session **out, const struct dvit_model *model,
                                      const struct dvit_session_options *options,
                                      struct dvit_error *error)
@@ -183,8 +197,7 @@ enum dvit_status dvit_session_create(struct dvit_session **out, const struct dvi
     DVIT_TRY(dvit_arena_commit(&s->arena, "session", error));
     lay_out(s);
     dvit_parameters_pointers(&model->parameters, model->weights, s->parameters);
-    DVIT_TRY(dvit_products_pack(&s->products, s->graph, (const float *const *)s->parameters,
-                                s->threads, error));
+    DVIT_TRY(fill_packed(s, o.packed_cache, error));
     DVIT_TRY(create_lanes(s, o.threads, error));
     *out = s;
     s = NULL;

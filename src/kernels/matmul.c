@@ -111,11 +111,12 @@ static enum dvit_status check(const struct dvit_matmul_shape *shape, enum dvit_c
         DVIT_FAIL(error, DVIT_ERROR_ARGUMENT, "a bias belongs to the forward matrix product only");
     if (shape->accumulate && shape->kind == DVIT_MATMUL_FORWARD)
         DVIT_FAIL(error, DVIT_ERROR_ARGUMENT, "the forward matrix product cannot accumulate");
-    if ((shape->gelu || shape->residual) && shape->kind != DVIT_MATMUL_FORWARD)
+    if ((shape->gelu || shape->relu || shape->residual) && shape->kind != DVIT_MATMUL_FORWARD)
         DVIT_FAIL(error, DVIT_ERROR_ARGUMENT,
-                  "GELU and residual belong to the forward matrix product only");
-    if (shape->gelu && shape->residual)
-        DVIT_FAIL(error, DVIT_ERROR_ARGUMENT, "matrix product with both GELU and residual");
+                  "GELU, ReLU and residual belong to the forward matrix product only");
+    if (shape->gelu + shape->relu + shape->residual > 1)
+        DVIT_FAIL(error, DVIT_ERROR_ARGUMENT,
+                  "matrix product with more than one of GELU, ReLU and residual");
     if (shape->bf16 && cpu != DVIT_CPU_REFERENCE && !dvit_cpu_has_bf16())
         DVIT_FAIL(error, DVIT_ERROR_UNSUPPORTED,
                   "this processor has no bfloat16 products (AVX-512 BF16)");
@@ -223,6 +224,8 @@ static void finish(const struct dvit_matmul *matmul, size_t rows, float *y, cons
         float *span = y + n * shape->y_stride;
         if (shape->gelu)
             matmul->kernels.gelu(span, span, count);
+        for (size_t i = 0; shape->relu && i < count; i++)
+            span[i] = span[i] > 0.0f ? span[i] : 0.0f;
         if (shape->residual)
             matmul->kernels.add_scaled(span, residual + n * shape->y_stride, span, factor, count);
     }

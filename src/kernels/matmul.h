@@ -56,6 +56,7 @@ struct dvit_matmul_shape {
      * the kernel of that name, but with factors of bfloat16 within 2e-4 and of 8 bits
      * within 1.2e-3, or that part of v where |v| > 1; residual + factor·v. */
     bool gelu;
+    bool relu; /* max(v, 0); NaN becomes 0 */
     bool residual;
     float factor; /* with a residual; 0 stands for 1 */
 };

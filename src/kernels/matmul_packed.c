@@ -201,6 +201,7 @@ static enum dvit_status run(const struct dvit_matmul_plan *plan, int member, siz
         .residual = shape->residual ? operands->residual + first : NULL,
         .factor = shape->factor == 0.0f ? 1.0f : shape->factor,
         .gelu = shape->gelu,
+        .relu = shape->relu,
         .scales = shape->int8 ? scales_of(plan, packed) + first : NULL,
         .sums = shape->int8 ? sums_of(plan, packed) + first : NULL,
         .scratch = operands->scratch,

@@ -150,6 +150,82 @@ static void gather(const struct view *v, float *columns, const float *x, struct 
     }
 }
 
+/* The neighbourhoods of output rows, whole, that follow each other. */
+struct walk {
+    const struct view *v;
+    size_t number_bytes;
+    const char *x;    /* of the image */
+    int column, line; /* of the output */
+};
+
+static struct walk walk_from(const struct view *v, const void *x, size_t row, size_t number_bytes)
+{
+    size_t area = (size_t)v->out_width * (size_t)v->out_height;
+    size_t image = (size_t)v->width * (size_t)v->height * (size_t)v->channels * number_bytes;
+    size_t within = row % area;
+    return (struct walk){.v = v,
+                         .number_bytes = number_bytes,
+                         .x = (const char *)x + row / area * image,
+                         .column = (int)(within % (size_t)v->out_width),
+                         .line = (int)(within / (size_t)v->out_width)};
+}
+
+static void walk_on(struct walk *w)
+{
+    const struct view *v = w->v;
+    if (++w->column < v->out_width)
+        return;
+    w->column = 0;
+    if (++w->line < v->out_height)
+        return;
+    w->line = 0;
+    w->x += (size_t)v->width * (size_t)v->height * (size_t)v->channels * w->number_bytes;
+}
+
+/* A constant size where it is a usual one: a copy of some words should not be a call. */
+static inline void copy_run(char *to, const char *from, size_t bytes)
+{
+    if (bytes == 28) /* seven floats of a plane */
+        memcpy(to, from, 28);
+    else
+        memcpy(to, from, bytes);
+}
+
+/* The kernel's lines from one plane, or from rows of pixels with `depth` numbers each: pixels that
+ * stand side by side are one run. Returns the end of what was written. */
+static char *gather_lines(const struct walk *w, char *columns, const char *plane, size_t depth)
+{
+    const struct view *v = w->v;
+    size_t pixel = depth * w->number_bytes, run = (size_t)v->kernel * pixel;
+    int x = w->column * v->stride - v->padding, y = w->line * v->stride - v->padding;
+    int first = x < 0 ? 0 : x, last = x + v->kernel > v->width ? v->width : x + v->kernel;
+    for (int k = 0; k < v->kernel; k++, y++, columns += run) {
+        bool inside = y >= 0 && y < v->height && first < last;
+        const char *line = plane + (size_t)(inside ? y * v->width + first : 0) * pixel;
+        if (inside && last - first == v->kernel) {
+            copy_run(columns, line, run);
+            continue;
+        }
+        memset(columns, 0, run);
+        if (inside)
+            memcpy(columns + (size_t)(first - x) * pixel, line, (size_t)(last - first) * pixel);
+    }
+    return columns;
+}
+
+/* Columns of output rows, in numbers of the input's format, of which 0 is all bits 0. */
+static void gather_whole(const struct view *v, void *columns, const void *x, struct dvit_span rows,
+                         size_t number_bytes)
+{
+    struct walk w = walk_from(v, x, rows.first, number_bytes);
+    size_t planes = v->planar ? (size_t)v->channels : 1;
+    size_t plane_bytes = (size_t)v->width * (size_t)v->height * number_bytes;
+    char *to = columns;
+    for (size_t row = rows.first; row < rows.last; row++, walk_on(&w))
+        for (size_t p = 0; p < planes; p++)
+            to = gather_lines(&w, to, w.x + p * plane_bytes, v->planar ? 1 : (size_t)v->channels);
+}
+
 /* The transpose of gather: adds every float of the columns to where it came from. */
 static void scatter(const struct view *v, float *dx, const float *columns, struct dvit_span rows)
 {
@@ -242,21 +318,16 @@ static struct dvit_span chunk_of(struct dvit_span rows, int index, int chunks)
     return (struct dvit_span){chunk.first + rows.first, chunk.last + rows.first};
 }
 
-static void relu(float *y, size_t count)
-{
-    for (size_t i = 0; i < count; i++)
-        y[i] = y[i] > 0.0f ? y[i] : 0.0f;
-}
-
 static void convolution_forward(const struct dvit_op *op, struct dvit_run *run)
 {
     struct view v = view_of(op);
     struct scratch scratch = scratch_of(&v, run);
     const struct dvit_value *value = &run->graph->values[op->outputs[0]];
-    struct dvit_span all = {0, v.segments}, own = dvit_run_rows(run, value->rows, 0);
-    const float *x = dvit_run_value(run, op->inputs[0]), *bias = op->product.bias_folded;
+    struct dvit_span own = dvit_run_rows(run, value->rows, 0);
+    const float *bias = op->product.bias_folded;
     float *weight = (float *)op->product.weight_folded; /* only read: FORWARD */
-    float *y = dvit_run_value(run, op->outputs[0]);
+    const void *x = dvit_run_row(run, op->inputs[0], 0);
+    size_t number_bytes = dvit_number_bytes(dvit_op_input(run->graph, op, 0)->format.number);
     int chunks = dvit_chunk_count(own.last - own.first, op->product.chunk_rows);
     if (run->graph->training) {
         order_weight(&v, scratch.weight, dvit_run_parameter(run, op, 0));
@@ -265,18 +336,16 @@ static void convolution_forward(const struct dvit_op *op, struct dvit_run *run)
     }
     for (int i = 0; i < chunks; i++) {
         struct dvit_span rows = chunk_of(own, i, chunks);
-        float *to = y + rows.first * v.outputs;
-        gather(&v, scratch.columns, x, rows, all);
-        const struct dvit_matmul_operands operands = {.x = scratch.columns,
-                                                      .y = to,
-                                                      .weight = weight,
-                                                      .packed = op->product.packed,
-                                                      .bias = bias,
-                                                      .scratch = scratch.product};
+        gather_whole(&v, scratch.columns, x, rows, number_bytes);
+        const struct dvit_matmul_operands operands = {
+            .x = scratch.columns,
+            .y = dvit_run_row(run, op->outputs[0], rows.first),
+            .weight = weight,
+            .packed = op->product.packed,
+            .bias = bias,
+            .scratch = scratch.product};
         dvit_run_note(run, dvit_matmul_run(op->product.forward, run->product_member,
                                            rows.last - rows.first, &operands));
-        if (has_norm(op))
-            relu(to, (rows.last - rows.first) * v.outputs);
     }
 }
 
@@ -359,7 +428,13 @@ static void convolution_products(const struct dvit_graph *graph, const struct dv
                                      .chunk_rows = chunk_rows(&v),
                                      .weight_chunk_rows = chunk_rows(&v)};
     out->forward.kind = DVIT_MATMUL_FORWARD;
-    out->forward.constant = !graph->training;
+    if (!graph->training) {
+        out->forward.constant = true;
+        out->forward.bf16 = graph->bf16;
+        out->forward.relu = has_norm(op);
+        out->forward.x_number = dvit_op_input(graph, op, 0)->format.number;
+        out->forward.y_number = graph->values[op->outputs[0]].format.number;
+    }
     out->forward.bias = !graph->training || op->parameters[1] != DVIT_NONE;
     out->data.kind = DVIT_MATMUL_DATA;
     for (int i = 0; i < 2; i++) {
@@ -367,6 +442,21 @@ static void convolution_products(const struct dvit_graph *graph, const struct dv
         out->weight[i].inputs = out->weight[i].x_stride = share[i] * v.segment;
         out->has_weight[i] = graph->training && dvit_op_trains(graph, op, 0) && share[i] > 0;
     }
+}
+
+/* What the product rounds neighbourhoods to. */
+static struct dvit_format convolution_reads(const struct dvit_graph *graph,
+                                            const struct dvit_op *op, int slot)
+{
+    struct view v = view_of(op);
+    bool rounds = slot == 0 && graph->bf16 && !graph->training && v.columns % 2 == 0;
+    return (struct dvit_format){.number = rounds ? DVIT_NUMBER_BF16 : DVIT_NUMBER_F32};
+}
+
+static bool convolution_writes_formats(const struct dvit_graph *graph, const struct dvit_op *op)
+{
+    (void)op;
+    return !graph->training;
 }
 
 static double convolution_macs(const struct dvit_graph *graph, const struct dvit_op *op)
@@ -383,6 +473,8 @@ const struct dvit_op_class dvit_op_convolution = {
     .backward = convolution_backward,
     .backward_parameters = convolution_backward_parameters,
     .products = convolution_products,
+    .reads = convolution_reads,
+    .writes_formats = convolution_writes_formats,
     .fold = convolution_fold,
     .scratch_bytes = convolution_scratch_bytes,
     .macs = convolution_macs,

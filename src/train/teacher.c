@@ -105,6 +105,7 @@ static enum dvit_status build(struct dvit_teacher *t, const struct dvit_config *
     for (int images = 1; images <= t->group; images++)
         DVIT_TRY(dvit_products_prepare(&t->products, t->graph, images, false, error));
     dvit_parameters_pointers(&t->model->parameters, t->model->weights, t->parameters);
+    DVIT_TRY(dvit_products_reserve(&t->products, t->graph, error));
     DVIT_TRY(dvit_products_pack(&t->products, t->graph, (const float *const *)t->parameters, NULL,
                                 error));
     t->lanes = calloc((size_t)t->members, sizeof *t->lanes);

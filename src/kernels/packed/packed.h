@@ -34,7 +34,7 @@ struct dvit_packed_job {
     const float *bias;           /* [outputs], or NULL */
     const float *residual;       /* [rows] of y_stride floats, or NULL */
     float factor;                /* of what is added to the residual */
-    bool gelu;
+    bool gelu, relu; /* at most one of these and a residual */
     /* of 8 bits */
     const float *scales; /* [outputs rounded up to 48]: weight = scale · byte */
     const int32_t *sums; /* [outputs rounded up to 48]: of the output's bytes */

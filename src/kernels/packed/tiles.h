@@ -155,7 +155,7 @@ NEVER_INLINE void tile_of(float *sums, const char *a, size_t stride, const char 
 }
 
 /* What follows a product, as a constant of the loops over it. */
-enum after { NOTHING, GELU, RESIDUAL };
+enum after { NOTHING, GELU, RELU, RESIDUAL };
 
 /* sums → y: `rows` rows from row `first` of the part on, n ≥ 1 columns from `column` on, of one
  * vector; complete sums. */
@@ -176,6 +176,8 @@ ALWAYS_INLINE void finish_vector(const struct part *part, const float *sums, siz
         vec v = sum_value(s, &of);
         if (after == GELU)
             v = value_gelu(v);
+        if (after == RELU)
+            v = vec_max(v, vec_set(0.0f));
         if (after == RESIDUAL)
             v = vec_fma(factor, v, vec_load_part(residual + at, n));
         output_store(&output, at, v, n);
@@ -201,6 +203,8 @@ ALWAYS_INLINE void finish_columns(const struct part *part, const float *sums, si
         put_by(part, sums, first, rows, column, n);
     else if (part->job->gelu)
         finish_vector(part, sums, first, rows, column, n, GELU);
+    else if (part->job->relu)
+        finish_vector(part, sums, first, rows, column, n, RELU);
     else if (part->job->residual)
         finish_vector(part, sums, first, rows, column, n, RESIDUAL);
     else
