@@ -1,7 +1,7 @@
 /* Eight bits: calibrating a model for them, and what they cost.
  *
- * In an int8 session the linear layers of the blocks, their attention, a patch embedding of pixels
- * and the first layer of each predictor multiply bytes. Weights are rounded by
+ * In an int8 session the stem, the blocks' linear layers and attention, and the first layer of
+ * each predictor multiply bytes. Weights are rounded by
  * themselves, a scale for each output; what goes into a layer is rounded to one range per layer,
  * which has to be measured on images: that is calibration. It changes no weight, so the model runs
  * in f32 as before; training it ends it. dvit_model_save with dtype "int8" writes the bytes and the

@@ -26,7 +26,7 @@ struct dvit_calibration {
 static void see(void *context, const struct dvit_op *op, const struct dvit_run *run)
 {
     const struct dvit_calibration *c = context;
-    if (op->class != &dvit_op_linear)
+    if (op->class != &dvit_op_linear && op->class != &dvit_op_convolution)
         return;
     size_t layer = c->layer_of[op->parameters[0]];
     if (layer == c->layers)

@@ -263,9 +263,9 @@ bool dvit_parameter_is_quantisable(const struct dvit_parameters *parameters, siz
     const struct dvit_parameter *item = &parameters->items[index];
     int after = parameters->items[parameters->count - 1].layer;
     bool of_block = item->rank == 2 && item->layer > 0 && item->layer < after;
-    bool of_pixels = strcmp(item->name, "patch_embed.proj.weight") == 0 && item->shape[1] == 3;
+    bool of_stem = strncmp(item->name, "patch_embed.", 12) == 0 && item->rank == 4;
     bool of_predictor = strstr(item->name, ".in_conv.1.weight") != NULL;
-    return of_block || of_pixels || of_predictor;
+    return of_block || of_stem || of_predictor;
 }
 
 int dvit_parameters_find(const struct dvit_parameters *parameters, const char *name)

@@ -49,8 +49,8 @@ struct dvit_parameters {
 enum dvit_status dvit_parameters_create(struct dvit_parameters *out,
                                         const struct dvit_config *config, struct dvit_error *error);
 void dvit_parameters_free(struct dvit_parameters *parameters);
-/* Whether it is the weight of a linear layer that may run in 8 bits: the blocks', of pixels the
- * patch embedding, and the first, which is the widest, of each predictor. */
+/* Whether it is the weight of a layer that may run in 8 bits: the blocks', those of the stem, and
+ * the first, which is the widest, of each predictor. */
 bool dvit_parameter_is_quantisable(const struct dvit_parameters *parameters, size_t index);
 /* Index by name, or −1. */
 int dvit_parameters_find(const struct dvit_parameters *parameters, const char *name);

@@ -30,8 +30,7 @@ int dvit_vit_norm(struct dvit_vit *vit, const char *name, int x)
     return dvit_build_op(&vit->builder, name, &op);
 }
 
-/* How 8 bits stand for the input of the layer with weight `parameter`; scale 0: they do not. */
-static struct dvit_quantised input_of(const struct dvit_vit *vit, int parameter)
+struct dvit_quantised dvit_vit_input(const struct dvit_vit *vit, int parameter)
 {
     const struct dvit_quantised *inputs = vit->options->inputs;
     return inputs ? inputs[parameter] : (struct dvit_quantised){0};
@@ -49,7 +48,7 @@ int dvit_vit_linear(struct dvit_vit *vit, const char *name, int x, struct dvit_b
     op.is.linear.outputs = vit->parameters->items[op.parameters[0]].shape[0];
     op.is.linear.gelu = branch.gelu;
     op.is.linear.factor = branch.factor;
-    op.is.linear.input = input_of(vit, op.parameters[0]);
+    op.is.linear.input = dvit_vit_input(vit, op.parameters[0]);
     return dvit_build_op(&vit->builder, name, &op);
 }
 
@@ -62,7 +61,7 @@ static int linear_part(struct dvit_vit *vit, const char *name, const char *layer
     op.parameters[1] = dvit_vit_parameter(vit, layer, "bias");
     op.is.linear.first = first;
     op.is.linear.outputs = count;
-    op.is.linear.input = input_of(vit, op.parameters[0]);
+    op.is.linear.input = dvit_vit_input(vit, op.parameters[0]);
     return dvit_build_op(&vit->builder, name, &op);
 }
 
@@ -76,8 +75,8 @@ static int attention(struct dvit_vit *vit, const char *name, const char *of, int
     op.inputs[2] = queries;
     op.is.attention.heads = vit->config->heads;
     op.is.attention.masked = vit->options->training;
-    op.is.attention.int8 =
-        queries == DVIT_NONE && input_of(vit, dvit_vit_parameter(vit, of, "weight")).scale != 0.0f;
+    op.is.attention.int8 = queries == DVIT_NONE &&
+                           dvit_vit_input(vit, dvit_vit_parameter(vit, of, "weight")).scale != 0.0f;
     op.is.attention.lead_cap = (float)vit->options->lead_cap;
     return dvit_build_op(&vit->builder, name, &op);
 }

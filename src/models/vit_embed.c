@@ -23,6 +23,7 @@ static int convolution(struct dvit_vit *vit, const char *layer, struct dvit_op *
     op->parameters[0] = dvit_vit_parameter(vit, layer, "weight");
     op->parameters[1] = dvit_vit_parameter(vit, layer, "bias");
     op->is.convolution.outputs = vit->parameters->items[op->parameters[0]].shape[0];
+    op->is.convolution.input = dvit_vit_input(vit, op->parameters[0]);
     return dvit_build_op(&vit->builder, layer, op);
 }
 

@@ -28,6 +28,8 @@ int dvit_vit_parameter(const struct dvit_vit *vit, const char *layer, const char
 
 /* An operator of this class and input, everything else NONE or 0. */
 struct dvit_op dvit_vit_op(const struct dvit_op_class *class, int x);
+/* How 8 bits stand for the input of the layer with weight `parameter`; scale 0: they do not. */
+struct dvit_quantised dvit_vit_input(const struct dvit_vit *vit, int parameter);
 
 int dvit_vit_norm(struct dvit_vit *vit, const char *name, int x);
 

@@ -154,17 +154,21 @@ static void gather(const struct view *v, float *columns, const float *x, struct 
 struct walk {
     const struct view *v;
     size_t number_bytes;
+    int zero;         /* what padding's bytes are */
     const char *x;    /* of the image */
     int column, line; /* of the output */
 };
 
-static struct walk walk_from(const struct view *v, const void *x, size_t row, size_t number_bytes)
+static struct walk walk_from(const struct view *v, const void *x, size_t row,
+                             struct dvit_format format)
 {
+    size_t number_bytes = dvit_number_bytes(format.number);
     size_t area = (size_t)v->out_width * (size_t)v->out_height;
     size_t image = (size_t)v->width * (size_t)v->height * (size_t)v->channels * number_bytes;
     size_t within = row % area;
     return (struct walk){.v = v,
                          .number_bytes = number_bytes,
+                         .zero = format.number == DVIT_NUMBER_U8 ? format.bytes.zero : 0,
                          .x = (const char *)x + row / area * image,
                          .column = (int)(within % (size_t)v->out_width),
                          .line = (int)(within / (size_t)v->out_width)};
@@ -206,20 +210,20 @@ static char *gather_lines(const struct walk *w, char *columns, const char *plane
             copy_run(columns, line, run);
             continue;
         }
-        memset(columns, 0, run);
+        memset(columns, w->zero, run);
         if (inside)
             memcpy(columns + (size_t)(first - x) * pixel, line, (size_t)(last - first) * pixel);
     }
     return columns;
 }
 
-/* Columns of output rows, in numbers of the input's format, of which 0 is all bits 0. */
+/* Columns of output rows, in the input's format. */
 static void gather_whole(const struct view *v, void *columns, const void *x, struct dvit_span rows,
-                         size_t number_bytes)
+                         struct dvit_format format)
 {
-    struct walk w = walk_from(v, x, rows.first, number_bytes);
+    struct walk w = walk_from(v, x, rows.first, format);
     size_t planes = v->planar ? (size_t)v->channels : 1;
-    size_t plane_bytes = (size_t)v->width * (size_t)v->height * number_bytes;
+    size_t plane_bytes = (size_t)v->width * (size_t)v->height * w.number_bytes;
     char *to = columns;
     for (size_t row = rows.first; row < rows.last; row++, walk_on(&w))
         for (size_t p = 0; p < planes; p++)
@@ -327,7 +331,7 @@ static void convolution_forward(const struct dvit_op *op, struct dvit_run *run)
     const float *bias = op->product.bias_folded;
     float *weight = (float *)op->product.weight_folded; /* only read: FORWARD */
     const void *x = dvit_run_row(run, op->inputs[0], 0);
-    size_t number_bytes = dvit_number_bytes(dvit_op_input(run->graph, op, 0)->format.number);
+    const struct dvit_format format = dvit_op_input(run->graph, op, 0)->format;
     int chunks = dvit_chunk_count(own.last - own.first, op->product.chunk_rows);
     if (run->graph->training) {
         order_weight(&v, scratch.weight, dvit_run_parameter(run, op, 0));
@@ -336,13 +340,15 @@ static void convolution_forward(const struct dvit_op *op, struct dvit_run *run)
     }
     for (int i = 0; i < chunks; i++) {
         struct dvit_span rows = chunk_of(own, i, chunks);
-        gather_whole(&v, scratch.columns, x, rows, number_bytes);
+        gather_whole(&v, scratch.columns, x, rows, format);
         const struct dvit_matmul_operands operands = {
             .x = scratch.columns,
             .y = dvit_run_row(run, op->outputs[0], rows.first),
             .weight = weight,
             .packed = op->product.packed,
             .bias = bias,
+            .x_bytes = op->is.convolution.input,
+            .y_bytes = value->format.bytes,
             .scratch = scratch.product};
         dvit_run_note(run, dvit_matmul_run(op->product.forward, run->product_member,
                                            rows.last - rows.first, &operands));
@@ -430,7 +436,8 @@ static void convolution_products(const struct dvit_graph *graph, const struct dv
     out->forward.kind = DVIT_MATMUL_FORWARD;
     if (!graph->training) {
         out->forward.constant = true;
-        out->forward.bf16 = graph->bf16;
+        out->forward.int8 = op->is.convolution.input.scale != 0.0f;
+        out->forward.bf16 = graph->bf16 && !out->forward.int8;
         out->forward.relu = has_norm(op);
         out->forward.x_number = dvit_op_input(graph, op, 0)->format.number;
         out->forward.y_number = graph->values[op->outputs[0]].format.number;
@@ -444,13 +451,19 @@ static void convolution_products(const struct dvit_graph *graph, const struct dv
     }
 }
 
-/* What the product rounds neighbourhoods to. */
+/* What the product rounds neighbourhoods to, where rows of that are whole words. The network's
+ * image is always floats. */
 static struct dvit_format convolution_reads(const struct dvit_graph *graph,
                                             const struct dvit_op *op, int slot)
 {
-    struct view v = view_of(op);
-    bool rounds = slot == 0 && graph->bf16 && !graph->training && v.columns % 2 == 0;
-    return (struct dvit_format){.number = rounds ? DVIT_NUMBER_BF16 : DVIT_NUMBER_F32};
+    struct dvit_format format = {0};
+    size_t columns = view_of(op).columns;
+    if (slot == 0 && op->is.convolution.input.scale != 0.0f)
+        format = (struct dvit_format){DVIT_NUMBER_U8, op->is.convolution.input};
+    else if (slot == 0 && graph->bf16 && !graph->training)
+        format.number = DVIT_NUMBER_BF16;
+    bool whole = columns * dvit_number_bytes(format.number) % sizeof(float) == 0;
+    return whole ? format : (struct dvit_format){0};
 }
 
 static bool convolution_writes_formats(const struct dvit_graph *graph, const struct dvit_op *op)

@@ -154,6 +154,7 @@ struct dvit_op {
             int batch_norm[4]; /* inference: parameters weight, bias, mean, variance of the
                                   batch norm and ReLU that follow; or DVIT_NONE */
             float eps;         /* of that batch norm */
+            struct dvit_quantised input; /* as of linear */
         } convolution;
         struct {
             float eps;
