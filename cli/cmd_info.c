@@ -209,7 +209,7 @@ static void print_summary(const struct subject *subject)
     printf("parameters   %zu\n", dvit_model_parameters(subject->model));
     printf("precision    %s", subject->plan.precision);
     if (dvit_model_quantised_layers(subject->model))
-        printf(", %zu linear layers calibrated for int8",
+        printf(", %zu layers calibrated for int8",
                dvit_model_quantised_layers(subject->model));
     putchar('\n');
     if (config->stages)

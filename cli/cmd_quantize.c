@@ -93,7 +93,7 @@ static int tell_file(const struct job *job)
         return CLI_EXIT_OK;
     }
     cli_print_plain(job->options->out);
-    printf(": %zu linear layers in int8, %s\n\n", dvit_model_quantised_layers(job->model),
+    printf(": %zu layers in int8, %s\n\n", dvit_model_quantised_layers(job->model),
            cli_file_describe(&summary, text));
     return CLI_EXIT_OK;
 }

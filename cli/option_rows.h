@@ -32,8 +32,7 @@ extern const struct cli_option_group cli_options_precision;
 #define COUNTS     2147483647.0
 #define PRECISIONS "f32|bf16|int8|auto"
 #define PRECISION_HELP                                                                             \
-    "matrix products: bf16 needs AVX-512 BF16; int8, of the blocks and the patch embedding, "      \
-    "needs AVX-512 "                                                                               \
+    "matrix products: bf16 needs AVX-512 BF16; int8, of the stem and the blocks, needs AVX-512 "   \
     "VNNI and a model of `dvit quantize`; auto is int8 for such a model, else bf16, as far as "    \
     "the "                                                                                         \
     "processor has them, and f32 otherwise; all else stays f32"

@@ -70,7 +70,9 @@ const struct cli_verb cli_verbs[] = {
     [VERB_QUANTIZE] =
         {"quantize", "MODEL", 1, 1, "write a model for int8: weights in bytes, ranges measured",
          "Runs the model in f32 over images, dense and at its own keep ratio, and measures the "
-         "range of what goes into each linear layer of its blocks. The file written holds their "
+         "range of what goes into each layer that may run in bytes: of the stem, the blocks and "
+         "the "
+         "predictors. The file written holds their "
          "weights as bytes with a scale for each output, the ranges, and all else in f32; it loads "
          "wherever a model does, and runs in bytes with --precision int8.\n"
          "In the end a table shows what bf16 and int8 cost on images that were not measured on: "

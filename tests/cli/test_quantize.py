@@ -38,7 +38,7 @@ class Quantize(CommandTest):
                 self.assertEqual(sum(row["other_kept"]), 0)
             self.assertLess(sum(row["other_kept"]), 0.5)
         info = self.check(dvit("info", path), OK)
-        self.assertIn("20 linear layers calibrated for int8", info.out)
+        self.assertIn("20 layers calibrated for int8", info.out)
 
     def test_it_runs(self):
         if "int8" not in self.precisions():
