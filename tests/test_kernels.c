@@ -350,6 +350,41 @@ static void test_bf16_rounds_to_nearest_even(void **state)
     }
 }
 
+/* Ties go to even bytes, what is beyond saturates, NaN is the lowest; the vector levels give the
+ * definition's bytes, and touch no other. */
+static void test_bytes_round_and_saturate(void **state)
+{
+    const struct dvit_quantised to = {0.5f, 100};
+    const struct {
+        float from;
+        uint8_t to;
+    } exact[] = {{0, 100},       {0.5f, 101}, {0.25f, 100}, {0.75f, 102}, {-0.25f, 100},
+                 {-50, 0},       {-51, 0},    {77.5f, 255}, {78, 255},    {INFINITY, 255},
+                 {-INFINITY, 0}, {NAN, 0},    {1e30f, 255}, {-1e30f, 0}};
+    enum { COUNT = sizeof exact / sizeof *exact, RANDOM = 131 };
+    float x[COUNT], random[RANDOM];
+    uint8_t y[COUNT], got[RANDOM + 1], want[RANDOM];
+    for (int i = 0; i < COUNT; i++)
+        x[i] = exact[i].from;
+    struct dvit_rng rng = dvit_rng_stream(9, DVIT_RNG_TEST, 0, 1);
+    for (int i = 0; i < RANDOM; i++)
+        random[i] = 40 * (float)dvit_rng_normal(&rng);
+    for (int cpu = 0; cpu <= (int)dvit_cpu_best(); cpu++) {
+        struct dvit_kernels kernels;
+        dvit_kernels_select(&kernels, (enum dvit_cpu)cpu);
+        kernels.quantise(y, x, COUNT, to);
+        for (int i = 0; i < COUNT; i++)
+            assert_int_equal(y[i], exact[i].to);
+        for (size_t count = 1; count <= RANDOM; count++) {
+            memset(got, 0xa5, sizeof got);
+            kernels.quantise(got, random, count, to);
+            reference.quantise(want, random, count, to);
+            assert_memory_equal(got, want, count);
+            assert_int_equal(got[count], 0xa5);
+        }
+    }
+}
+
 static void check_column_sums(const struct dvit_kernels *kernels, size_t rows, size_t width,
                               enum guard_side side)
 {
@@ -495,6 +530,7 @@ int main(void)
         cmocka_unit_test(test_norm_levels),
         cmocka_unit_test(test_gelu_is_exact_within_2e_6),
         cmocka_unit_test(test_bf16_rounds_to_nearest_even),
+        cmocka_unit_test(test_bytes_round_and_saturate),
         cmocka_unit_test(test_gelu_at_the_edges_of_float),
         cmocka_unit_test(test_elementwise_levels),
         cmocka_unit_test(test_adamw_by_hand),
