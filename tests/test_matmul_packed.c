@@ -15,7 +15,7 @@
 #include "test_kernels_guard.h"
 
 enum type { F32, BF16, INT8 };
-enum after { NOTHING, GELU, RESIDUAL, HALF_RESIDUAL, AFTERS };
+enum after { NOTHING, GELU, RELU, RESIDUAL, HALF_RESIDUAL, AFTERS };
 
 struct packed_case {
     size_t rows, outputs, inputs, x_pad, y_pad;
@@ -97,6 +97,7 @@ static struct problem problem_new(const struct packed_case *c, enum type type, e
                                          .bf16 = type == BF16,
                                          .int8 = type == INT8,
                                          .gelu = after == GELU,
+                                         .relu = after == RELU,
                                          .residual = after >= RESIDUAL,
                                          .factor = after == HALF_RESIDUAL ? 0.5f : 0.0f};
     p.x_count = (c->rows - 1) * p.shape.x_stride + c->inputs; /* the last row has no padding */
@@ -210,6 +211,8 @@ static double expected(const struct problem *p, size_t r, size_t o, double *boun
                  (p->type == F32 ? 2e-6 : (p->type == BF16 ? 2e-4 : 1.2e-3) * fmax(1, fabs(v)));
         return v * 0.5 * erfc(-v * 0.70710678118654752440);
     }
+    if (p->shape.relu)
+        return fmax(v, 0);
     if (p->shape.residual) {
         double factor = p->shape.factor == 0 ? 1 : p->shape.factor;
         double residual = p->residual.data[r * p->shape.y_stride + o];
@@ -465,7 +468,8 @@ static void test_bad_shapes_are_refused(void **state)
                                            .x_stride = 3,
                                            .y_stride = 4,
                                            .constant = true};
-    struct dvit_matmul_shape bad[] = {good, good, good, good, good, good, good, good, good, good};
+    struct dvit_matmul_shape bad[] = {good, good, good, good, good, good,
+                                      good, good, good, good, good};
     bad[0].kind = DVIT_MATMUL_DATA;
     bad[1].int8 = true, bad[1].constant = false;
     bad[2].int8 = bad[2].bf16 = true;
@@ -476,6 +480,7 @@ static void test_bad_shapes_are_refused(void **state)
     bad[7].x_number = DVIT_NUMBER_BF16; /* of a product of floats */
     bad[8].residual = true, bad[8].y_number = DVIT_NUMBER_BF16;
     bad[9].constant = false, bad[9].y_number = DVIT_NUMBER_U8;
+    bad[10].gelu = bad[10].relu = true;
     struct dvit_error error;
     struct dvit_matmul *matmul = NULL;
     for (size_t n = 0; n < sizeof bad / sizeof *bad; n++) {
