@@ -379,7 +379,7 @@ static void bench_product(enum dvit_matmul_kind kind, size_t rows, size_t inputs
                                             .bias = kind == DVIT_MATMUL_FORWARD};
     struct product p = {.rows = rows, .weight_kind = kind == DVIT_MATMUL_WEIGHT};
     struct dvit_error error;
-    if (dvit_threads_create(&p.threads, threads, dvit_matmul_thread_start, &error) ||
+    if (dvit_threads_create(&p.threads, threads, &dvit_matmul_setting, &error) ||
         dvit_matmul_create(&p.matmul, &shape, dvit_cpu_best(), threads, &error) ||
         dvit_matmul_prepare(p.matmul, rows, &error)) {
         fprintf(stderr, "%s\n", error.message);

@@ -268,7 +268,7 @@ static void bench_product(enum type type, enum after after, size_t rows, size_t 
                                          .residual = after == RESIDUAL};
     c.rows = rows;
     c.threads = threads;
-    if (dvit_threads_create(&c.team, threads, dvit_matmul_thread_start, &error))
+    if (dvit_threads_create(&c.team, threads, &dvit_matmul_setting, &error))
         fail(&error);
     c.weight = random_floats(outputs * inputs, 1);
     c.bias = random_floats(outputs, 2);

@@ -381,7 +381,7 @@ static void test_members_run_at_once(void **state)
     struct dvit_threads *threads = NULL;
     for (int m = 0; m < TEAM; m++)
         work.problems[m] = problem_new(c, rows[m], false, GUARD_AFTER);
-    assert_int_equal(dvit_threads_create(&threads, TEAM, dvit_matmul_thread_start, &error), 0);
+    assert_int_equal(dvit_threads_create(&threads, TEAM, &dvit_matmul_setting, &error), 0);
     assert_int_equal(
         dvit_matmul_create(&matmul, &work.problems[0].shape, dvit_cpu_best(), TEAM, &error), 0);
     assert_int_equal(dvit_matmul_prepare(matmul, 3, &error), DVIT_OK);
@@ -453,6 +453,6 @@ int main(void)
         cmocka_unit_test(test_bad_shapes_are_refused),
     };
     printf("backend: %s\n", dvit_matmul_backend());
-    dvit_matmul_thread_start();
+    dvit_matmul_setting.enter();
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -516,6 +516,6 @@ int main(void)
         cmocka_unit_test(test_the_deepest_sum_of_bytes_is_exact),
         cmocka_unit_test(test_bad_shapes_are_refused),
     };
-    dvit_matmul_thread_start();
+    dvit_matmul_setting.enter();
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -126,7 +126,7 @@ static void bench_open(struct bench *b, const char *cpu, int threads, bool on_ba
         dvit_products_prepare_batch(b->graph, IMAGES, &error) != DVIT_OK ||
         dvit_training_create(&b->training, b->graph, &b->kernels, &b->products, IMAGES, threads,
                              &error) != DVIT_OK ||
-        dvit_threads_create(&b->threads, threads, dvit_matmul_thread_start, &error) != DVIT_OK)
+        dvit_threads_create(&b->threads, threads, &dvit_matmul_setting, &error) != DVIT_OK)
         fail_msg("%s", error.message);
     free(trained);
     b->parameters = malloc(count * sizeof *b->parameters);

@@ -133,7 +133,7 @@ static void masked_open(struct masked *m, const struct dvit_model *model, const 
     assert_ok(dvit_training_create(&m->training, m->graph, &m->kernels, &m->products, IMAGES,
                                    threads, &error),
               &error);
-    assert_ok(dvit_threads_create(&m->threads, threads, dvit_matmul_thread_start, &error), &error);
+    assert_ok(dvit_threads_create(&m->threads, threads, &dvit_matmul_setting, &error), &error);
     m->parameters = malloc(model->parameters.count * sizeof *m->parameters);
     dvit_parameters_pointers(&model->parameters, model->weights, m->parameters);
     m->targets = calloc((size_t)(IMAGES * model->config.classes), sizeof(float));

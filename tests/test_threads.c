@@ -4,7 +4,9 @@
 #include "test_util.h"
 
 #include <sched.h>
+#include <signal.h>
 #include <stdatomic.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/threads.h"
@@ -113,26 +115,145 @@ static void test_two_teams(void **state)
 
 static atomic_int starts;
 
-static void count_start(void)
+static atomic_int leaves;
+static _Thread_local int setting; /* of the test; 7 in the calling thread */
+
+static int enter(void)
 {
+    int before = setting;
     atomic_fetch_add(&starts, 1);
+    setting = 1;
+    return before;
 }
 
-static void do_nothing(void *context, int member, int count)
+static void leave(int before)
 {
+    atomic_fetch_add(&leaves, 1);
+    setting = before;
 }
 
-static void test_on_start(void **state)
+static void look_at_setting(void *context, int member, int count)
 {
+    if (setting != 1)
+        atomic_fetch_add((atomic_int *)context, 1);
+}
+
+/* All members have the setting while they run; the calling thread has its own again afterwards. */
+static void test_setting(void **state)
+{
+    static const struct dvit_thread_setting functions = {enter, leave};
     struct dvit_threads *team;
     struct dvit_error error;
+    atomic_int wrong = 0;
     for (int count = 1; count <= MOST; count++) {
         atomic_store(&starts, 0);
-        assert_ok(dvit_threads_create(&team, count, count_start, &error), &error);
-        dvit_threads_run(team, do_nothing, NULL);
-        assert_int_equal(atomic_load(&starts), count);
+        atomic_store(&leaves, 0);
+        setting = 7;
+        assert_ok(dvit_threads_create(&team, count, &functions, &error), &error);
+        assert_int_equal(setting, 7);
+        for (int i = 0; i < 3; i++) {
+            dvit_threads_run(team, look_at_setting, &wrong);
+            assert_int_equal(setting, 7);
+        }
+        assert_int_equal(atomic_load(&starts), count - 1 + 3);
+        assert_int_equal(atomic_load(&leaves), 3);
         dvit_threads_free(team);
     }
+    assert_int_equal(atomic_load(&wrong), 0);
+}
+
+static atomic_int handled;
+
+static void handle(int number)
+{
+    atomic_fetch_add(&handled, 1);
+}
+
+struct signalled {
+    atomic_int handled_inside, blocked, faults_open;
+};
+
+static void be_signalled(void *context, int member, int count)
+{
+    struct signalled *seen = context;
+    sigset_t mask;
+    if (member == 0)
+        raise(SIGUSR1);
+    for (int i = 0; i < 3; i++)
+        kill(getpid(), SIGTERM);
+    atomic_fetch_add(&seen->handled_inside, atomic_load(&handled));
+    pthread_sigmask(SIG_BLOCK, NULL, &mask);
+    atomic_fetch_add(&seen->blocked, sigismember(&mask, SIGINT) && sigismember(&mask, SIGHUP));
+    atomic_fetch_add(&seen->faults_open, !sigismember(&mask, SIGSEGV));
+}
+
+/* No handler runs on a thread that computes: not on workers, ever, and on the calling thread when
+ * it is back. */
+static void test_signals_wait(void **state)
+{
+    for (int count = 1; count <= 4; count++) {
+        struct dvit_threads *team = create(count);
+        struct signalled seen = {0};
+        sigset_t before, after;
+        atomic_store(&handled, 0);
+        signal(SIGUSR1, handle);
+        signal(SIGTERM, handle);
+        pthread_sigmask(SIG_BLOCK, NULL, &before);
+        dvit_threads_run(team, be_signalled, &seen);
+        pthread_sigmask(SIG_BLOCK, NULL, &after);
+        assert_int_equal(atomic_load(&handled), 2); /* one of each: pending ones do not add up */
+        assert_int_equal(atomic_load(&seen.handled_inside), 0);
+        assert_int_equal(atomic_load(&seen.blocked), count);
+        assert_int_equal(atomic_load(&seen.faults_open), count);
+        assert_int_equal(sigismember(&before, SIGTERM), sigismember(&after, SIGTERM));
+        signal(SIGUSR1, SIG_DFL);
+        signal(SIGTERM, SIG_DFL);
+        dvit_threads_free(team);
+    }
+}
+
+/* What a forked child does with its parent's team; exits 0 where all is right. */
+static void use_in_child(struct dvit_threads *team, int count, bool runs)
+{
+    struct shared shared = {.team = team, .rounds = 5};
+    struct dvit_error error;
+    alarm(20); /* should it hang */
+    for (int i = 0; runs && i < 2; i++)
+        if (dvit_threads_resume(team, &error) != DVIT_OK)
+            _exit(1);
+    for (int i = 0; runs && i < 10; i++) {
+        dvit_threads_run(team, count_call, &shared);
+        dvit_threads_run(team, meet, &shared);
+    }
+    for (int member = 0; runs && member < count; member++)
+        if (shared.calls[member] != 10)
+            _exit(2);
+    dvit_threads_free(team);
+    _exit(atomic_load(&shared.errors) ? 3 : 0);
+}
+
+/* A child of fork() has none of the workers: a team gets new ones there, or is just freed. */
+static void test_fork(void **state)
+{
+    for (int count = 1; count <= 4; count++)
+        for (int runs = 0; runs < 2; runs++)
+            for (int busy = 0; busy < 2; busy++) {
+                struct shared shared = {.team = create(count)};
+                dvit_threads_run(shared.team, count_call, &shared);
+                if (!busy)
+                    usleep(3000); /* workers sleep on the condition */
+                pid_t child = fork();
+                assert_true(child >= 0);
+                if (child == 0)
+                    use_in_child(shared.team, count, runs);
+                int status = 0;
+                assert_int_equal(waitpid(child, &status, 0), child);
+                assert_int_equal(status, 0);
+                dvit_threads_run(shared.team, count_call, &shared); /* the parent's is as it was */
+                for (int member = 0; member < count; member++)
+                    assert_int_equal(shared.calls[member], 2);
+                dvit_threads_free(shared.team);
+            }
 }
 
 static void test_free_at_once(void **state)
@@ -177,8 +298,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_member_runs), cmocka_unit_test(test_sleeping_workers_wake),
         cmocka_unit_test(test_barrier),           cmocka_unit_test(test_two_teams),
-        cmocka_unit_test(test_on_start),          cmocka_unit_test(test_free_at_once),
+        cmocka_unit_test(test_setting),           cmocka_unit_test(test_free_at_once),
         cmocka_unit_test(test_count_refused),     cmocka_unit_test(test_default_count),
+        cmocka_unit_test(test_signals_wait),      cmocka_unit_test(test_fork),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

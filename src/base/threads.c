@@ -5,8 +5,8 @@
 #define _GNU_SOURCE
 #include "base/threads.h"
 
-#include <pthread.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -26,8 +26,9 @@ struct worker {
 
 struct dvit_threads {
     int count;
-    int started; /* workers to join */
-    void (*on_start)(void);
+    int started;   /* workers to join */
+    pid_t process; /* that they run in */
+    struct dvit_thread_setting setting;
     struct worker *workers; /* [count − 1] */
 
     pthread_mutex_t mutex;
@@ -41,6 +42,26 @@ struct dvit_threads {
     atomic_int barrier_arrived;
     atomic_uint barrier_phase;
 };
+
+/* Blocks all signals but those that a fault raises, for which there is no later. */
+static void block_signals(sigset_t *before)
+{
+    static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS, SIGABRT};
+    sigset_t blocked;
+    sigfillset(&blocked);
+    for (size_t i = 0; i < sizeof faults / sizeof *faults; i++)
+        sigdelset(&blocked, faults[i]);
+    pthread_sigmask(SIG_BLOCK, &blocked, before);
+}
+
+int dvit_thread_start(pthread_t *thread, void *(*function)(void *), void *context)
+{
+    sigset_t before;
+    block_signals(&before); /* a thread begins with its creator's mask */
+    int code = pthread_create(thread, NULL, function, context);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return code;
+}
 
 static void relax(void)
 {
@@ -71,8 +92,8 @@ static void *worker_main(void *argument)
 {
     struct worker *self = argument;
     struct dvit_threads *team = self->team;
-    if (team->on_start)
-        team->on_start();
+    if (team->setting.enter)
+        team->setting.enter();
     unsigned seen = 0;
     for (;;) {
         seen = wait_for_generation(team, seen);
@@ -91,7 +112,40 @@ static void advance(struct dvit_threads *team)
     pthread_mutex_unlock(&team->mutex);
 }
 
-enum dvit_status dvit_threads_create(struct dvit_threads **out, int count, void (*on_start)(void),
+/* Sets up what workers share, as it is before the first run, and starts them. */
+static enum dvit_status start_workers(struct dvit_threads *team, struct dvit_error *error)
+{
+    pthread_mutex_init(&team->mutex, NULL);
+    pthread_cond_init(&team->wake, NULL);
+    atomic_store(&team->generation, 0);
+    atomic_store(&team->running, 0);
+    atomic_store(&team->stop, false);
+    atomic_store(&team->barrier_arrived, 0);
+    team->started = 0;
+    team->process = getpid();
+    for (int i = 0; i < team->count - 1; i++) {
+        team->workers[i] = (struct worker){.team = team, .member = i + 1};
+        if (dvit_thread_start(&team->workers[i].thread, worker_main, &team->workers[i]) != 0)
+            return dvit_error_set(error, DVIT_ERROR_MEMORY,
+                                  "thread team: cannot start thread %d of %d", i + 2, team->count);
+        team->started++;
+    }
+    return DVIT_OK;
+}
+
+static void stop_workers(struct dvit_threads *team)
+{
+    atomic_store(&team->stop, true);
+    advance(team);
+    for (int i = 0; i < team->started; i++)
+        pthread_join(team->workers[i].thread, NULL);
+    team->started = 0;
+    pthread_cond_destroy(&team->wake);
+    pthread_mutex_destroy(&team->mutex);
+}
+
+enum dvit_status dvit_threads_create(struct dvit_threads **out, int count,
+                                     const struct dvit_thread_setting *setting,
                                      struct dvit_error *error)
 {
     enum dvit_status status = DVIT_OK;
@@ -103,22 +157,13 @@ enum dvit_status dvit_threads_create(struct dvit_threads **out, int count, void 
     team = calloc(1, sizeof *team);
     if (!team)
         DVIT_FAIL(error, DVIT_ERROR_MEMORY, "thread team: out of memory");
-    pthread_mutex_init(&team->mutex, NULL);
-    pthread_cond_init(&team->wake, NULL);
     team->count = count;
-    team->on_start = on_start;
+    if (setting)
+        team->setting = *setting;
     team->workers = calloc((size_t)count, sizeof *team->workers);
     if (!team->workers)
         DVIT_FAIL(error, DVIT_ERROR_MEMORY, "thread team: out of memory");
-    if (on_start)
-        on_start();
-    for (int i = 0; i < count - 1; i++) {
-        team->workers[i] = (struct worker){.team = team, .member = i + 1};
-        if (pthread_create(&team->workers[i].thread, NULL, worker_main, &team->workers[i]) != 0)
-            DVIT_FAIL(error, DVIT_ERROR_MEMORY, "thread team: cannot start thread %d of %d", i + 2,
-                      count);
-        team->started++;
-    }
+    DVIT_TRY(start_workers(team, error));
     *out = team;
 done:
     if (status != DVIT_OK)
@@ -130,12 +175,10 @@ void dvit_threads_free(struct dvit_threads *team)
 {
     if (!team)
         return;
-    atomic_store(&team->stop, true);
-    advance(team);
-    for (int i = 0; i < team->started; i++)
-        pthread_join(team->workers[i].thread, NULL);
-    pthread_cond_destroy(&team->wake);
-    pthread_mutex_destroy(&team->mutex);
+    /* After a fork the workers are the parent's, and destroying a condition that they wait on would
+     * wait for them. */
+    if (team->process == getpid())
+        stop_workers(team);
     free(team->workers);
     free(team);
 }
@@ -145,8 +188,23 @@ int dvit_threads_count(const struct dvit_threads *team)
     return team->count;
 }
 
+enum dvit_status dvit_threads_resume(struct dvit_threads *team, struct dvit_error *error)
+{
+    if (team->process == getpid())
+        return DVIT_OK;
+    enum dvit_status status = start_workers(team, error);
+    if (status != DVIT_OK) {
+        stop_workers(team);
+        team->process = 0; /* to be tried again */
+    }
+    return status;
+}
+
 void dvit_threads_run(struct dvit_threads *team, dvit_team_function *function, void *context)
 {
+    sigset_t signals;
+    block_signals(&signals);
+    int before = team->setting.enter ? team->setting.enter() : 0;
     if (team->count > 1) {
         team->function = function;
         team->context = context;
@@ -160,6 +218,9 @@ void dvit_threads_run(struct dvit_threads *team, dvit_team_function *function, v
         else
             sched_yield();
     }
+    if (team->setting.leave)
+        team->setting.leave(before);
+    pthread_sigmask(SIG_SETMASK, &signals, NULL);
 }
 
 void dvit_threads_barrier(struct dvit_threads *team)

@@ -9,12 +9,13 @@
  */
 #define _GNU_SOURCE
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/arena.h"
 #include "base/rng.h"
+#include "base/threads.h"
 #include "data/loader_options.h"
 #include "data/mixup.h"
 #include "data/prepare.h"
@@ -65,6 +66,7 @@ struct dvit_loader {
     bool lock_made, work_made, done_made;
     struct worker *workers; /* [at least 1] */
     int thread_count;
+    pid_t process; /* that they run in */
     /* Under the mutex while threads live. */
     bool open, quit;     /* tickets may be taken; threads must return */
     int busy;            /* workers holding a ticket */
@@ -168,32 +170,46 @@ static void *run_worker(void *context)
     return NULL;
 }
 
-/* Threads are started with all signals blocked: they belong to the program's own threads. */
 static enum dvit_status start_workers(struct dvit_loader *loader, struct dvit_error *error)
 {
-    sigset_t all, before;
     int code = 0;
+    loader->process = getpid();
     loader->lock_made = pthread_mutex_init(&loader->lock, NULL) == 0;
     loader->work_made = pthread_cond_init(&loader->work, NULL) == 0;
     loader->done_made = pthread_cond_init(&loader->done, NULL) == 0;
     if (!loader->lock_made || !loader->work_made || !loader->done_made)
         return dvit_error_set(error, DVIT_ERROR_MEMORY, "loader: cannot make a lock");
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
     while (loader->thread_count < loader->options.workers && code == 0) {
         struct worker *worker = &loader->workers[loader->thread_count];
-        code = pthread_create(&worker->thread, NULL, run_worker, worker);
+        code = dvit_thread_start(&worker->thread, run_worker, worker);
         loader->thread_count += code == 0;
     }
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (code != 0)
         return dvit_error_set(error, DVIT_ERROR_MEMORY, "loader: cannot start thread %d of %d: %s",
                               loader->thread_count + 1, loader->options.workers, strerror(code));
     return DVIT_OK;
 }
 
+/* Whether this process was forked from the one that the workers run in. */
+static bool is_forked(const struct dvit_loader *loader)
+{
+    return loader->thread_count > 0 && loader->process != getpid();
+}
+
+static enum dvit_status check_process(const struct dvit_loader *loader, struct dvit_error *error)
+{
+    if (!is_forked(loader))
+        return DVIT_OK;
+    return dvit_error_set(error, DVIT_ERROR_ARGUMENT,
+                          "loader: its %d threads run in process %ld, from which this one was "
+                          "forked; create a loader here, or one without workers before the fork",
+                          loader->thread_count, (long)loader->process);
+}
+
 static void stop_workers(struct dvit_loader *loader)
 {
+    if (is_forked(loader))
+        return; /* they cannot be joined, and locks that they hold not be destroyed */
     if (loader->thread_count) {
         pthread_mutex_lock(&loader->lock);
         loader->quit = true;
@@ -362,6 +378,9 @@ enum dvit_status dvit_loader_start(struct dvit_loader *loader, uint64_t epoch, s
         return dvit_error_set(error, DVIT_ERROR_ARGUMENT,
                               "loader: first batch is %zu, an epoch has %zu", first_batch,
                               loader->batches);
+    enum dvit_status status = check_process(loader, error);
+    if (status != DVIT_OK)
+        return status;
     quiesce(loader);
     for (size_t i = 0; i < loader->ring; i++) {
         loader->slots[i].batch = SIZE_MAX;
@@ -513,6 +532,7 @@ enum dvit_status dvit_loader_next(struct dvit_loader *loader, const struct dvit_
     enum dvit_status status = DVIT_OK;
     int count = 0;
     *out = NULL;
+    DVIT_TRY(check_process(loader, error));
     if (!loader->started)
         DVIT_FAIL(error, DVIT_ERROR_ARGUMENT, "loader: no epoch was started");
     while (count == 0 && loader->next < loader->batches) {

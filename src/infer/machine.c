@@ -149,7 +149,7 @@ static enum dvit_status measure_rate(const struct dvit_config *config,
     if (!r)
         DVIT_FAIL(error, DVIT_ERROR_MEMORY, "matrix-product measurement: out of memory");
     r->seconds = seconds;
-    DVIT_TRY(dvit_threads_create(&r->threads, threads, dvit_matmul_thread_start, error));
+    DVIT_TRY(dvit_threads_create(&r->threads, threads, &dvit_matmul_setting, error));
     DVIT_TRY(create_products(r, config, precision, constant, threads, error));
     dvit_threads_run(r->threads, measure_member, r);
     if (atomic_load(&r->failure) != DVIT_OK)

@@ -183,7 +183,7 @@ enum dvit_status dvit_session_create(struct dvit_session **out, const struct dvi
     DVIT_TRY(choose_precision(s, o.precision, cpu, error));
     dvit_kernels_select(&s->kernels, cpu);
     DVIT_TRY(dvit_model_cost(&model->config, s->keep, &s->cost, error));
-    DVIT_TRY(dvit_threads_create(&s->threads, o.threads, dvit_matmul_thread_start, error));
+    DVIT_TRY(dvit_threads_create(&s->threads, o.threads, &dvit_matmul_setting, error));
 
     struct dvit_vit_options build = {.keep = s->keep,
                                      .bf16 = rounds_the_rest(s->precision, cpu),
@@ -295,6 +295,9 @@ enum dvit_status dvit_session_run(struct dvit_session *s, const float *pixels, i
     if (count < 1 || count > s->max_batch)
         return dvit_error_set(error, DVIT_ERROR_ARGUMENT, "batch of %d images, expected 1 to %d",
                               count, s->max_batch);
+    enum dvit_status status = dvit_threads_resume(s->threads, error);
+    if (status != DVIT_OK)
+        return status;
     s->pixels = pixels;
     s->logits = logits;
     s->count = count;
@@ -303,7 +306,6 @@ enum dvit_status dvit_session_run(struct dvit_session *s, const float *pixels, i
     double begin = s->times.members ? dvit_clock_seconds() : 0;
     if (s->own_count < count)
         bind(s, &s->shared, s->own_count, count - s->own_count);
-    dvit_matmul_thread_start(); /* the caller need not be who made the session */
     dvit_threads_run(s->threads, run_member, s);
     if (s->own_count < count)
         collect(s, &s->shared, s->own_count, count - s->own_count);

@@ -5,7 +5,6 @@
 #include <stdint.h>
 #include <stdlib.h>
 
-#include "base/threads.h"
 #include "kernels/kernels.h"
 #include "kernels/matmul_backend.h"
 
@@ -278,12 +277,12 @@ enum dvit_status dvit_matmul_run(const struct dvit_matmul *matmul, int member, s
     return status;
 }
 
-void dvit_matmul_thread_start(void)
-{
 #if defined(DVIT_HAVE_DNNL)
-    dvit_matmul_dnnl_thread_start();
+const struct dvit_thread_setting dvit_matmul_setting = {dvit_matmul_dnnl_enter,
+                                                        dvit_matmul_dnnl_leave};
+#else
+const struct dvit_thread_setting dvit_matmul_setting = {NULL, NULL};
 #endif
-}
 
 const char *dvit_matmul_backend(void)
 {

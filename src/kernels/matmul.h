@@ -18,6 +18,7 @@
 
 #include "base/cpu.h"
 #include "base/error.h"
+#include "base/threads.h"
 #include "kernels/format.h"
 
 enum dvit_matmul_kind {
@@ -118,9 +119,9 @@ size_t dvit_matmul_scratch_bytes(const struct dvit_matmul *matmul);
 enum dvit_status dvit_matmul_run(const struct dvit_matmul *matmul, int member, size_t rows,
                                  const struct dvit_matmul_operands *operands);
 
-/* Per-thread setting of the backend; every thread that runs products calls it once (pass it to
- * dvit_threads_create). */
-void dvit_matmul_thread_start(void);
+/* Per-thread setting of the backend, for threads that run products: pass it to dvit_threads_create.
+ * With oneDNN an OpenMP team of one. */
+extern const struct dvit_thread_setting dvit_matmul_setting;
 
 /* What serves products that dvit's own do not: "oneDNN 2.6.3" or "none". */
 const char *dvit_matmul_backend(void);

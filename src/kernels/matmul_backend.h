@@ -34,7 +34,8 @@ extern const struct dvit_matmul_backend dvit_matmul_packed;
 bool dvit_matmul_packed_serves(const struct dvit_matmul_shape *shape, enum dvit_cpu cpu);
 #if defined(DVIT_HAVE_DNNL)
 extern const struct dvit_matmul_backend dvit_matmul_dnnl;
-void dvit_matmul_dnnl_thread_start(void);
+int dvit_matmul_dnnl_enter(void);
+void dvit_matmul_dnnl_leave(int before);
 const char *dvit_matmul_dnnl_version(void);
 #endif
 

@@ -77,7 +77,10 @@ static enum dvit_status translate(dnnl_status_t s)
             DVIT_FAIL(error, translate(s_), "oneDNN refused %s (status %d)", (what), (int)s_);     \
     } while (0)
 
-/* The OpenMP runtime that oneDNN itself brought into the process, found by name: linking one here
+/* The size of the calling thread's OpenMP team becomes `wanted`; returns the one before. It is the
+ * program's setting too, so that whoever changes it restores it.
+ *
+ * The OpenMP runtime that oneDNN itself brought into the process, found by name: linking one here
  * could bring in a second (clang's beside gcc's). Absent (a sequential or TBB build): no effect. */
 static int team_size(int wanted)
 {
@@ -95,9 +98,14 @@ static int team_size(int wanted)
     return before;
 }
 
-void dvit_matmul_dnnl_thread_start(void)
+int dvit_matmul_dnnl_enter(void)
 {
-    team_size(1);
+    return team_size(1);
+}
+
+void dvit_matmul_dnnl_leave(int before)
+{
+    team_size(before);
 }
 
 #define TEXT_(x) #x

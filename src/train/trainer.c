@@ -168,7 +168,7 @@ enum dvit_status dvit_trainer_create(struct dvit_trainer **out, struct dvit_mode
     int members = options->threads ? options->threads : dvit_threads_default();
     struct dvit_teacher_place place = {&t->kernels, t->bf16, members};
     DVIT_TRY(dvit_teacher_create(&t->teacher, teacher, model, options, &place, error));
-    DVIT_TRY(dvit_threads_create(&t->threads, members, dvit_matmul_thread_start, error));
+    DVIT_TRY(dvit_threads_create(&t->threads, members, &dvit_matmul_setting, error));
     DVIT_TRY(mark_trained(t, error));
     lay_out(t);
     DVIT_TRY(dvit_arena_commit(&t->arena, "trainer", error));
@@ -415,6 +415,9 @@ enum dvit_status dvit_trainer_micro(struct dvit_trainer *t, const struct dvit_mi
     if (batch->images < 1 || batch->images > t->options.batch)
         return dvit_error_set(error, DVIT_ERROR_ARGUMENT, "batch of %d images, expected 1 to %d",
                               batch->images, t->options.batch);
+    enum dvit_status status = dvit_threads_resume(t->threads, error);
+    if (status != DVIT_OK)
+        return status;
     t->batch = batch;
     t->noise_step =
         (uint64_t)t->progress.step * (uint64_t)t->options.accumulate + (uint64_t)t->micro;
