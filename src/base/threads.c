@@ -5,6 +5,7 @@
 #define _GNU_SOURCE
 #include "base/threads.h"
 
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>

@@ -15,7 +15,7 @@
 #ifndef DVIT_BASE_THREADS_H
 #define DVIT_BASE_THREADS_H
 
-#include <pthread.h>
+#include <sys/types.h> /* pthread_t */
 
 #include "base/error.h"
 
