@@ -4,8 +4,8 @@
  * batches of a busy session no one sleeps, and an idle session burns no processor. */
 #define _GNU_SOURCE
 #include "base/threads.h"
+#include "base/thread_start.h"
 
-#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>

@@ -1,5 +1,4 @@
-/* Threads: a fixed team that runs one function together, a spin barrier for it, and the one way to
- * start a thread.
+/* A fixed team of threads that run one function together, and a spin barrier for them.
  *
  * A team's threads are created once, with the executor (session or trainer) that owns them. A team
  * of N has the calling thread as member 0 and N−1 workers, who spin briefly and then sleep between
@@ -14,8 +13,6 @@
  */
 #ifndef DVIT_BASE_THREADS_H
 #define DVIT_BASE_THREADS_H
-
-#include <sys/types.h> /* pthread_t */
 
 #include "base/error.h"
 
@@ -52,9 +49,6 @@ void dvit_threads_run(struct dvit_threads *threads, dvit_team_function *function
 
 /* Inside a run: waits until every member has come here. Full memory barrier. */
 void dvit_threads_barrier(struct dvit_threads *threads);
-
-/* pthread_create, with signals blocked in the new thread as above. Returns 0 or an errno value. */
-int dvit_thread_start(pthread_t *thread, void *(*function)(void *), void *context);
 
 /* The default thread count: the affinity mask, lowered to the container's CPU quota (cgroup v2 and
  * v1, rounded up), at least 1. Not the host's core count. */

@@ -8,14 +8,13 @@
  * in prepare.c.
  */
 #define _GNU_SOURCE
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/arena.h"
 #include "base/rng.h"
-#include "base/threads.h"
+#include "base/thread_start.h"
 #include "data/loader_options.h"
 #include "data/mixup.h"
 #include "data/prepare.h"
