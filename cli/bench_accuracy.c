@@ -44,6 +44,10 @@ static int evaluate(double *top1, const struct dvit_model *model, const char *na
     cli_progress_clear();
     if (evaluation.skipped)
         cli_note("warning: %zu images could not be read and are left out", evaluation.skipped);
+    if (evaluation.unanswered)
+        cli_note("warning: no answer to %zu of %zu images: the model's logits are not finite; they "
+                 "count as wrong",
+                 evaluation.unanswered, evaluation.images);
     *top1 = evaluation.top1;
     dvit_evaluation_free(&evaluation);
     dvit_session_free(session);

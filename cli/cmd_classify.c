@@ -25,6 +25,7 @@ struct job {
     int *order;           /* [top] */
     size_t next;          /* file to answer */
     size_t refused;       /* files that could not be read, among those before it */
+    size_t unanswered;    /* files that were read, and have no finite logits */
 };
 
 /* One file that was read. */
@@ -131,12 +132,33 @@ static int write_picture(struct job *job, const struct answer *answer, const cha
     return status == DVIT_OK ? CLI_EXIT_OK : cli_fail(&error);
 }
 
+/* The file has no answer: why, on standard error, and as its JSON line. */
+static void print_failure(const struct job *job, const char *file, const char *message)
+{
+    fflush(stdout); /* keeps answers and errors in order where both reach one terminal */
+    cli_error("%s", message);
+    if (!job->options->json)
+        return;
+    struct cli_json json = cli_json_begin(stdout);
+    cli_json_string(&json, "file", file);
+    cli_json_string(&json, "error", message);
+    cli_json_end(&json);
+}
+
 static int print_answer(struct job *job, const struct answer *answer)
 {
     int classes = dvit_model_config(job->model)->classes;
     const float *logits = job->logits + (size_t)answer->row * (size_t)classes;
+    struct dvit_error error = {0};
     char *picture = NULL;
     int code = CLI_EXIT_OK;
+    if (dvit_answer_check(job->model, logits, &error) != DVIT_OK) {
+        char message[sizeof error.message + 1000];
+        snprintf(message, sizeof message, "\"%.990s\": %s", path_of(job, answer), error.message);
+        print_failure(job, path_of(job, answer), message);
+        job->unanswered++;
+        return CLI_EXIT_OK;
+    }
     dvit_softmax(logits, classes, job->probabilities);
     dvit_top_k(logits, classes, job->top, job->order);
     if (job->options->picture) {
@@ -155,25 +177,13 @@ static int print_answer(struct job *job, const struct answer *answer)
     return code;
 }
 
-static void print_refusal(const struct job *job, const struct dvit_skip *skip)
-{
-    fflush(stdout); /* keeps answers and errors in order where both reach one terminal */
-    cli_error("%s", skip->message);
-    if (!job->options->json)
-        return;
-    struct cli_json json = cli_json_begin(stdout);
-    cli_json_string(&json, "file", skip->name);
-    cli_json_string(&json, "error", skip->message);
-    cli_json_end(&json);
-}
-
 /* The files before `end` that were not answered: those that could not be read. */
 static void refuse_until(struct job *job, size_t end)
 {
     struct dvit_skip skip;
     for (; job->next < end; job->next++)
         if (dvit_loader_skipped(job->loader, job->refused, &skip)) {
-            print_refusal(job, &skip);
+            print_failure(job, skip.name, skip.message);
             job->refused++;
         }
 }
@@ -309,8 +319,8 @@ int cli_cmd_classify(const struct cli_options *options)
     int code = cli_image_list_create(&job.list, options->operands, options->operand_count, &empty);
     if (code == CLI_EXIT_OK && job.list.count > 0)
         code = run_job(&job);
-    answered = job.list.count - job.refused;
-    if (code == CLI_EXIT_OK && (job.refused > 0 || empty > 0))
+    answered = job.list.count - job.refused - job.unanswered;
+    if (code == CLI_EXIT_OK && (job.refused > 0 || job.unanswered > 0 || empty > 0))
         code = answered > 0 ? CLI_EXIT_SOME_FAILED : CLI_EXIT_FAILURE;
     free_job(&job);
     return code;

@@ -159,6 +159,7 @@ static int print_json(const struct job *job, const struct entry *entry)
     cli_json_string(&json, "mode", stages ? "pruned" : "dense");
     cli_json_integer(&json, "images", (long long)result->images);
     cli_json_integer(&json, "skipped", (long long)result->skipped);
+    cli_json_integer(&json, "unanswered", (long long)result->unanswered);
     cli_json_real(&json, "top1", result->top1);
     cli_json_real(&json, "top5", result->top5);
     cli_json_real(&json, "loss", result->loss);
@@ -204,7 +205,10 @@ static void add_row(struct dvit_table *table, const struct job *job, const struc
     dvit_table_cell(table, "%g", info.keep);
     dvit_table_cell(table, "%.2f", 100 * result->top1);
     dvit_table_cell(table, "%.2f", 100 * result->top5);
-    dvit_table_cell(table, "%.4f", result->loss);
+    if (result->unanswered < result->images)
+        dvit_table_cell(table, "%.4f", result->loss);
+    else
+        dvit_table_cell(table, "-");
     dvit_table_cell(table, "%.4g", info.cost.macs / 1e9);
     dvit_table_cell(table, "%.4g", info.cost.macs_published / 1e9);
     dvit_table_cell(table, "%s", stages ? cli_join_ints(tokens, stages, text) : "all");
@@ -391,7 +395,13 @@ static int run_job(struct job *job)
         return code;
     const struct dvit_evaluation *result = &job->entries[0].result;
     cli_note_unread(result);
-    return cli_skipped(result->skipped, result->images + result->skipped);
+    for (int i = 0; i < job->count; i++) {
+        const struct entry *entry = &job->entries[i];
+        int failed = cli_unanswered(entry->name, entry->result.unanswered, entry->result.images);
+        code = failed == CLI_EXIT_FAILURE || code == CLI_EXIT_OK ? failed : code;
+    }
+    int skipped = cli_skipped(result->skipped, result->images + result->skipped);
+    return code == CLI_EXIT_OK ? skipped : code;
 }
 
 int cli_cmd_eval(const struct cli_options *options)

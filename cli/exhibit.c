@@ -65,6 +65,13 @@ static void write_captions(struct cli_exhibit *exhibit, const struct dvit_model 
         struct cli_view *view = &exhibit->views[i];
         int best = 0;
         cli_view_fill(view, exhibit->session, model, i, &exhibit->images[i]);
+        snprintf(view->note, sizeof view->note, "%.250s",
+                 cli_last_part(dvit_dataset_item_name(set, bench->picks[i])));
+        if (!dvit_logits_finite(bench->logits + (size_t)i * (size_t)classes, classes)) {
+            snprintf(view->caption, sizeof view->caption, "%.80s%sno answer (not a number)",
+                     label ? label : "", label ? ": " : "");
+            continue;
+        }
         dvit_softmax(bench->logits + (size_t)i * (size_t)classes, classes, bench->probabilities);
         dvit_top_k(bench->probabilities, classes, 1, &best);
         const char *truth = dvit_dataset_class_name(set, dvit_dataset_label(set, bench->picks[i]));
@@ -74,8 +81,6 @@ static void write_captions(struct cli_exhibit *exhibit, const struct dvit_model 
                  label ? label : "", label ? ": " : "", answer,
                  100 * (double)bench->probabilities[best], right ? "" : " (is ",
                  right || !truth ? "" : truth, right ? "" : ")");
-        snprintf(view->note, sizeof view->note, "%.250s",
-                 cli_last_part(dvit_dataset_item_name(set, bench->picks[i])));
     }
 }
 

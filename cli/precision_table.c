@@ -62,6 +62,7 @@ static void print_json(const struct cli_precision_table *table, const struct row
         cli_json_real(&json, "keep", info.keep);
         cli_json_string(&json, "precision", info.precision);
         cli_json_integer(&json, "images", (long long)result->images);
+        cli_json_integer(&json, "unanswered", (long long)result->unanswered);
         if (table->labelled)
             cli_json_real(&json, "top1", result->top1);
         cli_json_real(&json, "agreement", result->agreement);
@@ -92,7 +93,8 @@ static void add_rows(struct dvit_table *shown, const struct cli_precision_table 
 }
 
 static int run_keep(const struct cli_precision_table *table, const struct cli_options *options,
-                    double keep, bool tell, struct dvit_table *shown, struct dvit_comparison *base)
+                    double keep, bool tell, struct dvit_table *shown, struct dvit_comparison *base,
+                    int *unanswered)
 {
     struct dvit_error error = {0};
     struct rows rows = {0};
@@ -109,6 +111,12 @@ static int run_keep(const struct cli_precision_table *table, const struct cli_op
         code = cli_fail(&error);
     cli_progress_clear();
     *base = rows.results[0];
+    for (int i = 0; i < rows.count; i++) {
+        const struct dvit_comparison *result = &rows.results[i];
+        int failed = cli_unanswered(dvit_session_describe(rows.sessions[i]).precision,
+                                    result->unanswered, result->images);
+        *unanswered = failed != CLI_EXIT_OK ? failed : *unanswered;
+    }
     if (code == CLI_EXIT_OK && options->json)
         print_json(table, &rows);
     else if (code == CLI_EXIT_OK)
@@ -128,8 +136,9 @@ int cli_precision_table_print(const struct cli_precision_table *table,
         table->labelled ? cli_table_create(headers, 6, 1) : cli_table_create(bare, 4, 1);
     int code = shown ? CLI_EXIT_OK : CLI_EXIT_FAILURE;
     struct dvit_comparison base = {0};
+    int unanswered = CLI_EXIT_OK;
     for (int i = 0; code == CLI_EXIT_OK && i < table->keep_count; i++)
-        code = run_keep(table, options, table->keeps[i], i == 0, shown, &base);
+        code = run_keep(table, options, table->keeps[i], i == 0, shown, &base, &unanswered);
     if (code == CLI_EXIT_OK && !options->json) {
         cli_print_plain(table->name);
         printf(", %zu images; class and kept patches beside those of f32\n\n", base.images);
@@ -137,5 +146,7 @@ int cli_precision_table_print(const struct cli_precision_table *table,
     } else {
         dvit_table_free(shown);
     }
+    if (code == CLI_EXIT_OK)
+        code = unanswered;
     return code == CLI_EXIT_OK ? cli_skipped(base.skipped, base.images + base.skipped) : code;
 }

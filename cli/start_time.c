@@ -42,6 +42,8 @@ static int first_answer(struct dvit_session *session, const struct dvit_config *
         code = dvit_session_run(session, pixels, batch, logits, &error) == DVIT_OK
                    ? CLI_EXIT_OK
                    : cli_fail(&error);
+    if (code == CLI_EXIT_OK && !dvit_logits_finite(logits, config->classes))
+        cli_note("warning: the first answer's logits are not finite");
     free(pixels);
     free(logits);
     return code;

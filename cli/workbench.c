@@ -239,6 +239,17 @@ int cli_skipped(size_t skipped, size_t total)
     return CLI_EXIT_SOME_FAILED;
 }
 
+int cli_unanswered(const char *name, size_t unanswered, size_t images)
+{
+    if (unanswered == 0)
+        return CLI_EXIT_OK;
+    cli_error(
+        "\"%s\": no answer to %zu of %zu images: the model's logits are not finite; they count "
+        "as wrong",
+        name, unanswered, images);
+    return unanswered == images ? CLI_EXIT_FAILURE : CLI_EXIT_SOME_FAILED;
+}
+
 struct dvit_table *cli_table_create(const char *const *headers, int count, int left)
 {
     struct dvit_error error = {0};

@@ -67,6 +67,10 @@ int cli_make_folder(const char *path);
 /* Prints `skipped` unreadable images: CLI_EXIT_SOME_FAILED, or CLI_EXIT_OK for none. */
 int cli_skipped(size_t skipped, size_t total);
 
+/* Prints how many of a model's answers are not finite: CLI_EXIT_SOME_FAILED, CLI_EXIT_FAILURE where
+ * all are, or CLI_EXIT_OK for none. */
+int cli_unanswered(const char *name, size_t unanswered, size_t images);
+
 /* Prints a table on standard output and frees it. */
 int cli_table_print(struct dvit_table *table);
 /* An empty table with columns right-aligned but for the first `left` ones; NULL after an error that

@@ -205,6 +205,11 @@ static void what_is_not_finite_is_named(void **state)
     int index = dvit_parameters_find(&model->parameters, "blocks.2.norm2.bias");
     (void)state;
     dvit_model_weights(model, (size_t)index)[3] = NAN;
+    assert_fails(calibrate(model, 2, 8, 8, &error), &error, DVIT_ERROR_NUMERIC,
+                 "tensor \"blocks.2.norm2.bias\" has 1 of 48");
+    int scale = dvit_parameters_find(&model->parameters, "blocks.2.norm2.weight");
+    dvit_model_weights(model, (size_t)index)[3] = 3e38f;
+    dvit_model_weights(model, (size_t)scale)[3] = 3e38f; /* finite, and overflows */
     assert_fails(calibrate(model, 2, 8, 8, &error), &error, DVIT_ERROR_FORMAT,
                  "\"blocks.2.mlp.fc1.weight\" is not finite");
     assert_int_equal(dvit_model_quantised_layers(model), 0);

@@ -152,13 +152,13 @@ static void unread_images_keep_their_place(void **state)
 
 /* Seven images of four classes; the sixth could not be read. */
 static struct dvit_prediction answers[] = {
-    {0, {0, 1, 2, 3, -1}, {.5f, .25f, .125f, .125f, 0}},
-    {0, {2, 0, 1, 3, -1}, {.7f, .2f, .05f, .05f, 0}},
-    {1, {2, 3, 0, 1, -1}, {.4f, .3f, .2f, .1f, 0}},
-    {1, {2, 0, 1, 3, -1}, {1, 0, 0, 0, 0}},
-    {1, {1, 0, 2, 3, -1}, {1.f / 3, .3f, .2f, .1f, 0}},
-    {3, {-1, -1, -1, -1, -1}, {0, 0, 0, 0, 0}},
-    {3, {0, 1, 2, 3, -1}, {.9f, .05f, .04f, .01f, 0}},
+    {0, {0, 1, 2, 3, -1}, true, {.5f, .25f, .125f, .125f, 0}},
+    {0, {2, 0, 1, 3, -1}, true, {.7f, .2f, .05f, .05f, 0}},
+    {1, {2, 3, 0, 1, -1}, true, {.4f, .3f, .2f, .1f, 0}},
+    {1, {2, 0, 1, 3, -1}, true, {1, 0, 0, 0, 0}},
+    {1, {1, 0, 2, 3, -1}, true, {1.f / 3, .3f, .2f, .1f, 0}},
+    {3, {-1, -1, -1, -1, -1}, false, {0, 0, 0, 0, 0}},
+    {3, {0, 1, 2, 3, -1}, true, {.9f, .05f, .04f, .01f, 0}},
 };
 static char *names[] = {"plain", "with, comma", "say \"cheese\"", "\xff\xc3\xa9\n"};
 static char message[] = "\"x\": not\tan image";

@@ -272,7 +272,7 @@ static void damaged_files_are_refused_by_name(void **state)
          .index = 5,
          .number = NAN,
          .code = DVIT_ERROR_FORMAT,
-         .message = "fc1.weight_scale\": number 5 is nan, expected a finite scale above 0"},
+         .message = "fc1.weight_scale\": number 5 is nan, expected a scale of 1e-30 to 1e6"},
         {.part = "weight_scale",
          .index = 127,
          .number = -0.5f,

@@ -26,7 +26,9 @@ enum { DVIT_PREDICTION_TOP = 5 };
 struct dvit_prediction {
     int label;                              /* the truth */
     int top[DVIT_PREDICTION_TOP];           /* classes, best first; −1 where there are fewer, and
-                                             * throughout where the image could not be read */
+                                             * throughout where the image could not be read or the
+                                             * model's answer is not finite */
+    bool read;                              /* the image could be read */
     float probability[DVIT_PREDICTION_TOP]; /* of each; 0 where there is none */
 };
 /* An image that could not be read. */
@@ -37,10 +39,11 @@ struct dvit_unread {
 
 /* Accuracy of a session over a data set. */
 struct dvit_evaluation {
-    size_t images; /* counted: readable ones */
+    size_t images;     /* counted: readable ones */
+    size_t unanswered; /* of these: the model's logits were not finite. Wrong in top-1 and top-5 */
     size_t skipped;
-    double top1, top5;         /* shares in 0 … 1; top5 is 1 where K ≤ 5 */
-    double loss;               /* mean cross-entropy, no smoothing */
+    double top1, top5;         /* shares of `images`, in 0 … 1; top5 is 1 where K ≤ 5 */
+    double loss;               /* mean cross-entropy of answered images, no smoothing; NaN: none */
     double images_per_s;       /* of the whole pipeline, decoding included */
     double model_images_per_s; /* of the model alone */
     int stages;
@@ -75,7 +78,8 @@ DVIT_API void dvit_evaluation_free(struct dvit_evaluation *evaluation);
 /* ------------------------------------------------------------- from predictions to counts --- */
 
 struct dvit_class_counts {
-    size_t images, top1, top5; /* readable images of the class; right at first, among the five */
+    size_t images, unanswered; /* readable images of the class; of these without an answer */
+    size_t top1, top5;         /* right at first, among the five */
 };
 /* Fills out[evaluation->classes]; zero without predictions. */
 DVIT_API void dvit_evaluation_class_counts(const struct dvit_evaluation *evaluation,
@@ -116,8 +120,8 @@ DVIT_API enum dvit_status dvit_predictions_check(const char *path, struct dvit_e
 /* All predictions of each evaluation in turn, in the order of the data set. CSV with the columns
  *   path,label,label_name,prediction,prediction_name,probability,top2,probability2, … top5,
  *   probability5,correct,correct5,model,keep,error
- * (correct is 1 or 0; an image that could not be read has an error and nothing between label_name
- * and model), or JSON, one object per line:
+ * (correct is 1 or 0; an image that could not be read, or to which the model gave no finite answer,
+ * has an error and nothing between label_name and model), or JSON, one object per line:
  *   {"file", "class", "label", "top": [{"class", "label", "probability"}, …], "correct", "model",
  *    "keep"}, with "error" in the place of "top" and "correct". */
 DVIT_API enum dvit_status dvit_predictions_write(const char *path,

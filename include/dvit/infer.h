@@ -44,7 +44,9 @@ DVIT_API enum dvit_status dvit_session_create(struct dvit_session **out,
 DVIT_API void dvit_session_free(struct dvit_session *session);
 
 /* pixels: [count][3][height][width] normalised as the model's preprocessing says, finite; logits:
- * [count][K]; 1 ≤ count ≤ max_batch. */
+ * [count][K]; 1 ≤ count ≤ max_batch. Logits may be infinite or NaN where weights or pixels are so
+ * large that sums overflow: see dvit_answer_check. A model that was read from a file with weights
+ * that are not finite is NUMERIC. */
 DVIT_API enum dvit_status dvit_session_run(struct dvit_session *session, const float *pixels,
                                            int count, float *logits, struct dvit_error *error);
 
@@ -97,8 +99,16 @@ DVIT_API size_t dvit_session_profile_rows(const struct dvit_session *session);
 DVIT_API struct dvit_profile_row dvit_session_profile_row(const struct dvit_session *session,
                                                           size_t index);
 
-/* Softmax of one image's logits, in place order: probabilities[K]. logits and probabilities may be
- * the same array. */
+/* Whether all logits [classes] of an image are finite. Where one is not, the image has no answer:
+ * its softmax is NaN, and its best class would be chosen by nothing. */
+DVIT_API bool dvit_logits_finite(const float *logits, int classes);
+/* The same as a status. NUMERIC: the message says how many logits of the model are not finite, and
+ * names the tensor that has such weights, if one has. Only that failure reads the weights. */
+DVIT_API enum dvit_status dvit_answer_check(const struct dvit_model *model, const float *logits,
+                                            struct dvit_error *error);
+
+/* Softmax of one image's finite logits: probabilities[K]. logits and probabilities may be the same
+ * array. */
 DVIT_API void dvit_softmax(const float *logits, int classes, float *probabilities);
 /* Indices of the `k` largest values, best first, ties to the lower index. k ≤ count. */
 DVIT_API void dvit_top_k(const float *values, int count, int k, int *indices);

@@ -63,6 +63,13 @@ DVIT_API enum dvit_status dvit_model_open(struct dvit_model **out, const char *t
  * file records none"), for showing to the user; NULL past the last. Borrowed. */
 DVIT_API const char *dvit_model_note(const struct dvit_model *model, size_t index);
 
+/* Whether all weights are finite. NUMERIC: the message names the first tensor with a value that is
+ * not, and how many more there are. A file with such weights can be loaded, looked at and saved; a
+ * note says so. Running a session of it, calibrating it and training from it are errors: softmax
+ * and rounding can hide such a value, so that a finite answer proves nothing. Reads all weights. */
+DVIT_API enum dvit_status dvit_model_check_finite(const struct dvit_model *model,
+                                                  struct dvit_error *error);
+
 enum dvit_file_format {
     DVIT_FILE_BY_NAME,     /* PyTorch where the name ends in .pth, .pt, .bin or .pth.tar */
     DVIT_FILE_SAFETENSORS, /* one file that is the complete model */

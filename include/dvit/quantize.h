@@ -42,10 +42,11 @@ dvit_model_calibrate(struct dvit_model *model, struct dvit_dataset *dataset,
 /* A session's answers beside those of another one that runs the same model. */
 struct dvit_comparison {
     size_t images;
-    size_t skipped;                     /* that could not be read */
-    double top1;                        /* share of right answers */
-    double agreement;                   /* share of images with the base's best class */
-    int stages;                         /* of the path */
+    size_t skipped;    /* that could not be read */
+    size_t unanswered; /* logits that are not finite: never right, never agreeing */
+    double top1;       /* share of right answers */
+    double agreement;  /* share of images with the base's best class */
+    int stages;        /* of the path */
     double other_kept[DVIT_MAX_STAGES]; /* share of the kept patches that the base dropped */
 };
 

@@ -61,6 +61,7 @@ enum dvit_status dvit_model_calibrate(struct dvit_model *model, struct dvit_data
         DVIT_FAIL(error, DVIT_ERROR_MEMORY, "calibration: out of memory");
     if (o->images < 1)
         DVIT_FAIL(error, DVIT_ERROR_ARGUMENT, "calibration: 0 images, expected at least 1");
+    DVIT_TRY(dvit_model_check_finite(model, error));
     DVIT_TRY(dvit_calibration_create(&calibration, model, &session, error));
     DVIT_TRY(dvit_loader_create(&loader, dataset, &load, error));
     DVIT_TRY(show_images(calibration, loader, o->images < all ? o->images : all, progress, context,

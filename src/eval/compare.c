@@ -7,7 +7,7 @@
 
 /* What is counted of one session. */
 struct counts {
-    size_t right, agreeing;
+    size_t right, agreeing, unanswered;
     size_t kept[DVIT_MAX_STAGES], other[DVIT_MAX_STAGES]; /* patches; those the base dropped */
 };
 
@@ -27,8 +27,9 @@ static void count_image(struct counts *counts, const struct dvit_session *sessio
                         const struct dvit_session *base, int image, int answer, int base_answer,
                         int label)
 {
+    counts->unanswered += answer < 0;
     counts->right += answer == label;
-    counts->agreeing += answer == base_answer;
+    counts->agreeing += answer >= 0 && answer == base_answer;
     for (int s = 0; s < dvit_session_stages(session); s++) {
         int count, base_count;
         const int *kept = dvit_session_kept(session, image, s, &count);
@@ -46,8 +47,10 @@ static enum dvit_status run_batch(struct dvit_session *const *sessions, int coun
     for (int n = 0; n < count; n++) {
         DVIT_TRY(dvit_session_run(sessions[n], batch->pixels, images, logits, error));
         for (int i = 0; i < images; i++) {
-            int answer;
-            dvit_top_k(logits + (size_t)i * (size_t)classes, classes, 1, &answer);
+            int answer = -1; /* none */
+            const float *own = logits + (size_t)i * (size_t)classes;
+            if (dvit_logits_finite(own, classes))
+                dvit_top_k(own, classes, 1, &answer);
             if (n == 0)
                 answers[i] = answer;
             count_image(&counts[n], sessions[n], sessions[0], i, answer, answers[i],
@@ -63,6 +66,7 @@ static void summarise(const struct counts *counts, size_t images, int stages,
 {
     double all = images ? (double)images : 1;
     *out = (struct dvit_comparison){.images = images,
+                                    .unanswered = counts->unanswered,
                                     .top1 = (double)counts->right / all,
                                     .agreement = (double)counts->agreeing / all,
                                     .stages = stages};

@@ -10,7 +10,7 @@
 #include "dvit/eval.h"
 
 struct tally {
-    size_t images, top1, top5;
+    size_t images, unanswered, top1, top5;
     double loss, model_seconds;
     double kept[DVIT_MAX_STAGES];        /* Σ over images of the share of patches kept */
     double object_kept[DVIT_MAX_STAGES]; /* Σ over images of the share of object pixels kept */
@@ -38,9 +38,15 @@ static void count_answer(struct tally *tally, const float *logits, int classes, 
 {
     int best[DVIT_PREDICTION_TOP],
         k = classes < DVIT_PREDICTION_TOP ? classes : DVIT_PREDICTION_TOP;
+    tally->images++;
+    if (prediction)
+        prediction->read = true;
+    if (!dvit_logits_finite(logits, classes)) {
+        tally->unanswered++;
+        return;
+    }
     struct scale scale = scale_of(logits, classes);
     dvit_top_k(logits, classes, k, best);
-    tally->images++;
     tally->top1 += best[0] == label;
     for (int i = 0; i < k; i++)
         tally->top5 += best[i] == label;
@@ -116,10 +122,12 @@ done:
 static void summarise(const struct tally *tally, double seconds, struct dvit_evaluation *out)
 {
     double images = tally->images ? (double)tally->images : 1;
+    size_t answered = tally->images - tally->unanswered;
     out->images = tally->images;
+    out->unanswered = tally->unanswered;
     out->top1 = (double)tally->top1 / images;
     out->top5 = (double)tally->top5 / images;
-    out->loss = tally->loss / images;
+    out->loss = answered ? tally->loss / (double)answered : NAN;
     out->images_per_s = seconds > 0 ? (double)tally->images / seconds : 0;
     out->model_images_per_s =
         tally->model_seconds > 0 ? (double)tally->images / tally->model_seconds : 0;

@@ -255,6 +255,8 @@ static enum dvit_status write_evaluated(struct dvit_file_writer *writer, struct 
         const char *message = NULL;
         if (unread < evaluation->skipped && evaluation->unread[unread].index == i)
             message = evaluation->unread[unread++].message;
+        else if (evaluation->predictions[i].top[0] < 0)
+            message = "no answer: the model's logits are not finite";
         format->row(line, dvit_dataset_item_name(dataset, i), &evaluation->predictions[i], of,
                     message);
         DVIT_TRY(end_line(line, writer, error));

@@ -13,9 +13,10 @@ void dvit_evaluation_class_counts(const struct dvit_evaluation *evaluation,
     for (size_t i = 0; i < evaluation->prediction_count; i++) {
         const struct dvit_prediction *prediction = &evaluation->predictions[i];
         struct dvit_class_counts *counts = &out[prediction->label];
-        if (prediction->top[0] < 0)
+        if (!prediction->read)
             continue;
         counts->images++;
+        counts->unanswered += prediction->top[0] < 0;
         counts->top1 += prediction->top[0] == prediction->label;
         for (int k = 0; k < DVIT_PREDICTION_TOP; k++)
             counts->top5 += prediction->top[k] == prediction->label;

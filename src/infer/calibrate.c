@@ -21,6 +21,7 @@ struct dvit_calibration {
     size_t *layer_of;                   /* [parameters]: of a layer's weight; else `layers` */
     struct dvit_range_histogram *range; /* [members][layers] */
     float *logits;                      /* [batch][K] */
+    size_t unanswered;                  /* answers with logits that are not finite */
 };
 
 static void see(void *context, const struct dvit_op *op, const struct dvit_run *run)
@@ -101,8 +102,12 @@ enum dvit_status dvit_calibration_run(struct dvit_calibration *c, const float *p
                                       struct dvit_error *error)
 {
     enum dvit_status status = DVIT_OK;
-    for (int i = 0; i < c->paths && status == DVIT_OK; i++)
+    size_t classes = (size_t)c->model->config.classes;
+    for (int i = 0; i < c->paths && status == DVIT_OK; i++) {
         status = dvit_session_run(c->sessions[i], pixels, count, c->logits, error);
+        for (size_t n = 0; n < (size_t)count && status == DVIT_OK; n++)
+            c->unanswered += !dvit_logits_finite(c->logits + n * classes, (int)classes);
+    }
     return status;
 }
 
@@ -128,7 +133,19 @@ enum dvit_status dvit_calibration_finish(const struct dvit_calibration *c,
         if (all->width == 0)
             DVIT_FAIL(error, DVIT_ERROR_ARGUMENT, "calibration: no image was seen");
         inputs[i] = dvit_range_histogram_choose(all);
+        if (!dvit_quantise_is_usable(inputs[i].scale))
+            DVIT_FAIL(
+                error, DVIT_ERROR_LIMIT,
+                "calibration: the input of the layer with weight \"%s\" reaches from %g to %g: "
+                "its scale is %g, expected 1e-30 to 1e6",
+                name, (double)all->lowest, (double)all->highest, (double)inputs[i].scale);
     }
+    if (c->unanswered > 0)
+        DVIT_FAIL(
+            error, DVIT_ERROR_NUMERIC,
+            "calibration: the logits of %zu answers are not finite, although the input of every "
+            "layer is",
+            c->unanswered);
 done:
     free(all);
     return status;

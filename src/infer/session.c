@@ -295,6 +295,8 @@ enum dvit_status dvit_session_run(struct dvit_session *s, const float *pixels, i
     if (count < 1 || count > s->max_batch)
         return dvit_error_set(error, DVIT_ERROR_ARGUMENT, "batch of %d images, expected 1 to %d",
                               count, s->max_batch);
+    if (s->model->nonfinite > 0) /* softmax or rounding may hide a NaN: no answer would be one */
+        return dvit_model_check_finite(s->model, error);
     enum dvit_status status = dvit_threads_resume(s->threads, error);
     if (status != DVIT_OK)
         return status;

@@ -133,6 +133,7 @@ static enum dvit_status copy_content(struct dvit_model *to, const struct dvit_mo
         to->inputs[i] = from->inputs[source];
     }
     to->preprocess = from->preprocess;
+    to->nonfinite = from->nonfinite;
     return dvit_model_set_labels(to, (const char *const *)from->labels, from->config.classes,
                                  error);
 }

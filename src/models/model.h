@@ -19,6 +19,7 @@ struct dvit_model {
     struct dvit_quantised *inputs;
     char **labels; /* [classes] */
     struct dvit_notes notes;
+    size_t nonfinite; /* tensors that had values that are not finite when the file was read */
 };
 
 /* A model of this shape with all weights 0, default preprocessing and numbered labels. */

@@ -6,6 +6,7 @@
 
 #include <stdlib.h>
 
+#include "models/defects.h"
 #include "weights/assemble.h"
 #include "weights/model_json.h"
 #include "weights/recognise.h"
@@ -195,6 +196,7 @@ static enum dvit_status build(struct dvit_import *import, struct dvit_model **ou
     DVIT_TRY(dvit_import_labels(import, model, error));
     model->notes = import->notes;
     import->notes = (struct dvit_notes){0};
+    DVIT_TRY(dvit_model_note_defects(model, error));
     *out = model;
     model = NULL;
 done:

@@ -43,15 +43,14 @@ static float float_at(const struct dvit_tensor_view *view, size_t index)
     return x;
 }
 
-/* A scale, and 255 times it, are numbers above 0. */
 static enum dvit_status check_scale(const struct dvit_tensor_view *view, size_t index, float *scale,
                                     struct dvit_error *error)
 {
     *scale = float_at(view, index);
-    if (*scale > 0 && isfinite(*scale * 255.0f))
+    if (dvit_quantise_is_usable(*scale))
         return DVIT_OK;
     return dvit_error_set(error, DVIT_ERROR_FORMAT,
-                          "tensor \"%s\": number %zu is %g, expected a finite scale above 0",
+                          "tensor \"%s\": number %zu is %g, expected a scale of 1e-30 to 1e6",
                           dvit_text_show(view->name).text, index, (double)*scale);
 }
 
@@ -109,6 +108,11 @@ static enum dvit_status round_weight(const struct dvit_parameter *item, const fl
                                       "for it",
                                       item->name, o * inputs + i);
         place.scales[o] = dvit_quantise_weight_scale(weights, inputs);
+        if (!dvit_quantise_is_usable(place.scales[o]))
+            return dvit_error_set(
+                error, DVIT_ERROR_LIMIT,
+                "tensor \"%s\": output %zu has the scale %g, expected 1e-30 to 1e6", item->name, o,
+                (double)place.scales[o]);
         for (size_t i = 0; i < inputs; i++)
             place.bytes[o * inputs + i] = dvit_quantise_weight(weights[i], place.scales[o]);
     }

@@ -4,6 +4,7 @@
 #define DVIT_KERNELS_PACKED_QUANTISE_H
 
 #include <math.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -13,6 +14,13 @@ struct dvit_quantised {
     float scale;
     int32_t zero;
 };
+
+/* Whether a scale can belong to a trained network: 8 bits of a larger one reach beyond 10⁸, and
+ * sums of such products, or of a smaller one's, leave the range of a float. */
+static inline bool dvit_quantise_is_usable(float scale)
+{
+    return scale >= 1e-30f && scale <= 1e6f; /* NaN is neither */
+}
 
 /* Covers lowest … highest, and 0 exactly. Nothing but tiny numbers count as 0; a range that is not
  * finite has no scale: NaN. */

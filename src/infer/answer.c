@@ -1,6 +1,7 @@
-/* From logits to answers: softmax and the best classes. */
+/* From logits to answers: whether they are numbers, softmax, and the best classes. */
 #include <math.h>
 
+#include "base/error.h"
 #include "dvit/infer.h"
 
 void dvit_softmax(const float *logits, int classes, float *probabilities)
@@ -12,6 +13,32 @@ void dvit_softmax(const float *logits, int classes, float *probabilities)
         sum += exp(logits[k] - high);
     for (int k = 0; k < classes; k++)
         probabilities[k] = (float)(exp(logits[k] - high) / sum);
+}
+
+bool dvit_logits_finite(const float *logits, int classes)
+{
+    for (int k = 0; k < classes; k++)
+        if (!isfinite(logits[k]))
+            return false;
+    return true;
+}
+
+enum dvit_status dvit_answer_check(const struct dvit_model *model, const float *logits,
+                                   struct dvit_error *error)
+{
+    struct dvit_error cause = {0};
+    int classes = dvit_model_config(model)->classes, bad = 0;
+    if (dvit_logits_finite(logits, classes))
+        return DVIT_OK;
+    for (int k = 0; k < classes; k++)
+        bad += !isfinite(logits[k]);
+    if (dvit_model_check_finite(model, &cause) == DVIT_OK)
+        return dvit_error_set(error, DVIT_ERROR_NUMERIC,
+                              "no answer: %d of %d logits are not finite, although all weights are",
+                              bad, classes);
+    return dvit_error_set(error, DVIT_ERROR_NUMERIC,
+                          "no answer: %d of %d logits are not finite: %s", bad, classes,
+                          cause.message);
 }
 
 /* True if a stands before b: larger, or equal and of lower index; NaN stands last. */
