@@ -7,6 +7,7 @@
 
 #include "image_list.h"
 #include "json_lines.h"
+#include "paths.h"
 #include "picture.h"
 #include "workbench.h"
 
@@ -274,6 +275,33 @@ static int start_reading(struct job *job)
     return status == DVIT_OK ? CLI_EXIT_OK : cli_fail(&error);
 }
 
+/* Pictures are named after the images: none may take the place of one. */
+static int check_pictures(const struct job *job)
+{
+    struct cli_file_set images;
+    char *const *paths = job->list.paths;
+    int code = CLI_EXIT_OK;
+    if (!cli_file_set_create(&images, paths, job->list.count)) {
+        cli_error("out of memory");
+        return CLI_EXIT_FAILURE;
+    }
+    for (size_t i = 0; code == CLI_EXIT_OK && i < job->list.count; i++) {
+        char *picture = cli_picture_path(&job->plan, paths[i], i);
+        if (!picture) {
+            cli_error("out of memory");
+            code = CLI_EXIT_FAILURE;
+        } else if (cli_file_set_holds(&images, picture)) {
+            cli_error("classify: \"%s\" is an input of this command; name another place for "
+                      "--picture",
+                      picture);
+            code = CLI_EXIT_USAGE;
+        }
+        free(picture);
+    }
+    cli_file_set_free(&images);
+    return code;
+}
+
 static int run_job(struct job *job)
 {
     const struct cli_options *options = job->options;
@@ -285,6 +313,8 @@ static int run_job(struct job *job)
         code = choose_top(job);
     if (code == CLI_EXIT_OK && options->picture)
         code = cli_picture_plan(&job->plan, options->picture, job->list.paths, count, many);
+    if (code == CLI_EXIT_OK && options->picture)
+        code = check_pictures(job);
     if (code == CLI_EXIT_OK)
         code = start_reading(job);
     if (code == CLI_EXIT_OK)

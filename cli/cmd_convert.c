@@ -1,9 +1,7 @@
 /* `dvit convert`: a model of any format as one complete file, in the format and number type asked
  * for. What it prints is read back from the files themselves. */
-#define _POSIX_C_SOURCE 200809L
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "json_lines.h"
 #include "stored_file.h"
@@ -15,13 +13,6 @@ struct end {
     struct cli_file_summary summary;
     bool is_file; /* not so for a preset or a "vit:…" text */
 };
-
-static bool same_file(const char *a, const char *b)
-{
-    struct stat first, second;
-    return stat(a, &first) == 0 && stat(b, &second) == 0 && first.st_dev == second.st_dev &&
-           first.st_ino == second.st_ino;
-}
 
 static int summarise(struct end *end)
 {
@@ -88,17 +79,6 @@ static enum dvit_file_format chosen_format(const struct cli_options *options)
     return strcmp(options->format, "pth") == 0 ? DVIT_FILE_TORCH : DVIT_FILE_SAFETENSORS;
 }
 
-/* What can be known to fail before the model is read. */
-static int check_request(const char *in, const char *out)
-{
-    if (same_file(in, out)) {
-        cli_error("convert: \"%s\" and \"%s\" are the same file; name another one to write", in,
-                  out);
-        return CLI_EXIT_USAGE;
-    }
-    return cli_check_file(out);
-}
-
 static int check_keep(const struct dvit_model *model, const struct cli_options *options)
 {
     if (!options->keep || dvit_model_config(model)->stages)
@@ -116,7 +96,7 @@ int cli_cmd_convert(const struct cli_options *options)
     struct end in = {.path = cli_model_file(options->operands[0])},
                out = {.path = options->operands[1]};
     struct dvit_save_options save = {.format = chosen_format(options), .dtype = options->dtype};
-    int code = check_request(in.path, out.path);
+    int code = cli_check_file(out.path);
     if (code == CLI_EXIT_OK)
         code = cli_model_open(&model, in.path, options, options->keep, false);
     if (code == CLI_EXIT_OK)

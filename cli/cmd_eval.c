@@ -267,11 +267,6 @@ static int check_files(const struct cli_options *options)
         cli_error("eval: --confusion is one matrix, give one --model and one --keep");
         return CLI_EXIT_USAGE;
     }
-    if (options->confusion && options->predictions &&
-        strcmp(options->confusion, options->predictions) == 0) {
-        cli_error("eval: --confusion and --predictions name the same file");
-        return CLI_EXIT_USAGE;
-    }
     if (options->predictions && dvit_predictions_check(options->predictions, &error) != DVIT_OK)
         return cli_fail(&error);
     if (options->predictions)

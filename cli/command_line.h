@@ -125,11 +125,23 @@ enum cli_option_type {
     OPTION_REAL,
     OPTION_SPAN, /* struct cli_span: "0.7" or "0.5..1" */
     OPTION_TEXT,
-    OPTION_CHOICE, /* one of the words of `choices` */
+    OPTION_CHOICE,  /* one of the words of `choices` */
     OPTION_CHOICES, /* struct cli_words: comma-separated words of `choices` */
-    OPTION_INTS,   /* comma-separated */
-    OPTION_REALS,  /* comma-separated */
-    OPTION_TEXTS,  /* may be given several times; what is given replaces the default */
+    OPTION_INTS,    /* comma-separated */
+    OPTION_REALS,   /* comma-separated */
+    OPTION_TEXTS,   /* may be given several times; what is given replaces the default */
+};
+
+/* What the text of an option or an operand names. cli_paths_check holds outputs against inputs. */
+enum cli_path {
+    NO_PATH,
+    PATH_MODEL,   /* input: a model file, a folder that stands for one, or a shape */
+    PATH_DATA,    /* input: a data set or images; no output lies in a folder of them */
+    PATH_INPUT,   /* input: some other file */
+    PATH_RUN,     /* input: a run folder */
+    PATH_OUTPUT,  /* output: a file, or a folder of files named after the images */
+    PATH_NEW_RUN, /* output: a run folder */
+    PATH_CACHE,   /* output: a folder of files that only dvit names */
 };
 
 /* One row: an option as some verbs know it. A name may have several rows with disjoint verbs. */
@@ -137,6 +149,7 @@ struct cli_option {
     const char *name;     /* without the dashes */
     const char *argument; /* "N", "FILE", …; NULL for flags */
     enum cli_option_type type;
+    enum cli_path path;
     double min, max;          /* of numbers and of each number of a list */
     bool above_min;           /* min itself is out of range */
     bool below_max;           /* max itself is out of range */

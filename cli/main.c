@@ -8,6 +8,7 @@
 
 #include "help.h"
 #include "command_line.h"
+#include "paths.h"
 
 int cli_verb_find(const char *name)
 {
@@ -73,6 +74,9 @@ static int run_verb(int verb, int count, char **arguments, const char *command)
     }
     options.command = command;
     cli_set_quiet(options.quiet);
+    code = cli_paths_check(&options);
+    if (code != CLI_EXIT_OK)
+        return code;
     return cli_verbs[verb].run(&options);
 }
 

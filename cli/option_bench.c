@@ -38,11 +38,11 @@ static const struct cli_option rows[] = {
      .field = FIELD(precisions),
      .help = PRECISION_HELP ". One that cannot be run is told, the others are measured",
      .verbs = ON(BENCH)},
-    TEXT("data", "SPEC", data,
+    PATH("data", "SPEC", data, PATH_DATA,
          "also the accuracy of every precision and keep ratio, over a data set named as for `dvit "
          "eval`",
          ON(BENCH)),
-    TEXT("plot", "FILE.svg", plot,
+    PATH("plot", "FILE.svg", plot, PATH_OUTPUT,
          "draw accuracy against speed, a point for each keep ratio, a line for each precision; "
          "needs --data",
          ON(BENCH)),

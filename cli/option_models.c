@@ -6,6 +6,7 @@ static const struct cli_option rows[] = {
     {.name = "model",
      .argument = "MODEL",
      .type = OPTION_TEXT,
+     .path = PATH_MODEL,
      .field = FIELD(model),
      .help = "what to train: a preset or \"vit:dim=…,depth=…,heads=…,patch=…,image=…\" (random "
              "weights from --seed; what is left out is as in deit-t, the class count as in the "
@@ -15,6 +16,7 @@ static const struct cli_option rows[] = {
     {.name = "model",
      .argument = "FILE",
      .type = OPTION_TEXT,
+     .path = PATH_MODEL,
      .field = FIELD(model),
      .help = "the trained dense model to make dynamic",
      .verbs = ON(SPARSIFY),
@@ -22,18 +24,20 @@ static const struct cli_option rows[] = {
     {.name = "model",
      .argument = "MODEL",
      .type = OPTION_TEXT,
+     .path = PATH_MODEL,
      .field = FIELD(model),
      .help = "a model file; cifar10, the model that comes with dvit; or a preset or \"vit:…\" "
              "text, with random weights from --seed",
      .default_text = CLI_SHIPPED_MODEL,
      .verbs = ON(CLASSIFY)},
-    TEXT("model", "MODEL", model,
+    PATH("model", "MODEL", model, PATH_MODEL,
          "a model file; cifar10, the model that comes with dvit; or a preset or \"vit:…\" text, "
          "with random weights from --seed; may stand as the operand instead",
          ON(INFO)),
     {.name = "model",
      .argument = "MODEL",
      .type = OPTION_TEXTS,
+     .path = PATH_MODEL,
      .field = FIELD(models),
      .help = "a model file; cifar10, the model that comes with dvit; or a preset or \"vit:…\" "
              "text, with random weights from --seed; may be given several times",
@@ -88,13 +92,14 @@ static const struct cli_option rows[] = {
     {.name = "data",
      .argument = "SPEC",
      .type = OPTION_TEXT,
+     .path = PATH_DATA,
      .field = FIELD(data),
      .help = "the data set: a folder of class folders, a folder with train/ and val/, a folder of "
              "CIFAR binary files, or builtin:scenes[,image=64][,classes=8][,train=4000][,val=1000]"
              "[,seed=0]",
      .verbs = TRAINING | ON(EVAL) | ON(DATA),
      .required = TRAINING | ON(EVAL) | ON(DATA)},
-    TEXT("data", "SPEC", data,
+    PATH("data", "SPEC", data, PATH_DATA,
          "the data set for the gallery; without it the report has curves only", ON(REPORT)),
     {.name = "split",
      .argument = "NAME",
@@ -104,7 +109,7 @@ static const struct cli_option rows[] = {
      .field = FIELD(split),
      .help = "which part of the data set",
      .verbs = ON(EVAL) | ON(BENCH) | ON(REPORT)},
-    TEXT("labels-file", "FILE", labels_file,
+    PATH("labels-file", "FILE", labels_file, PATH_INPUT,
          "the classes of a flat --data folder of images: one line per image, either a class "
          "alone (in byte order of the file names) or a file name and a class. A class is one of "
          "the model's labels, an ImageNet id, or an index from 0, the rank of the sorted ids; "
@@ -114,18 +119,21 @@ static const struct cli_option rows[] = {
     {.name = "out",
      .argument = "FOLDER",
      .type = OPTION_TEXT,
+     .path = PATH_NEW_RUN,
      .field = FIELD(train.out),
      .help = "the run folder: best.safetensors, last.safetensors, state.safetensors, log.jsonl, "
-             "log.csv, report.html, config.json, kept/, TensorBoard's events; created",
+             "log.csv, report.html, config.json, kept/, TensorBoard's events; created where "
+             "missing, else "
+             "it must be empty or hold a run",
      .verbs = TRAINING,
      .required = TRAINING},
-    TEXT("out", "FILE", out, "the HTML page; without it report.html in the first run folder",
-         ON(REPORT)),
-    TEXT("teacher", "FILE", teacher,
+    PATH("out", "FILE", out, PATH_OUTPUT,
+         "the HTML page; without it report.html in the first run folder", ON(REPORT)),
+    PATH("teacher", "FILE", teacher, PATH_MODEL,
          "the model to learn from, of any shape with the same classes, read at the student's size; "
          "without it sparsify takes the model of --model itself, train none",
          TRAINING),
-    TEXT("cache-teacher", "FOLDER", train.cache_teacher,
+    PATH("cache-teacher", "FOLDER", train.cache_teacher, PATH_CACHE,
          "keep the teacher's answers there, to be read instead of computed in later epochs and "
          "runs; with --no-augment only, the result is the same",
          TRAINING),

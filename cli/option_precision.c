@@ -23,6 +23,7 @@ static const struct cli_option rows[] = {
     {.name = "packed-cache",
      .argument = "FOLDER",
      .type = OPTION_TEXT,
+     .path = PATH_CACHE,
      .field = FIELD(packed_cache),
      .help = "keep the weights there as matrix products read them, and start sooner the next time; "
              "its files may be removed at any time",
@@ -45,6 +46,7 @@ static const struct cli_option rows[] = {
     {.name = "calibrate",
      .argument = "SPEC",
      .type = OPTION_TEXT,
+     .path = PATH_DATA,
      .field = FIELD(calibrate),
      .help = "images to measure the ranges of layers on: a data set as for `dvit eval --data`, of "
              "which the training part is measured and the validation part checked, or a folder of "
@@ -54,6 +56,7 @@ static const struct cli_option rows[] = {
     {.name = "out",
      .argument = "FILE",
      .type = OPTION_TEXT,
+     .path = PATH_OUTPUT,
      .field = FIELD(out),
      .help = "the model file to write",
      .verbs = ON(QUANTIZE),

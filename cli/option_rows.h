@@ -40,10 +40,10 @@ extern const struct cli_option_group cli_options_precision;
     {                                                                                              \
         .name = word, .type = OPTION_FLAG, .field = FIELD(member), .help = text, .verbs = on       \
     }
-#define TEXT(word, shown, member, text, on)                                                        \
+#define PATH(word, shown, member, names, text, on)                                                 \
     {                                                                                              \
-        .name = word, .argument = shown, .type = OPTION_TEXT, .field = FIELD(member),              \
-        .help = text, .verbs = on                                                                  \
+        .name = word, .argument = shown, .type = OPTION_TEXT, .path = names,                       \
+        .field = FIELD(member), .help = text, .verbs = on                                          \
     }
 
 #define NUMBER(kind, word, shown, low, high, member, text, on)                                     \

@@ -106,7 +106,7 @@ static const struct cli_option rows[] = {
      .field = FIELD(train.flip),
      .help = "never mirror an image (digits, text)",
      .verbs = AUGMENTING},
-    TEXT("rand-augment", "POLICY", train.rand_augment,
+    PATH("rand-augment", "POLICY", train.rand_augment, NO_PATH,
          "operations drawn for each image, as timm writes them: rand-m9-mstd0.5-inc1 (the usual "
          "recipe) with parts mN, nN, pX, mstdX, mmaxN, inc1, tweights; original, originalr, v0 or "
          "v0r with mstdX; none",

@@ -244,6 +244,12 @@ DVIT_API enum dvit_status dvit_train_find_rate(struct dvit_rate_curve *out,
                                                const struct dvit_train_options *options,
                                                const volatile int *stop, struct dvit_error *error);
 
+/* Whether `folder` holds a run, also one that has only begun, or what a search for a rate left. */
+DVIT_API bool dvit_run_exists(const char *folder);
+/* Whether a file or folder of this name in a run folder is the run's own: its models, states, logs
+ * and pictures, but not its page, report.html, which may be made anew at any time. */
+DVIT_API bool dvit_run_owns(const char *name);
+
 /* The base learning rate at iteration `it` (0-based) of `total`, warm-up over `warmup` iterations:
  * base·it/(W−1) for it < W, then min + ½(base−min)(1 + cos(π(it−W)/(total−W))). */
 DVIT_API double dvit_schedule_rate(double base, double min, long it, long warmup, long total);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "dvit/train.h"
 
 /* Files kept by epoch: "<kind>-epoch0007.safetensors". */
 static const char *const kinds[2] = {"state", "last"};
@@ -77,6 +78,46 @@ static bool ends_with(const char *text, const char *end)
 {
     size_t length = strlen(text), wanted = strlen(end);
     return length >= wanted && strcmp(text + length - wanted, end) == 0;
+}
+
+/* What a run puts into its folder, besides files kept by epoch and temporary ones. */
+static const struct {
+    const char *name;
+    bool prefix; /* of the names of several files */
+    bool marks;  /* no other program gives this name: the folder is a run's */
+} own_names[] = {
+    {"run.lock", false, true},
+    {"log.jsonl", false, true},
+    {"log.csv", false, false},
+    {"config.json", false, false},
+    {"state.safetensors", false, true},
+    {"good.safetensors", false, false},
+    {"best.safetensors", false, false},
+    {"last.safetensors", false, false},
+    {"kept", false, false},
+    {"events.out.tfevents.", true, false},
+    {"find_lr.json", false, true},
+    {"find_lr.svg", false, false},
+};
+
+bool dvit_run_owns(const char *name)
+{
+    for (size_t i = 0; i < sizeof own_names / sizeof *own_names; i++)
+        if (own_names[i].prefix ? strncmp(name, own_names[i].name, strlen(own_names[i].name)) == 0
+                                : strcmp(name, own_names[i].name) == 0)
+            return true;
+    return kept_epoch(name) >= 0;
+}
+
+bool dvit_run_exists(const char *folder)
+{
+    bool exists = false;
+    for (size_t i = 0; !exists && i < sizeof own_names / sizeof *own_names; i++) {
+        char *path = own_names[i].marks ? dvit_path_join(folder, own_names[i].name) : NULL;
+        exists = path && dvit_file_exists(path);
+        free(path);
+    }
+    return exists;
 }
 
 static bool is_leftover(const struct dvit_run_folder *f, const char *name, const char *path)

@@ -3,6 +3,8 @@
 import csv
 import json
 import os
+import shutil
+import tempfile
 import unittest
 
 from harness import (CommandTest, FAILURE, GOLDEN, OK, SOME_FAILED, USAGE, dvit, main, read_bytes,
@@ -16,6 +18,14 @@ WNIDS = {"n01440764": 0, "n01443537": 1, "n02123159": 282, "n15075141": 999}
 
 class EvalTest(CommandTest):
     model = SHAPE + ",classes=1000"
+
+    def setUp(self):
+        super().setUp()
+        self.results = tempfile.mkdtemp(prefix="dvit-results-")  # not in the data
+        self.addCleanup(shutil.rmtree, self.results, True)
+
+    def result(self, *parts):
+        return os.path.join(self.results, *parts)
 
     def evaluate(self, *arguments, model=None, code=OK, json_lines=True):
         return self.check(dvit("eval", "--model", model or self.model, "--seconds", "0.01",
@@ -50,7 +60,7 @@ class ClassFolders(EvalTest):
             self.image(*parts, wnid, "ILSVRC2012_val_0000000%d.JPEG" % seed, seed=seed)
 
     def check_labels(self, *arguments):
-        out = self.path("p.csv")
+        out = self.result("p.csv")
         answer = self.evaluate(*arguments, "--predictions", out)
         rows = self.table(out)
         self.assertEqual([int(row["label"]) for row in rows], list(WNIDS.values()))
@@ -91,7 +101,7 @@ class ClassFolders(EvalTest):
                         self.path("run"), "--epochs", 1, "--batch", 3, "--threads", 1), OK)
         for name in ("c", "b"):
             self.image("val", name, "1.ppm")
-        trained, out = self.path("run", "best.safetensors"), self.path("p.csv")
+        trained, out = self.path("run", "best.safetensors"), self.result("p.csv")
         answer = self.evaluate("--data", self.path("val"), "--model", SHAPE + ",classes=2",
                                "--predictions", out, model=trained)
         self.assertIn("2 of the model's 3 classes", answer.err)
@@ -125,7 +135,7 @@ class Turned(EvalTest):
                         read_bytes(os.path.join(GOLDEN, name)))
 
     def chances(self, *arguments):
-        out = self.path("p.csv")
+        out = self.result("p.csv")
         answer = self.evaluate("--data", self.folder, "--predictions", out, *arguments)
         return answer, [row["probability"] for row in self.table(out)]
 
@@ -142,7 +152,7 @@ class Lists(EvalTest):
     NAMES = ("ILSVRC2012_val_00000001.JPEG", "ILSVRC2012_val_00000002.JPEG", "b c,d.png")
 
     def labels(self, text, **more):
-        out = self.path("p.csv")
+        out = self.result("p.csv")
         self.evaluate("--data", self.folder, "--labels-file", self.list(text), "--predictions",
                       out, **more)
         return [int(row["label"]) for row in self.table(out)]
@@ -161,7 +171,7 @@ class Lists(EvalTest):
             self.image("folders", wnid, "%d.ppm" % seed, seed=seed)
         self.flat("0.ppm", "1.ppm", "2.ppm", "3.ppm")
         text = "\n".join(WNIDS)
-        files = self.path("a.csv"), self.path("b.csv")
+        files = self.result("a.csv"), self.result("b.csv")
         self.evaluate("--data", self.path("folders"), "--predictions", files[0])
         self.evaluate("--data", self.folder, "--labels-file", self.list(text), "--predictions",
                       files[1])
@@ -209,7 +219,7 @@ class Files(EvalTest):
         self.data = ("--data", self.folder)
 
     def test_csv_agrees_with_the_summary(self):
-        out = self.path("p.csv")
+        out = self.result("p.csv")
         row = self.evaluate(*self.data, "--predictions", out).lines[0]
         self.assertEqual(read_bytes(out).split(b"\n")[0].decode(), COLUMNS)
         rows = self.table(out)
@@ -226,7 +236,7 @@ class Files(EvalTest):
             self.assertAlmostEqual(sum(chances), 1, places=6)
 
     def test_answers_are_those_of_classify(self):
-        out = self.path("p.jsonl")
+        out = self.result("p.jsonl")
         self.evaluate(*self.data, "--predictions", out)
         with open(out, encoding="utf-8") as stream:
             rows = [json.loads(line) for line in stream]
@@ -243,7 +253,7 @@ class Files(EvalTest):
     def test_the_same_bytes_again(self):
         files = []
         for workers, batch in ((0, 12), (2, 12), (1, 5)):
-            files.append(self.path("p%d%d.json" % (workers, batch)))
+            files.append(self.result("p%d%d.json" % (workers, batch)))
             self.evaluate(*self.data, "--predictions", files[-1], "--workers", workers, "--batch",
                           batch)
         self.assertEqual(read_bytes(files[0]), read_bytes(files[1]))
@@ -252,7 +262,7 @@ class Files(EvalTest):
         self.assertEqual(order[0], order[2])
 
     def test_confusion_and_classes(self):
-        out, matrix = self.path("p.csv"), self.path("c.csv")
+        out, matrix = self.result("p.csv"), self.result("c.csv")
         row = self.evaluate(*self.data, "--predictions", out, "--confusion", matrix,
                             "--per-class").lines[0]
         counts = [[0] * 3 for _ in range(3)]
@@ -281,7 +291,7 @@ class Files(EvalTest):
         self.assertIn("confusions", told)
 
     def test_several_models_stand_one_after_the_other(self):
-        out = self.path("p.csv")
+        out = self.result("p.csv")
         self.evaluate(*self.data, "--model", SHAPE + ",classes=3,mlp=16", "--keep", "1,0.5",
                       "--stages", 1, "--predictions", out)
         rows = self.table(out)
@@ -292,11 +302,11 @@ class Files(EvalTest):
                           (SHAPE + ",classes=3,mlp=16", "0.5")])
         self.assertEqual([row["path"] for row in rows[:12]], [row["path"] for row in rows[36:]])
         self.refuse(USAGE, ["--confusion", "one --model"], *self.data, "--keep", "1,0.5",
-                    "--confusion", self.path("c.csv"))
+                    "--confusion", self.result("c.csv"))
 
     def test_unreadable_images_have_a_row(self):
         write_bytes(self.path("val", "class, 1", "bad.jpg"), b"not an image")
-        files = self.path("p.csv"), self.path("p.json")
+        files = self.result("p.csv"), self.result("p.json")
         for path in files:
             answer = self.evaluate(*self.data, "--predictions", path, code=SOME_FAILED)
             self.assertRegex(answer.err, r"left out: .*bad\.jpg")
@@ -312,7 +322,7 @@ class Files(EvalTest):
     def test_names_that_are_not_utf8(self):
         os.rename(self.path("val", "class, 0", "00.ppm"),
                   os.fsencode(self.path("val", "class, 0")) + b"/\xff\xfe.ppm")
-        files = self.path("p.csv"), self.path("p.json")
+        files = self.result("p.csv"), self.result("p.json")
         for path in files:
             self.evaluate(*self.data, "--predictions", path)
         self.assertTrue(self.table(files[0])[3]["path"].endswith("/\\xff\\xfe.ppm"))
@@ -320,20 +330,20 @@ class Files(EvalTest):
                         .endswith("/\ufffd\ufffd.ppm"))
 
     def test_what_cannot_be_written_is_said_first(self):
-        self.refuse(USAGE, ["p.txt", ".jsonl"], *self.data, "--predictions", self.path("p.txt"))
-        self.refuse(FAILURE, ["no folder"], *self.data, "--predictions", self.path("none", "p.csv"))
-        self.refuse(FAILURE, ["no folder"], *self.data, "--confusion", self.path("none", "c.csv"))
-        self.refuse(FAILURE, ["it is a folder"], *self.data, "--predictions",
-                    self.make_folder("p.csv"))
-        self.refuse(USAGE, ["same file"], *self.data, "--predictions", self.path("x.csv"),
-                    "--confusion", self.path("x.csv"))
+        self.refuse(USAGE, ["p.txt", ".jsonl"], *self.data, "--predictions", self.result("p.txt"))
+        self.refuse(FAILURE, ["no folder"], *self.data, "--predictions", self.result("none", "p.csv"))
+        self.refuse(FAILURE, ["no folder"], *self.data, "--confusion", self.result("none", "c.csv"))
+        os.makedirs(self.result("p.csv"))
+        self.refuse(FAILURE, ["it is a folder"], *self.data, "--predictions", self.result("p.csv"))
+        self.refuse(USAGE, ["same file"], *self.data, "--predictions", self.result("x.csv"),
+                    "--confusion", self.result("x.csv"))
 
     def test_nothing_is_left_of_a_failed_run(self):
         write_bytes(self.path("val", "class, 1", "bad.jpg"), b"not an image")
-        out = write_bytes(self.path("p.csv"), b"former")
+        out = write_bytes(self.result("p.csv"), b"former")
         self.refuse(FAILURE, ["bad.jpg"], *self.data, "--strict", "--predictions", out)
         self.assertEqual(read_bytes(out), b"former")
-        self.assertEqual(sorted(os.listdir(self.folder)), ["p.csv", "val"])
+        self.assertEqual(os.listdir(self.results), ["p.csv"])
 
 
 if __name__ == "__main__":
