@@ -1,10 +1,10 @@
 /* A growing list of sentences. Knows neither who writes nor who reads them. */
-#define _GNU_SOURCE
 #include "models/notes.h"
 
 #include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
+
+#include "base/number.h"
 
 enum dvit_status dvit_notes_add(struct dvit_notes *notes, struct dvit_error *error,
                                 const char *format, ...)
@@ -12,7 +12,7 @@ enum dvit_status dvit_notes_add(struct dvit_notes *notes, struct dvit_error *err
     char *text = NULL;
     va_list arguments;
     va_start(arguments, format);
-    int length = vasprintf(&text, format, arguments);
+    int length = dvit_number_print_list(&text, format, arguments);
     va_end(arguments);
     if (length < 0)
         return dvit_error_set(error, DVIT_ERROR_MEMORY, "notes: out of memory");

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "base/number.h"
 #include "report/page.h"
 #include "report/table.h"
 
@@ -126,7 +127,7 @@ static void add_number_cell(struct dvit_table *table, const char *format, double
 static void add_number_cell(struct dvit_table *table, const char *format, double value)
 {
     char text[400]; /* the largest double in "%.1f" has 310 digits */
-    snprintf(text, sizeof text, format, value);
+    dvit_number_format(text, sizeof text, format, value);
     dvit_table_cell(table, "%s", isfinite(value) ? text : "–");
 }
 

@@ -9,6 +9,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/number.h"
+
 struct dvit_table {
     char *title; /* cleaned; NULL = none */
     int columns;
@@ -115,10 +117,10 @@ void dvit_table_cell(struct dvit_table *table, const char *format, ...)
     va_list arguments, again;
     va_start(arguments, format);
     va_copy(again, arguments);
-    int length = vsnprintf(NULL, 0, format, arguments);
+    int length = dvit_number_format_list(NULL, 0, format, arguments);
     char *text = length < 0 ? NULL : malloc((size_t)length + 1);
     if (text) {
-        vsnprintf(text, (size_t)length + 1, format, again);
+        dvit_number_format_list(text, (size_t)length + 1, format, again);
         append(table, text);
     } else if (!table->failure) {
         table->failure = DVIT_ERROR_MEMORY;

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/hash.h"
+#include "base/number.h"
 #include "weights/model_file.h"
 
 enum { TEACHER_GROUP = 4 };
@@ -270,13 +271,14 @@ static enum dvit_status describe(char key[1024], const struct dvit_teacher *t,
     if (status != DVIT_OK)
         return status;
     const float *m = input->mean, *s = input->std;
-    snprintf(key, 1024,
-             "by dvit %s, %s products of %s, kernels %s\nteacher %016" PRIx64 "\ndata %s\n"
-             "input %d × %d, fit %d, side %d, %s, mean %a %a %a, std %a %a %a\n",
-             dvit_version(), t->bf16 ? "bf16" : "f32", dvit_matmul_backend(), dvit_cpu_name(t->cpu),
-             teacher, dvit_dataset_fingerprint(data), input->crop_width, input->crop_height,
-             (int)input->fit, input->resize_side, input->bilinear ? "bilinear" : "bicubic", m[0],
-             m[1], m[2], s[0], s[1], s[2]);
+    dvit_number_format(
+        key, 1024,
+        "by dvit %s, %s products of %s, kernels %s\nteacher %016" PRIx64 "\ndata %s\n"
+        "input %d × %d, fit %d, side %d, %s, mean %a %a %a, std %a %a %a\n",
+        dvit_version(), t->bf16 ? "bf16" : "f32", dvit_matmul_backend(), dvit_cpu_name(t->cpu),
+        teacher, dvit_dataset_fingerprint(data), input->crop_width, input->crop_height,
+        (int)input->fit, input->resize_side, input->bilinear ? "bilinear" : "bicubic", m[0], m[1],
+        m[2], s[0], s[1], s[2]);
     return DVIT_OK;
 }
 

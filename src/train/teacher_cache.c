@@ -23,6 +23,7 @@
 
 #include "base/file.h"
 #include "base/hash.h"
+#include "base/number.h"
 
 enum { HEADER_BYTES = 2048 };
 
@@ -234,11 +235,12 @@ static void tell_place(const struct dvit_teacher_cache *cache, char text[DVIT_TE
         more = "; it can only be read: what is not in it is computed each time";
     else if (cache->free_bytes < cache->whole_bytes)
         more = "; the disk has no room for all of it: the rest is computed each time";
-    snprintf(text, DVIT_TEACHER_CACHE_NEWS,
-             "the teacher's answers are kept in \"%.900s\": %.3g MB when all %zu images are in "
-             "it, %.3g MB free%s",
-             cache->path, (double)cache->whole_bytes / 1e6, cache->images,
-             (double)cache->free_bytes / 1e6, more);
+    dvit_number_format(
+        text, DVIT_TEACHER_CACHE_NEWS,
+        "the teacher's answers are kept in \"%.900s\": %.3g MB when all %zu images are in "
+        "it, %.3g MB free%s",
+        cache->path, (double)cache->whole_bytes / 1e6, cache->images,
+        (double)cache->free_bytes / 1e6, more);
 }
 
 bool dvit_teacher_cache_news(struct dvit_teacher_cache *cache, char text[DVIT_TEACHER_CACHE_NEWS])

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/number.h"
 #include "weights/text.h"
 
 struct walker {
@@ -68,16 +69,6 @@ static void path_cut(struct walker *w, size_t length)
     w->path[length] = 0;
 }
 
-/* Shortest of the forms that read back to the same double. */
-static void print_real(double value, char *text, size_t capacity)
-{
-    for (int digits = 15; digits <= 17; digits++) {
-        snprintf(text, capacity, "%.*g", digits, value);
-        if (!isfinite(value) || strtod(text, NULL) == value)
-            return;
-    }
-}
-
 /* Two's complement bytes as a hexadecimal number of that many bytes. */
 static void print_big(const struct dvit_value *value, char *text, size_t capacity)
 {
@@ -100,7 +91,7 @@ static enum dvit_status push_key(struct walker *w, const struct dvit_value *key,
         snprintf(text, sizeof text, "%s", key->integer ? "true" : "false");
         break;
     case DVIT_VALUE_FLOAT:
-        print_real(key->real, text, sizeof text);
+        dvit_number_shortest(text, sizeof text, key->real, 15);
         break;
     default:
         snprintf(text, sizeof text, "#%zu", place);
@@ -295,7 +286,7 @@ static enum dvit_status walk(struct walker *w, const struct dvit_value *value)
         print_big(value, text, sizeof text);
         return add_text(w, "int", text);
     case DVIT_VALUE_FLOAT:
-        print_real(value->real, text, sizeof text);
+        dvit_number_shortest(text, sizeof text, value->real, 15);
         return add_text(w, "float", text);
     case DVIT_VALUE_TEXT:
         if (!memchr(value->bytes, 0, value->count))
