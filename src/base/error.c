@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/number.h"
+#include "base/decimal.h"
 
 #define ELLIPSIS "\xe2\x80\xa6"
 
@@ -26,7 +26,7 @@ enum dvit_status dvit_error_set(struct dvit_error *error, enum dvit_status code,
         va_list args;
         va_start(args, format);
         error->status = code;
-        int wanted = dvit_number_format_list(error->message, sizeof error->message, format, args);
+        int wanted = dvit_decimal_format_list(error->message, sizeof error->message, format, args);
         mark_truncation(error->message, sizeof error->message, wanted);
         va_end(args);
     }
@@ -40,7 +40,7 @@ void dvit_error_prefix(struct dvit_error *error, const char *format, ...)
     char text[sizeof error->message];
     va_list args;
     va_start(args, format);
-    int used = dvit_number_format_list(text, sizeof text, format, args);
+    int used = dvit_decimal_format_list(text, sizeof text, format, args);
     va_end(args);
     if (used < 0 || (size_t)used >= sizeof text)
         return;

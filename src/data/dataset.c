@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/number.h"
+#include "base/decimal.h"
 #include "data/class_lookup.h"
 
 #define FNV_OFFSET 0xcbf29ce484222325u /* FNV-1a, 64 bits */
@@ -100,7 +100,7 @@ enum dvit_status dvit_dataset_warn(struct dvit_dataset *dataset, struct dvit_err
     char *text = NULL;
     va_list arguments;
     va_start(arguments, format);
-    int length = dvit_number_print_list(&text, format, arguments);
+    int length = dvit_decimal_print_list(&text, format, arguments);
     va_end(arguments);
     char **larger = NULL;
     if (length >= 0)

@@ -8,8 +8,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/decimal.h"
 #include "base/file.h"
-#include "base/number.h"
 #include "dvit/eval.h"
 #include "eval/predictions.h"
 #include "weights/text.h"
@@ -50,7 +50,7 @@ static void add_integer(struct line *line, long long value)
 static void add_float(struct line *line, float value)
 {
     char text[40];
-    dvit_number_shortest_float(text, sizeof text, value, 6);
+    dvit_decimal_shortest_float(text, sizeof text, value, 6);
     add_text(line, text);
 }
 
@@ -145,7 +145,7 @@ static void csv_row(struct line *line, const char *path, const struct dvit_predi
     csv_answers(line, prediction, of->evaluation);
     add(line, ",", 1);
     add_field(line, of->model);
-    add(line, keep, (size_t)dvit_number_format(keep, sizeof keep, ",%.9g,", of->keep));
+    add(line, keep, (size_t)dvit_decimal_format(keep, sizeof keep, ",%.9g,", of->keep));
     add_field(line, message ? message : "");
 }
 
@@ -204,7 +204,7 @@ static void json_row(struct line *line, const char *path, const struct dvit_pred
     }
     add_text(line, ", \"model\": ");
     json_string(line, of->model);
-    add(line, keep, (size_t)dvit_number_format(keep, sizeof keep, ", \"keep\": %.9g}", of->keep));
+    add(line, keep, (size_t)dvit_decimal_format(keep, sizeof keep, ", \"keep\": %.9g}", of->keep));
 }
 
 /* --------------------------------------------------------------------------------- files --- */

@@ -4,7 +4,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 
-#include "base/number.h"
+#include "base/decimal.h"
 
 enum dvit_status dvit_notes_add(struct dvit_notes *notes, struct dvit_error *error,
                                 const char *format, ...)
@@ -12,7 +12,7 @@ enum dvit_status dvit_notes_add(struct dvit_notes *notes, struct dvit_error *err
     char *text = NULL;
     va_list arguments;
     va_start(arguments, format);
-    int length = dvit_number_print_list(&text, format, arguments);
+    int length = dvit_decimal_print_list(&text, format, arguments);
     va_end(arguments);
     if (length < 0)
         return dvit_error_set(error, DVIT_ERROR_MEMORY, "notes: out of memory");

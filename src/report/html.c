@@ -10,8 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/decimal.h"
 #include "base/file.h"
-#include "base/number.h"
 #include "report/page.h"
 #include "report/table.h"
 
@@ -127,7 +127,7 @@ static void add_number_cell(struct dvit_table *table, const char *format, double
 static void add_number_cell(struct dvit_table *table, const char *format, double value)
 {
     char text[400]; /* the largest double in "%.1f" has 310 digits */
-    dvit_number_format(text, sizeof text, format, value);
+    dvit_decimal_format(text, sizeof text, format, value);
     dvit_table_cell(table, "%s", isfinite(value) ? text : "–");
 }
 

@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/number.h"
+#include "base/decimal.h"
 
 /* Room for `more` bytes and the terminator. */
 static bool reserve(struct dvit_markup *markup, size_t more)
@@ -58,11 +58,11 @@ void dvit_markup_format(struct dvit_markup *markup, const char *format, ...)
     va_start(arguments, format);
     va_list again;
     va_copy(again, arguments);
-    int length = dvit_number_format_list(NULL, 0, format, arguments);
+    int length = dvit_decimal_format_list(NULL, 0, format, arguments);
     if (length < 0)
         markup->failed = true;
     else if (reserve(markup, (size_t)length)) {
-        dvit_number_format_list(markup->text + markup->length, (size_t)length + 1, format, again);
+        dvit_decimal_format_list(markup->text + markup->length, (size_t)length + 1, format, again);
         markup->length += (size_t)length;
     }
     va_end(again);

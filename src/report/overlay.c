@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/number.h"
+#include "base/decimal.h"
 #include "image/draw.h"
 #include "report/markup.h"
 #include "report/palette.h"
@@ -232,8 +232,8 @@ static void draw_strip(struct dvit_canvas *canvas, const struct dvit_overlay *ov
         if (options->grid)
             draw_grid(canvas, x, y, strip, overlay->grid_width, overlay->grid_height);
         int kept = overlay->kept_count[stage];
-        dvit_number_format(label, sizeof label, "stage %d · %d of %d (%.0f %%)", stage + 1, kept,
-                           patches, 100.0 * kept / patches);
+        dvit_decimal_format(label, sizeof label, "stage %d · %d of %d (%.0f %%)", stage + 1, kept,
+                            patches, 100.0 * kept / patches);
         draw_fitting(canvas, x, baseline, strip->tile_width, strip->font_px, DVIT_COLOUR_MUTED,
                      false, label);
     }

@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "base/number.h"
+#include "base/decimal.h"
 
 struct dvit_table {
     char *title; /* cleaned; NULL = none */
@@ -117,10 +117,10 @@ void dvit_table_cell(struct dvit_table *table, const char *format, ...)
     va_list arguments, again;
     va_start(arguments, format);
     va_copy(again, arguments);
-    int length = dvit_number_format_list(NULL, 0, format, arguments);
+    int length = dvit_decimal_format_list(NULL, 0, format, arguments);
     char *text = length < 0 ? NULL : malloc((size_t)length + 1);
     if (text) {
-        dvit_number_format_list(text, (size_t)length + 1, format, again);
+        dvit_decimal_format_list(text, (size_t)length + 1, format, again);
         append(table, text);
     } else if (!table->failure) {
         table->failure = DVIT_ERROR_MEMORY;

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/number.h"
+#include "base/decimal.h"
 #include "image/policy.h"
 #include "train/trainer.h"
 #include "weights/text.h"
@@ -272,7 +272,7 @@ static struct dvit_shown_text show(const json_t *value)
     if (json_is_string(value))
         return dvit_text_show(json_string_value(value));
     if (json_is_real(value)) {
-        dvit_number_format(shown.text, sizeof shown.text, "%.10g", json_real_value(value));
+        dvit_decimal_format(shown.text, sizeof shown.text, "%.10g", json_real_value(value));
         return shown;
     }
     char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);

@@ -10,8 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/decimal.h"
 #include "base/hash.h"
-#include "base/number.h"
 #include "weights/model_file.h"
 
 enum { TEACHER_GROUP = 4 };
@@ -271,7 +271,7 @@ static enum dvit_status describe(char key[1024], const struct dvit_teacher *t,
     if (status != DVIT_OK)
         return status;
     const float *m = input->mean, *s = input->std;
-    dvit_number_format(
+    dvit_decimal_format(
         key, 1024,
         "by dvit %s, %s products of %s, kernels %s\nteacher %016" PRIx64 "\ndata %s\n"
         "input %d × %d, fit %d, side %d, %s, mean %a %a %a, std %a %a %a\n",

@@ -21,9 +21,9 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "base/decimal.h"
 #include "base/file.h"
 #include "base/hash.h"
-#include "base/number.h"
 
 enum { HEADER_BYTES = 2048 };
 
@@ -235,7 +235,7 @@ static void tell_place(const struct dvit_teacher_cache *cache, char text[DVIT_TE
         more = "; it can only be read: what is not in it is computed each time";
     else if (cache->free_bytes < cache->whole_bytes)
         more = "; the disk has no room for all of it: the rest is computed each time";
-    dvit_number_format(
+    dvit_decimal_format(
         text, DVIT_TEACHER_CACHE_NEWS,
         "the teacher's answers are kept in \"%.900s\": %.3g MB when all %zu images are in "
         "it, %.3g MB free%s",

@@ -6,7 +6,7 @@
 
 #include <stdlib.h>
 
-#include "base/number.h"
+#include "base/decimal.h"
 #include "models/defects.h"
 #include "weights/assemble.h"
 #include "weights/model_json.h"
@@ -100,7 +100,7 @@ static enum dvit_status choose_keep(struct dvit_import *import, struct dvit_erro
     struct dvit_config *c = &import->wanted;
     const char *text = dvit_import_recorded(import, "args/base_rate");
     char *end = NULL;
-    double rate = text ? dvit_number_parse(text, &end) : 0;
+    double rate = text ? dvit_decimal_parse(text, &end) : 0;
     if (import->options.keep != 0)
         c->keep = import->options.keep;
     if (import->own || c->stages == 0)

@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/number.h"
+#include "base/decimal.h"
 #include "weights/text.h"
 
 struct walker {
@@ -91,7 +91,7 @@ static enum dvit_status push_key(struct walker *w, const struct dvit_value *key,
         snprintf(text, sizeof text, "%s", key->integer ? "true" : "false");
         break;
     case DVIT_VALUE_FLOAT:
-        dvit_number_shortest(text, sizeof text, key->real, 15);
+        dvit_decimal_shortest(text, sizeof text, key->real, 15);
         break;
     default:
         snprintf(text, sizeof text, "#%zu", place);
@@ -286,7 +286,7 @@ static enum dvit_status walk(struct walker *w, const struct dvit_value *value)
         print_big(value, text, sizeof text);
         return add_text(w, "int", text);
     case DVIT_VALUE_FLOAT:
-        dvit_number_shortest(text, sizeof text, value->real, 15);
+        dvit_decimal_shortest(text, sizeof text, value->real, 15);
         return add_text(w, "float", text);
     case DVIT_VALUE_TEXT:
         if (!memchr(value->bytes, 0, value->count))

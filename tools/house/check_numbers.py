@@ -1,11 +1,11 @@
-"""The library prints and reads floating-point numbers through src/base/number.c alone: the C library's own
+"""The library prints and reads floating-point numbers through src/base/decimal.c alone: the C library's own
 functions have the decimal point of the program's locale."""
 
 import re
 
 import house
 
-HOME = "src/base/number.c"
+HOME = "src/base/decimal.c"
 READS = re.compile(r"\b(strto(?:d|f|ld)|atof|[vw]+s?n?printf|v\w*printf)\s*\(")
 PRINTS = re.compile(r"\b(printf|fprintf|dprintf|sprintf|snprintf|asprintf|sscanf|fscanf|scanf)\s*\(")
 LITERAL = re.compile(r'"((?:[^"\\]|\\.)*)"')
@@ -33,15 +33,15 @@ def problems_of(path, text):
     """What is wrong in one file."""
     found, code = [], house.without_comments(text)
     for match in READS.finditer(code):
-        found.append((match.start(), "%s; base/number.h has one that knows no locale" % match.group(1)))
+        found.append((match.start(), "%s; base/decimal.h has one that knows no locale" % match.group(1)))
     for match in PRINTS.finditer(code):
         literals = LITERAL.findall(call(text, match.end() - 1))
         if not literals:
-            found.append((match.start(), "%s of a format that is not a literal; dvit_number_format "
+            found.append((match.start(), "%s of a format that is not a literal; dvit_decimal_format "
                                          "takes it" % match.group(1)))
         elif FLOAT.search("".join(literals).replace("%%", "")):
             found.append((match.start(), "%s of a floating-point number has the locale's decimal point; "
-                                         "use dvit_number_format" % match.group(1)))
+                                         "use dvit_decimal_format" % match.group(1)))
     return ["%s:%d: %s" % (path, text.count("\n", 0, at) + 1, what) for at, what in found]
 
 

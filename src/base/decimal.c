@@ -2,7 +2,7 @@
  * change it for all threads of the program. Nothing is kept: that locale is built in, and newlocale
  * returns it without taking memory. */
 #define _GNU_SOURCE
-#include "base/number.h"
+#include "base/decimal.h"
 
 #include <locale.h>
 #include <math.h>
@@ -31,7 +31,7 @@ static void leave(struct own_locale own)
     freelocale(own.c);
 }
 
-int dvit_number_format_list(char *text, size_t capacity, const char *format, va_list arguments)
+int dvit_decimal_format_list(char *text, size_t capacity, const char *format, va_list arguments)
 {
     struct own_locale own = enter();
     int length = vsnprintf(text, capacity, format, arguments);
@@ -39,16 +39,16 @@ int dvit_number_format_list(char *text, size_t capacity, const char *format, va_
     return length;
 }
 
-int dvit_number_format(char *text, size_t capacity, const char *format, ...)
+int dvit_decimal_format(char *text, size_t capacity, const char *format, ...)
 {
     va_list arguments;
     va_start(arguments, format);
-    int length = dvit_number_format_list(text, capacity, format, arguments);
+    int length = dvit_decimal_format_list(text, capacity, format, arguments);
     va_end(arguments);
     return length;
 }
 
-int dvit_number_print_list(char **text, const char *format, va_list arguments)
+int dvit_decimal_print_list(char **text, const char *format, va_list arguments)
 {
     struct own_locale own = enter();
     int length = vasprintf(text, format, arguments);
@@ -56,7 +56,7 @@ int dvit_number_print_list(char **text, const char *format, va_list arguments)
     return length;
 }
 
-double dvit_number_parse(const char *text, char **end)
+double dvit_decimal_parse(const char *text, char **end)
 {
     struct own_locale own = enter();
     double value = strtod(text, end);
@@ -64,7 +64,7 @@ double dvit_number_parse(const char *text, char **end)
     return value;
 }
 
-void dvit_number_shortest(char *text, size_t capacity, double value, int digits)
+void dvit_decimal_shortest(char *text, size_t capacity, double value, int digits)
 {
     struct own_locale own = enter();
     for (; digits <= DOUBLE_DIGITS; digits++) {
@@ -75,7 +75,7 @@ void dvit_number_shortest(char *text, size_t capacity, double value, int digits)
     leave(own);
 }
 
-void dvit_number_shortest_float(char *text, size_t capacity, float value, int digits)
+void dvit_decimal_shortest_float(char *text, size_t capacity, float value, int digits)
 {
     struct own_locale own = enter();
     for (; digits <= FLOAT_DIGITS; digits++) {
