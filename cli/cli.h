@@ -50,9 +50,9 @@ struct cli_verb {
     int min_operands;
     int max_operands;
     int first_path, other_path;                    /* enum cli_path of the operands */
-    const char *summary;     /* one line */
-    const char *description; /* paragraphs, each ending in a newline */
-    const char *example;     /* one command */
+    const char *summary;                           /* one line */
+    const char *description;                       /* paragraphs, each ending in a newline */
+    const char *example;                           /* one command */
     int (*run)(const struct cli_options *options); /* returns an enum cli_exit */
 };
 /* Indexed by enum cli_verb_id. */

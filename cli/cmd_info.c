@@ -98,6 +98,9 @@ static void json_model(struct cli_json *json, const struct subject *subject)
     cli_json_integer(json, "parameters", (long long)dvit_model_parameters(subject->model));
     cli_json_integer(json, "quantised_layers",
                      (long long)dvit_model_quantised_layers(subject->model));
+    if (dvit_model_calibration_images(subject->model))
+        cli_json_integer(json, "calibration_images",
+                         (long long)dvit_model_calibration_images(subject->model));
     cli_json_real(json, "gmacs", subject->plan.cost.macs / 1e9);
     cli_json_real(json, "gmacs_published", subject->plan.cost.macs_published / 1e9);
     cli_json_open(json, "tokens", '[');
@@ -209,8 +212,10 @@ static void print_summary(const struct subject *subject)
     printf("parameters   %zu\n", dvit_model_parameters(subject->model));
     printf("precision    %s", subject->plan.precision);
     if (dvit_model_quantised_layers(subject->model))
-        printf(", %zu layers calibrated for int8",
-               dvit_model_quantised_layers(subject->model));
+        printf(", %zu layers calibrated for int8", dvit_model_quantised_layers(subject->model));
+    if (dvit_model_calibration_images(subject->model))
+        printf(" on %zu image%s", dvit_model_calibration_images(subject->model),
+               dvit_model_calibration_images(subject->model) == 1 ? "" : "s");
     putchar('\n');
     if (config->stages)
         printf("stages       before blocks %s, pruning: %s\n",

@@ -1,7 +1,8 @@
 /* `dvit quantize`: a model for int8 sessions. Measures the ranges of its layers on images, writes
- * the file, and shows what the precisions cost on images that were not measured on. */
+ * the file, and shows what the precisions cost on other images, where there are some. */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "dvit/eval.h"
 #include "dvit/quantize.h"
@@ -11,6 +12,10 @@
 #include "stored_file.h"
 #include "workbench.h"
 
+enum {
+    FIFTH = 5, /* of images without a validation part, one in five is held out to be checked */
+};
+
 struct job {
     const struct cli_options *options;
     const char *name; /* of the model, as given */
@@ -18,10 +23,25 @@ struct job {
     struct cli_image_list list; /* where --calibrate is images without classes */
     struct dvit_dataset *calibration;
     struct dvit_dataset *check; /* NULL: the calibration images */
+    bool held_out;              /* the images checked are others than those measured */
     bool labelled;              /* labels of the check are the model's classes */
 };
 
-/* All images of a folder, whatever its order. */
+/* Every fifth path last, and how many those are; the others keep their order. */
+static size_t put_fifths_last(char **paths, size_t count, char **held)
+{
+    size_t stay = 0, out = 0;
+    for (size_t i = 0; i < count; i++)
+        if (i % FIFTH == FIFTH - 1)
+            held[out++] = paths[i];
+        else
+            paths[stay++] = paths[i];
+    for (size_t i = 0; i < out; i++)
+        paths[stay + i] = held[i];
+    return out;
+}
+
+/* All images of a folder: a fifth of them is checked, where there are so many. */
 static int open_loose_images(struct job *job)
 {
     struct dvit_error error = {0};
@@ -30,10 +50,21 @@ static int open_loose_images(struct job *job)
     int code = cli_image_list_create(&job->list, &folder, 1, &empty);
     if (code != CLI_EXIT_OK || empty)
         return code == CLI_EXIT_OK ? CLI_EXIT_FAILURE : code;
-    return dvit_dataset_open_files(&job->calibration, (const char *const *)job->list.paths,
-                                   job->list.count, NULL, &error) == DVIT_OK
-               ? CLI_EXIT_OK
-               : cli_fail(&error);
+    char **held = calloc(job->list.count / FIFTH + 1, sizeof *held);
+    if (!held) {
+        cli_error("out of memory");
+        return CLI_EXIT_FAILURE;
+    }
+    size_t checked = put_fifths_last(job->list.paths, job->list.count, held);
+    size_t measured = job->list.count - checked;
+    const char *const *paths = (const char *const *)job->list.paths;
+    enum dvit_status status =
+        dvit_dataset_open_files(&job->calibration, paths, measured, NULL, &error);
+    if (status == DVIT_OK && checked)
+        status = dvit_dataset_open_files(&job->check, paths + measured, checked, NULL, &error);
+    job->held_out = checked > 0;
+    free(held);
+    return status == DVIT_OK ? CLI_EXIT_OK : cli_fail(&error);
 }
 
 /* The training part is measured on and the validation part checked; labels count where they are the
@@ -55,6 +86,8 @@ static int open_data(struct job *job)
         cli_note("the classes of \"%s\" are not the model's: without accuracy", spec);
     if (!job->labelled && dvit_dataset_open(&job->check, spec, "val", &options, &error) != DVIT_OK)
         return cli_fail(&error);
+    job->held_out = strcmp(dvit_dataset_fingerprint(job->calibration),
+                           dvit_dataset_fingerprint(job->check)) != 0;
     return CLI_EXIT_OK;
 }
 
@@ -71,7 +104,18 @@ static int calibrate(struct job *job)
     enum dvit_status status = dvit_model_calibrate(job->model, job->calibration, &options,
                                                    cli_progress_count, &counter, &error);
     cli_progress_clear();
-    return status == DVIT_OK ? CLI_EXIT_OK : cli_fail(&error);
+    if (status != DVIT_OK)
+        return cli_fail(&error);
+    size_t images = dvit_model_calibration_images(job->model);
+    if (images < DVIT_CALIBRATION_ENOUGH)
+        cli_note("warning: ranges measured on %zu image%s are a matter of chance: give at least "
+                 "%d images like those that the model is for (--calibrate, --count)",
+                 images, images == 1 ? "" : "s", DVIT_CALIBRATION_ENOUGH);
+    if (!job->held_out)
+        cli_note("warning: \"%s\" has no other images to check: the table is of those that were "
+                 "measured, and shows less loss than others will",
+                 job->options->calibrate);
+    return CLI_EXIT_OK;
 }
 
 static int tell_file(const struct job *job)
@@ -88,12 +132,17 @@ static int tell_file(const struct job *job)
         cli_json_string(&json, "out", job->options->out);
         cli_json_integer(&json, "quantised_layers",
                          (long long)dvit_model_quantised_layers(job->model));
+        cli_json_integer(&json, "calibration_images",
+                         (long long)dvit_model_calibration_images(job->model));
+        cli_json_bool(&json, "held_out", job->held_out);
         cli_file_json_summary(&json, &summary);
         cli_json_end(&json);
         return CLI_EXIT_OK;
     }
     cli_print_plain(job->options->out);
-    printf(": %zu layers in int8, %s\n\n", dvit_model_quantised_layers(job->model),
+    size_t images = dvit_model_calibration_images(job->model);
+    printf(": %zu layers in int8, ranges measured on %zu image%s, %s\n\n",
+           dvit_model_quantised_layers(job->model), images, images == 1 ? "" : "s",
            cli_file_describe(&summary, text));
     return CLI_EXIT_OK;
 }
@@ -112,12 +161,14 @@ static int compare(const struct job *job)
     const struct dvit_config *config = dvit_model_config(job->model);
     const double keeps[2] = {config->keep, 1.0};
     bool prunes = config->stages > 0 && config->keep < 1.0;
-    const struct cli_precision_table table = {.name = job->name,
-                                              .model = job->model,
-                                              .set = job->check ? job->check : job->calibration,
-                                              .labelled = job->labelled,
-                                              .keeps = prunes ? keeps : keeps + 1,
-                                              .keep_count = prunes ? 2 : 1};
+    const struct cli_precision_table table = {
+        .name = job->name,
+        .model = job->model,
+        .set = job->check ? job->check : job->calibration,
+        .which = job->held_out ? " that were not measured" : ", the ones that were measured",
+        .labelled = job->labelled,
+        .keeps = prunes ? keeps : keeps + 1,
+        .keep_count = prunes ? 2 : 1};
     return cli_precision_table_print(&table, job->options);
 }
 

@@ -50,7 +50,7 @@ static const struct cli_option rows[] = {
      .field = FIELD(calibrate),
      .help = "images to measure the ranges of layers on: a data set as for `dvit eval --data`, of "
              "which the training part is measured and the validation part checked, or a folder of "
-             "images without classes",
+             "images without classes, of which a fifth is checked",
      .verbs = ON(QUANTIZE),
      .required = ON(QUANTIZE)},
     {.name = "out",
@@ -68,7 +68,7 @@ static const struct cli_option rows[] = {
      .max = COUNTS,
      .default_text = "512",
      .field = FIELD(count),
-     .help = "images to measure, drawn by --seed",
+     .help = "images to measure, drawn by --seed; fewer than 128 are warned about",
      .verbs = ON(QUANTIZE)},
     {.name = "limit",
      .argument = "N",

@@ -141,7 +141,8 @@ int cli_precision_table_print(const struct cli_precision_table *table,
         code = run_keep(table, options, table->keeps[i], i == 0, shown, &base, &unanswered);
     if (code == CLI_EXIT_OK && !options->json) {
         cli_print_plain(table->name);
-        printf(", %zu images; class and kept patches beside those of f32\n\n", base.images);
+        printf(", %zu image%s%s; class and kept patches beside those of f32\n\n", base.images,
+               base.images == 1 ? "" : "s", table->which ? table->which : "");
         code = cli_table_print(shown);
     } else {
         dvit_table_free(shown);

@@ -11,7 +11,8 @@ struct cli_precision_table {
     const char *name; /* of the model, as shown */
     const struct dvit_model *model;
     struct dvit_dataset *set;
-    bool labelled; /* its labels are the model's classes */
+    const char *which; /* of the images; NULL: nothing to say of them */
+    bool labelled;     /* its labels are the model's classes */
     const double *keeps;
     int keep_count;
 };

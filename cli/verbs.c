@@ -80,8 +80,9 @@ const struct cli_verb cli_verbs[] = {
          "predictors. The file written holds their "
          "weights as bytes with a scale for each output, the ranges, and all else in f32; it loads "
          "wherever a model does, and runs in bytes with --precision int8.\n"
-         "In the end a table shows what bf16 and int8 cost on images that were not measured on: "
-         "accuracy, answers that are no longer those of f32, and how many of the patches that they "
+         "In the end a table shows what bf16 and int8 cost on images that were not measured (where "
+         "there are none, it says so): accuracy, answers that are no longer those of f32, and how "
+         "many of the patches that they "
          "keep f32 drops.\n",
          "dvit quantize runs/keep07/best.safetensors --calibrate builtin:scenes --out "
          "int8.safetensors",

@@ -130,6 +130,9 @@ DVIT_API enum dvit_status dvit_model_set_labels(struct dvit_model *model, const 
 
 /* Linear layers that are calibrated for int8 (dvit/quantize.h); 0: the model is not. */
 DVIT_API size_t dvit_model_quantised_layers(const struct dvit_model *model);
+/* Images that the ranges of those layers were measured on; 0: not calibrated, or by a file that
+ * does not tell. */
+DVIT_API size_t dvit_model_calibration_images(const struct dvit_model *model);
 
 /* Number of scalar parameters. */
 DVIT_API size_t dvit_model_parameters(const struct dvit_model *model);

@@ -16,6 +16,9 @@
 extern "C" {
 #endif
 
+/* From fewer images ranges are a matter of chance. */
+#define DVIT_CALIBRATION_ENOUGH 128
+
 struct dvit_calibrate_options {
     size_t images;   /* of the data set, drawn by chance; all where it has fewer; default 512 */
     uint64_t seed;   /* of that chance; default 0 */

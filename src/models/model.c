@@ -70,6 +70,11 @@ size_t dvit_model_quantised_layers(const struct dvit_model *model)
     return layers;
 }
 
+size_t dvit_model_calibration_images(const struct dvit_model *model)
+{
+    return dvit_model_quantised_layers(model) ? model->calibration_images : 0;
+}
+
 float *dvit_model_weights(const struct dvit_model *model, size_t index)
 {
     return model->weights + model->parameters.items[index].offset;
@@ -134,6 +139,7 @@ static enum dvit_status copy_content(struct dvit_model *to, const struct dvit_mo
     }
     to->preprocess = from->preprocess;
     to->nonfinite = from->nonfinite;
+    to->calibration_images = from->calibration_images;
     return dvit_model_set_labels(to, (const char *const *)from->labels, from->config.classes,
                                  error);
 }

@@ -17,7 +17,8 @@ struct dvit_model {
     /* [parameters.count]: how 8 bits stand for the input of the linear layer whose weight the
      * parameter is; scale 0: not calibrated, or no such weight. */
     struct dvit_quantised *inputs;
-    char **labels; /* [classes] */
+    size_t calibration_images; /* that these were measured on; 0: not known */
+    char **labels;             /* [classes] */
     struct dvit_notes notes;
     size_t nonfinite; /* tensors that had values that are not finite when the file was read */
 };

@@ -5,10 +5,12 @@
 #include "weights/import.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/decimal.h"
 #include "models/defects.h"
 #include "weights/assemble.h"
+#include "weights/model_file.h"
 #include "weights/model_json.h"
 #include "weights/recognise.h"
 #include "weights/text.h"
@@ -170,6 +172,16 @@ done:
     return status;
 }
 
+/* What a file of 8 bits tells about its ranges; only ever shown, so what is no number is none. */
+static size_t calibration_images(const struct dvit_import *import)
+{
+    const char *text = dvit_import_recorded(import, DVIT_CALIBRATION_KEY);
+    size_t length = text ? strlen(text) : 0;
+    if (length == 0 || length > 9 || strspn(text, "0123456789") != length)
+        return 0;
+    return (size_t)strtoul(text, NULL, 10);
+}
+
 /* --- the model ------------------------------------------------------------------------------ */
 
 static enum dvit_status build(struct dvit_import *import, struct dvit_model **out,
@@ -193,6 +205,7 @@ static enum dvit_status build(struct dvit_import *import, struct dvit_model **ou
     if (import->new_heads)
         dvit_model_initialise(model, DVIT_GROUP_HEAD, import->options.seed);
     DVIT_TRY(dvit_assembly_read(&assembly, model, error));
+    model->calibration_images = calibration_images(import);
     DVIT_TRY(dvit_model_set_preprocess(model, &import->preprocess, error));
     DVIT_TRY(dvit_import_labels(import, model, error));
     model->notes = import->notes;

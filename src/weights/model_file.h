@@ -17,6 +17,9 @@ enum dvit_status dvit_model_read(const struct dvit_safetensors *file,
                                  const struct dvit_parameters *parameters, const char *prefix,
                                  float *weights, struct dvit_error *error);
 
+/* Where a file of 8 bits says how many images its ranges were measured on. */
+#define DVIT_CALIBRATION_KEY "dvit.calibration_images"
+
 /* Metadata that makes a file a complete model; freed with dvit_model_metadata_free. */
 struct dvit_model_metadata {
     struct dvit_safetensors_pair pairs[3];

@@ -83,19 +83,27 @@ enum dvit_status dvit_model_save(const struct dvit_model *model, const char *pat
     char(*names)[96] = calloc(room, sizeof *names);
     void *block = NULL;
     enum dvit_dtype dtype = DVIT_DTYPE_F32;
+    char calibration[24];
+    struct dvit_safetensors_pair pairs[4];
+    size_t pair_count = 3;
     if (!entries || !names)
         DVIT_FAIL(error, DVIT_ERROR_MEMORY, "\"%s\": out of memory", path);
     DVIT_TRY(parse_dtype(o->dtype, &dtype, error));
     DVIT_TRY(dvit_model_metadata_create(&metadata, model, error));
+    memcpy(pairs, metadata.pairs, sizeof metadata.pairs);
+    if (dtype == DVIT_DTYPE_I8 && dvit_model_calibration_images(model)) {
+        snprintf(calibration, sizeof calibration, "%zu", dvit_model_calibration_images(model));
+        pairs[pair_count++] = (struct dvit_safetensors_pair){DVIT_CALIBRATION_KEY, calibration};
+    }
     dvit_model_entries(&model->parameters, model->weights, "", entries, names);
     if (dtype == DVIT_DTYPE_I8)
         DVIT_TRY(dvit_quantised_entries(model, entries, names, &count, &block, error));
     else if (dtype != DVIT_DTYPE_F32)
         DVIT_TRY(round_entries(&model->parameters, dtype, entries, &block, error));
     if (format_of(path, o->format) == DVIT_FILE_TORCH)
-        DVIT_TRY(dvit_torch_write(path, entries, count, metadata.pairs, 3, error));
+        DVIT_TRY(dvit_torch_write(path, entries, count, pairs, pair_count, error));
     else
-        DVIT_TRY(dvit_safetensors_write(path, entries, count, metadata.pairs, 3, error));
+        DVIT_TRY(dvit_safetensors_write(path, entries, count, pairs, pair_count, error));
 done:
     dvit_model_metadata_free(&metadata);
     free(entries);

@@ -82,14 +82,54 @@ class Quantize(CommandTest):
         self.check(dvit("convert", copy, self.path("no"), "--dtype", "int8"), FAILURE)
 
     def test_loose_images(self):
-        folder = self.path("loose")
-        os.mkdir(folder)
-        for i in range(3):
-            write_ppm(os.path.join(folder, "%d.ppm" % i), 32, 32)
         out = self.path("q.safetensors")
-        answer = self.check(dvit("quantize", DENSE, "--calibrate", folder, "--out", out), OK)
-        self.assertIn("3 images", answer.out)
-        self.assertNotIn("top-1", answer.out)
+        for count, measured, checked in ((1, 1, "1 image, the ones that were measured"),
+                                         (4, 4, "4 images, the ones that were measured"),
+                                         (5, 4, "1 image that were not measured"),
+                                         (12, 10, "2 images that were not measured")):
+            folder = self.make_folder("loose%d" % count)
+            for i in range(count):
+                write_ppm(os.path.join(folder, "%d.ppm" % i), 32, 32)
+            answer = self.check(dvit("quantize", DENSE, "--calibrate", folder, "--out", out), OK)
+            self.assertIn("ranges measured on %d image" % measured, answer.out)
+            self.assertIn(checked, answer.out)
+            self.assertEqual("to check" in answer.err, count < 5, answer.err)
+            self.assertRegex(answer.err, r"warning: ranges measured on %d images? .*128" % measured)
+            self.assertNotIn("top-1", answer.out)
+            info = self.check(dvit("info", out), OK)
+            self.assertIn("calibrated for int8 on %d image" % measured, info.out)
+
+    def test_enough_images_are_not_warned_about(self):
+        out = self.path("q.safetensors")
+        data = "builtin:scenes,image=32,classes=4,train=128,val=8"
+        answer = self.check(dvit("quantize", DENSE, "--calibrate", data, "--out", out), OK)
+        self.assertNotIn("warning", answer.err)
+        self.assertIn("8 images that were not measured", answer.out)
+        few = self.check(dvit("quantize", DENSE, "--calibrate", data, "--out", out, "--count", 127,
+                              "--json"), OK)
+        self.assertIn("warning: ranges measured on 127 images", few.err)
+        self.assertEqual(few.lines[0]["calibration_images"], 127)
+        self.assertTrue(few.lines[0]["held_out"])
+        self.assertEqual(self.check(dvit("info", out, "--json"), OK).lines[0]["calibration_images"],
+                         127)
+
+    def test_a_set_without_a_validation_part_says_so(self):
+        for kind in ("a", "b"):
+            for i in range(3):
+                write_ppm(os.path.join(self.make_folder("set", kind), "%d.ppm" % i), 32, 32)
+        answer = self.check(dvit("quantize", DENSE, "--calibrate", self.path("set"), "--out",
+                                 self.path("q.safetensors"), "--json"), OK)
+        self.assertFalse(answer.lines[0]["held_out"])
+        self.assertIn("no other images to check", answer.err)
+
+    def test_what_a_file_tells_of_its_images_is_only_shown(self):
+        path, _ = self.quantize()
+        content = read_bytes(path)
+        for text in (b"xy", b"-1", b"  "):
+            self.assertEqual(content.count(b'"dvit.calibration_images":"24"'), 1)
+            write_bytes(path, content.replace(b'images":"24"', b'images":"%s"' % text))
+            info = self.check(dvit("info", path, "--json"), OK)
+            self.assertNotIn("calibration_images", info.lines[0])
 
     def test_unreadable_images_are_told(self):
         for split in ("train", "val"):
