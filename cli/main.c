@@ -1,10 +1,12 @@
 /* The command `dvit`: finds the verb, reads its options, runs it, and makes sure that what was
  * printed has arrived. */
 #define _DEFAULT_SOURCE /* SIGXFSZ */
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "help.h"
 #include "command_line.h"
@@ -112,8 +114,19 @@ static int run(int count, char **arguments)
     return code;
 }
 
+/* A file that is opened later must not become one of the first three, or messages would be written
+ * into it. The modes are such that using what was closed fails, as it would have. */
+static void open_standard_descriptors(void)
+{
+    for (int descriptor = STDIN_FILENO; descriptor <= STDERR_FILENO; descriptor++)
+        if (fcntl(descriptor, F_GETFD) < 0 &&
+            open("/dev/null", descriptor == STDIN_FILENO ? O_WRONLY : O_RDONLY) != descriptor)
+            _exit(CLI_EXIT_FAILURE);
+}
+
 int main(int count, char **arguments)
 {
+    open_standard_descriptors();
     signal(SIGXFSZ, SIG_IGN); /* too large for a limit is a failed write, told and cleaned up */
     int code = run(count, arguments);
     bool failed = ferror(stdout) != 0;

@@ -135,7 +135,9 @@ static const struct cli_option rows[] = {
          TRAINING),
     PATH("cache-teacher", "FOLDER", train.cache_teacher, PATH_CACHE,
          "keep the teacher's answers there, to be read instead of computed in later epochs and "
-         "runs; with --no-augment only, the result is the same",
+         "runs; with --no-augment only, the result is the same. A file is read only where it and "
+         "its "
+         "folder belong to you or root and others may not write them",
          TRAINING),
     {.name = "cache-limit",
      .argument = "GB",

@@ -26,7 +26,9 @@ static const struct cli_option rows[] = {
      .path = PATH_CACHE,
      .field = FIELD(packed_cache),
      .help = "keep the weights there as matrix products read them, and start sooner the next time; "
-             "its files may be removed at any time",
+             "its files may be removed at any time. A file is read only where it and its folder "
+             "belong to "
+             "you or root and others may not write them; what cannot be read or kept is a warning",
      .verbs = ON(EVAL) | ON(CLASSIFY) | ON(BENCH)},
     TOGGLE("compare-precisions", compare_precisions,
            "instead of the table of accuracy and speed: f32, bf16 and int8, as far as they are to "

@@ -1,7 +1,7 @@
 /* Shows what dvit_train_find_rate found: as a table with bars, as JSON, as a chart. */
+#define _POSIX_C_SOURCE 200809L /* open_memstream */
 #include "rate_search.h"
 
-#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -52,32 +52,24 @@ static void print_curve(const struct dvit_rate_curve *curve)
         printf("the loss never fell: no suggestion\n");
 }
 
-/* Whole or not at all: written beside its place, then renamed into it. */
-static bool write_whole(const char *path, const char *pending, const struct dvit_rate_curve *curve)
-{
-    FILE *stream = fopen(pending, "we");
-    if (!stream)
-        return false;
-    write_json(stream, curve);
-    bool written = !ferror(stream);
-    written = fclose(stream) == 0 && written;
-    if (written && rename(pending, path) == 0)
-        return true;
-    int reason = errno;
-    remove(pending);
-    errno = reason;
-    return false;
-}
-
 static int write_numbers(const char *folder, const struct dvit_rate_curve *curve)
 {
-    char *path = cli_path(folder, "find_lr.json"), *pending = cli_path(folder, "find_lr.json.part");
-    bool written = path && pending && write_whole(path, pending, curve);
-    if (!written)
-        cli_error("\"%s\": cannot write: %s", path ? path : folder, strerror(errno));
+    struct dvit_error error = {0};
+    char *path = cli_path(folder, "find_lr.json"), *text = NULL;
+    size_t length = 0;
+    FILE *stream = path ? open_memstream(&text, &length) : NULL;
+    int code = CLI_EXIT_FAILURE;
+    if (stream)
+        write_json(stream, curve);
+    if (!stream || fclose(stream) != 0)
+        cli_error("out of memory");
+    else if (dvit_report_text(path, text, length, &error) != DVIT_OK)
+        code = cli_fail(&error);
+    else
+        code = CLI_EXIT_OK;
     free(path);
-    free(pending);
-    return written ? CLI_EXIT_OK : CLI_EXIT_FAILURE;
+    free(text);
+    return code;
 }
 
 static int write_chart(const char *folder, const struct dvit_rate_curve *curve)

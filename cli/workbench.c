@@ -171,8 +171,12 @@ int cli_session_create(struct dvit_session **out, const struct dvit_model *model
     session.cpu = options->cpu;
     session.precision = options->precision;
     session.packed_cache = options->packed_cache;
-    return dvit_session_create(out, model, &session, &error) == DVIT_OK ? CLI_EXIT_OK
-                                                                        : cli_fail(&error);
+    if (dvit_session_create(out, model, &session, &error) != DVIT_OK)
+        return cli_fail(&error);
+    const char *note;
+    for (size_t i = 0; (note = dvit_session_note(*out, i)) != NULL; i++)
+        cli_note("warning: %s", note);
+    return CLI_EXIT_OK;
 }
 
 /* Files are written beside their place and renamed into it: what is no file would be lost. */

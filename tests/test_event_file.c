@@ -185,7 +185,7 @@ static void a_folder_that_is_none_is_named(void **state)
 {
     struct dvit_event_file file;
     assert_fails(dvit_event_file_create(&file, "no-such-folder", 1, 0, &error), &error,
-                 DVIT_ERROR_IO, "no-such-folder");
+                 DVIT_ERROR_NOT_FOUND, "no-such-folder");
     assert_null(file.records.path);
 }
 

@@ -1,5 +1,6 @@
 /* Packed weights kept in a folder: the same answers with them, one file for what is the same, and
- * another where anything differs; damaged files are replaced, folders that cannot be are errors. */
+ * another where anything differs; damaged files and those that others could write are replaced;
+ * what cannot be kept is told, and the answer is the same. */
 #define _DEFAULT_SOURCE /* truncate */
 #include "random_model.h"
 
@@ -149,21 +150,71 @@ static void whatever_differs_has_its_own_file(void **state)
     test_folder_remove(folder);
 }
 
-static void folders_that_cannot_be_are_errors(void **state)
+/* The answer is right, and a note has these words. */
+static void check_told(const struct dvit_model *model, const char *folder, const char *words)
 {
-    char folder[32], path[64];
-    struct dvit_model *model = random_model(text, STAGES, 0.7, 1, 1);
     struct dvit_session *session;
-    struct dvit_session_options options;
+    struct dvit_error error;
+    struct dvit_session_options options = keeping(folder);
+    check(model, options);
+    assert_ok(dvit_session_create(&session, model, &options, &error), &error);
+    const char *note = dvit_session_note(session, 0);
+    if (words && (!note || !strstr(note, words)))
+        fail_msg("the note is %s, expected in it: %s", note ? note : "none", words);
+    if (!words && note)
+        fail_msg("the note is %s, expected none", note);
+    assert_null(dvit_session_note(session, 1));
+    dvit_session_free(session);
+}
+
+static void what_cannot_be_kept_is_told(void **state)
+{
+    char folder[32], inner[64], path[160];
+    struct dvit_model *model = random_model(text, STAGES, 0.7, 1, 1);
     struct dvit_error error;
     (void)state;
     test_folder_create(folder);
     snprintf(path, sizeof path, "%s/file", folder);
     assert_ok(dvit_file_replace(path, "x", 1, &error), &error);
-    options = keeping(path);
-    assert_int_not_equal(dvit_session_create(&session, model, &options, &error), DVIT_OK);
-    assert_null(session);
-    assert_non_null(strstr(error.message, path));
+    check_told(model, path, "not kept");
+    test_assert_content(path, "x", 1);
+    assert_int_equal(unlink(path), 0);
+    snprintf(inner, sizeof inner, "%s/c", folder);
+    check_told(model, inner, NULL);
+    assert_int_equal(files_in(inner, path, sizeof path), 1);
+    test_limit_file_size(100);
+    assert_int_equal(unlink(path), 0);
+    check_told(model, inner, "File too large");
+    test_limit_file_size(-1);
+    assert_int_equal(files_in(inner, NULL, 0), 0);
+    assert_int_equal(mkfifo(path, 0600), 0);
+    check_told(model, inner, "not kept");
+    assert_true(unlink(path) == 0 && mkdir(path, 0700) == 0);
+    check_told(model, inner, "not kept");
+    assert_true(rmdir(path) == 0 && rmdir(inner) == 0);
+    dvit_model_free(model);
+    test_folder_remove(folder);
+}
+
+static void what_others_could_write_is_not_read(void **state)
+{
+    char folder[32], path[160];
+    struct dvit_model *model = random_model(text, STAGES, 0.7, 1, 1);
+    struct stat before, after;
+    (void)state;
+    test_folder_create(folder);
+    check_told(model, folder, NULL);
+    assert_int_equal(files_in(folder, path, sizeof path), 1);
+    assert_int_equal(stat(path, &before), 0);
+    assert_int_equal(before.st_mode & (S_IWGRP | S_IWOTH), 0);
+    assert_int_equal(chmod(path, 0664), 0);
+    answer(model, keeping(folder), (float[CLASSES]){0}); /* makes it anew */
+    assert_int_equal(stat(path, &after), 0);
+    assert_int_equal(after.st_mode & (S_IWGRP | S_IWOTH), 0);
+    check_told(model, folder, NULL);
+    assert_int_equal(chmod(folder, 0777), 0);
+    check_told(model, folder, "its folder may be written by others");
+    assert_int_equal(chmod(folder, 0700), 0);
     dvit_model_free(model);
     test_folder_remove(folder);
 }
@@ -174,7 +225,8 @@ int main(void)
         cmocka_unit_test(what_is_kept_is_read_again),
         cmocka_unit_test(damaged_files_are_replaced),
         cmocka_unit_test(whatever_differs_has_its_own_file),
-        cmocka_unit_test(folders_that_cannot_be_are_errors),
+        cmocka_unit_test(what_cannot_be_kept_is_told),
+        cmocka_unit_test(what_others_could_write_is_not_read),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

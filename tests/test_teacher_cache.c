@@ -176,7 +176,7 @@ static void what_is_not_a_cache_stays_as_it_is(void **state)
     remove(path);
     assert_int_equal(mkfifo(path, 0600), 0);
     assert_fails(dvit_teacher_cache_open(&cache, folder, &answers, 1e9, &error), &error,
-                 DVIT_ERROR_FORMAT, "is not a file");
+                 DVIT_ERROR_IO, "is not a regular file");
     remove(path);
     assert_int_equal(mkdir(path, 0700), 0);
     assert_int_not_equal(dvit_teacher_cache_open(&cache, folder, &answers, 1e9, &error), DVIT_OK);

@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include "run_bench.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -414,20 +415,40 @@ static void a_full_disk_leaves_the_last_checkpoint(void **state)
     test_folder_remove(whole_folder);
 }
 
+/* Where record_file.c writes; standard I/O has its own way to the system. */
+ssize_t __real_write(int descriptor, const void *data, size_t size);
+ssize_t __wrap_write(int descriptor, const void *data, size_t size);
+
+static bool records_fail;
+
+ssize_t __wrap_write(int descriptor, const void *data, size_t size)
+{
+    if (!records_fail)
+        return __real_write(descriptor, data, size);
+    errno = ENOSPC;
+    return -1;
+}
+
+static void fail_records(struct train_run *run, long step)
+{
+    (void)run, (void)step;
+    records_fail = true;
+}
+
 /* The log is worth less than the training: said once, and on it goes. */
 static void a_log_that_cannot_be_written_is_told(void **state)
 {
     (void)state;
-    char folder[32], path[64];
-    if (access("/dev/full", W_OK) != 0)
-        skip();
+    char folder[32];
     test_folder_create(folder);
-    snprintf(path, sizeof path, "%s/log.jsonl", folder);
-    assert_int_equal(symlink("/dev/full", path), 0);
     struct train_run run = run_create(folder);
-    assert_ok(run_train(&run), &run.error);
+    run.options.tensorboard = false;
+    run.at_step = fail_records;
+    enum dvit_status status = run_train(&run);
+    records_fail = false;
+    assert_ok(status, &run.error);
     assert_int_equal(run.told[DVIT_TRAIN_SKIPPED], 1);
-    assert_non_null(strstr(run.skipped, "log.jsonl"));
+    assert_non_null(strstr(run.skipped, "log.csv"));
     assert_int_equal(run.told[DVIT_TRAIN_STEP], RUN_STEPS);
     run_free(&run);
     test_folder_remove(folder);

@@ -31,7 +31,10 @@ struct dvit_session_options {
     const char *precision;
     /* A folder in which weights are kept as the products read them, so that the next session of the
      * same weights, path and precision on such a processor starts sooner; its files may be removed
-     * at any time. An error where it cannot be written. NULL, the default: they are not kept. */
+     * at any time. A file is read only where nobody but the effective user and root can have
+     * written it: it and its folder belong to one of them, and group and others may not write
+     * them. What cannot be read or kept is packed anew, and a note (dvit_session_note) says why.
+     * NULL, the default: they are not kept. */
     const char *packed_cache;
 };
 DVIT_API struct dvit_session_options dvit_session_options_default(void);
@@ -42,6 +45,9 @@ DVIT_API enum dvit_status dvit_session_create(struct dvit_session **out,
                                               const struct dvit_session_options *options,
                                               struct dvit_error *error);
 DVIT_API void dvit_session_free(struct dvit_session *session);
+/* Sentence `index` of what a user should know of how the session was made, as that its packed
+ * weights could not be kept; NULL beyond the last. Valid as long as the session. */
+DVIT_API const char *dvit_session_note(const struct dvit_session *session, size_t index);
 
 /* pixels: [count][3][height][width] normalised as the model's preprocessing says, finite; logits:
  * [count][K]; 1 ≤ count ≤ max_batch. Logits may be infinite or NaN where weights or pixels are so

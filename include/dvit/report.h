@@ -134,6 +134,11 @@ struct dvit_plot {
 DVIT_API enum dvit_status dvit_report_plots(const char *path, const struct dvit_plot *plots,
                                             int count, struct dvit_error *error);
 
+/* A text as a file: under `path` there is either the former content or all of the new. Devices,
+ * pipes and folders are errors. */
+DVIT_API enum dvit_status dvit_report_text(const char *path, const char *text, size_t length,
+                                           struct dvit_error *error);
+
 /* ---- a page about training runs ---- */
 
 struct dvit_report_run {

@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/file.h"
+
 #if defined(__x86_64__)
 #include <cpuid.h>
 #endif
@@ -151,18 +153,19 @@ enum dvit_status dvit_cpu_parse_precision(const char *name, enum dvit_cpu cpu, b
 
 void dvit_cpu_describe(char *text, size_t capacity)
 {
+    static const char key[] = "model name";
+    char info[2048]; /* the first processor's part */
     snprintf(text, capacity, "unknown");
-    FILE *info = fopen("/proc/cpuinfo", "r");
-    if (!info)
+    if (!dvit_file_read_start("/proc/cpuinfo", info, sizeof info))
         return;
-    char line[256];
-    while (fgets(line, sizeof line, info)) {
+    for (char *line = info, *next; line; line = next) {
+        next = strchr(line, '\n');
+        if (next)
+            *next++ = 0;
         char *colon = strchr(line, ':');
-        if (strncmp(line, "model name", 10) != 0 || !colon)
+        if (strncmp(line, key, sizeof key - 1) != 0 || !colon)
             continue;
-        colon[strcspn(colon, "\n")] = 0;
         snprintf(text, capacity, "%s", colon[1] == ' ' ? colon + 2 : colon + 1);
-        break;
+        return;
     }
-    fclose(info);
 }

@@ -2,11 +2,11 @@
 #define _GNU_SOURCE
 #include "base/file.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -35,6 +35,121 @@ bool dvit_folder_exists(const char *path)
     return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
 }
 
+/* ---- opening ---- */
+
+static enum dvit_status cannot_open(const char *path, const char *what, int code,
+                                    struct dvit_error *error)
+{
+    if (code == ELOOP)
+        return dvit_error_set(error, DVIT_ERROR_IO,
+                              "\"%s\": cannot %s: is a symbolic link, expected a regular file",
+                              path, what);
+    if (code == ENXIO || code == EISDIR)
+        return dvit_error_set(error, DVIT_ERROR_IO,
+                              "\"%s\": cannot %s: is not a regular file and stays as it is", path,
+                              what);
+    return dvit_error_set(error, errno_status(code), "\"%s\": cannot %s: %s", path, what,
+                          strerror(code));
+}
+
+enum dvit_status dvit_file_open(int *descriptor, const char *path, enum dvit_file_opening how,
+                                bool *exists, struct dvit_error *error)
+{
+    static const int flags[] = {
+        [DVIT_OPEN_READ] = O_RDONLY,
+        [DVIT_OPEN_UPDATE] = O_RDWR | O_CREAT | O_NOFOLLOW,
+        [DVIT_OPEN_APPEND] = O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW,
+        [DVIT_OPEN_NEW] = O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_EXCL,
+        [DVIT_OPEN_UNUSED] = O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_EXCL,
+    };
+    const char *what = how == DVIT_OPEN_READ ? "open" : "write";
+    struct stat info;
+    *descriptor = -1;
+    if (exists)
+        *exists = false;
+    if (how == DVIT_OPEN_NEW && lstat(path, &info) == 0) {
+        int code = S_ISLNK(info.st_mode) ? ELOOP : !S_ISREG(info.st_mode) ? EISDIR : 0;
+        if (code)
+            return cannot_open(path, what, code, error);
+        if (unlink(path) != 0)
+            return cannot_open(path, what, errno, error);
+    }
+    int fd = open(path, flags[how] | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0666);
+    if (fd < 0) {
+        if (exists)
+            *exists = errno == EEXIST;
+        return cannot_open(path, what, errno, error);
+    }
+    int code = fstat(fd, &info) != 0 ? errno : !S_ISREG(info.st_mode) ? EISDIR : 0;
+    if (code) {
+        close(fd);
+        return cannot_open(path, what, code, error);
+    }
+    *descriptor = fd;
+    return DVIT_OK;
+}
+
+static const char *distrust(const struct stat *info)
+{
+    if (info->st_uid != geteuid() && info->st_uid != 0)
+        return "belongs to another user";
+    return info->st_mode & (S_IWGRP | S_IWOTH) ? "may be written by others (see chmod go-w)" : NULL;
+}
+
+enum dvit_status dvit_file_check_trust(int descriptor, const char *path, struct dvit_error *error)
+{
+    enum dvit_status status = DVIT_OK;
+    struct stat info;
+    char *folder = strdup(path);
+    if (!folder)
+        DVIT_FAIL(error, DVIT_ERROR_MEMORY, "\"%s\": out of memory", path);
+    char *slash = strrchr(folder, '/');
+    if (slash)
+        slash[slash == folder ? 1 : 0] = 0;
+    if (fstat(descriptor, &info) != 0)
+        DVIT_FAIL(error, DVIT_ERROR_IO, "\"%s\": cannot stat: %s", path, strerror(errno));
+    if (distrust(&info))
+        DVIT_FAIL(error, DVIT_ERROR_IO, "\"%s\": the file %s", path, distrust(&info));
+    if (stat(slash ? folder : ".", &info) != 0)
+        DVIT_FAIL(error, DVIT_ERROR_IO, "\"%s\": cannot stat its folder: %s", path,
+                  strerror(errno));
+    if (distrust(&info))
+        DVIT_FAIL(error, DVIT_ERROR_IO, "\"%s\": its folder %s", path, distrust(&info));
+done:
+    free(folder);
+    return status;
+}
+
+void dvit_file_protect(int descriptor)
+{
+    struct stat info;
+    if (fstat(descriptor, &info) == 0 && (info.st_mode & (S_IWGRP | S_IWOTH)) != 0 &&
+        fchmod(descriptor, info.st_mode & 07777 & ~(mode_t)(S_IWGRP | S_IWOTH)) != 0)
+        return; /* dvit_file_check_trust will say so */
+}
+
+bool dvit_file_read_start(const char *path, char *text, size_t capacity)
+{
+    size_t used = 0;
+    int fd;
+    *text = 0;
+    if (dvit_file_open(&fd, path, DVIT_OPEN_READ, NULL, NULL) != DVIT_OK)
+        return false;
+    while (used < capacity - 1) {
+        ssize_t got = read(fd, text + used, capacity - 1 - used);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got <= 0)
+            break;
+        used += (size_t)got;
+    }
+    text[used] = 0;
+    close(fd);
+    return used > 0;
+}
+
+/* ---- reading ---- */
+
 static enum dvit_status read_exactly(int fd, const char *path, unsigned char *data, size_t size,
                                      struct dvit_error *error)
 {
@@ -62,7 +177,7 @@ enum dvit_status dvit_file_read(const char *path, size_t limit_bytes, unsigned c
     unsigned char *data = NULL;
     *out = NULL;
     *size_bytes = 0;
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     if (fd < 0)
         DVIT_FAIL(error, errno_status(errno), "\"%s\": cannot open: %s", path, strerror(errno));
     struct stat info;
@@ -101,6 +216,18 @@ static enum dvit_status check_place(const char *path, struct dvit_error *error)
     return DVIT_OK;
 }
 
+/* A file that was private or shared stays so. Where that cannot be, as on file systems without
+ * permissions, it is as any new file. */
+static void hand_permissions_on(int fd, const char *path)
+{
+    struct stat former, now;
+    if (lstat(path, &former) != 0 || !S_ISREG(former.st_mode) || fstat(fd, &now) != 0)
+        return;
+    mode_t wanted = former.st_mode & (S_IRWXU | S_IRWXG | S_IRWXO);
+    if (wanted != (now.st_mode & (S_IRWXU | S_IRWXG | S_IRWXO)) && fchmod(fd, wanted) != 0)
+        return;
+}
+
 enum dvit_status dvit_file_begin(struct dvit_file_writer *writer, const char *path,
                                  struct dvit_error *error)
 {
@@ -118,7 +245,7 @@ enum dvit_status dvit_file_begin(struct dvit_file_writer *writer, const char *pa
             writer->pending = NULL;
             DVIT_FAIL(error, DVIT_ERROR_MEMORY, "\"%s\": out of memory", path);
         }
-        fd = open(writer->pending, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+        fd = open(writer->pending, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
     } while (fd < 0 && errno == EEXIST && ++attempt < 1000);
     if (fd < 0) {
         int code = errno;
@@ -126,6 +253,8 @@ enum dvit_status dvit_file_begin(struct dvit_file_writer *writer, const char *pa
         writer->pending = NULL; /* nothing to remove */
         DVIT_FAIL(error, errno_status(code), "\"%s\": cannot create: %s", path, strerror(code));
     }
+    (void)flock(fd, LOCK_EX | LOCK_NB); /* tells dvit_folder_sweep that somebody writes it */
+    hand_permissions_on(fd, path);
     writer->stream = fdopen(fd, "wb");
     if (!writer->stream)
         DVIT_FAIL(error, DVIT_ERROR_IO, "\"%s\": cannot open: %s", path, strerror(errno));
@@ -164,15 +293,9 @@ static void sync_folder_of(char *path)
 enum dvit_status dvit_file_commit(struct dvit_file_writer *writer, struct dvit_error *error)
 {
     enum dvit_status status = DVIT_OK;
-    bool flushed = fflush(writer->stream) == 0 && fsync(fileno(writer->stream)) == 0;
-    int code = errno;
-    bool closed = fclose(writer->stream) == 0;
-    if (flushed && !closed)
-        code = errno;
-    writer->stream = NULL;
-    if (!flushed || !closed)
-        DVIT_FAIL(error, DVIT_ERROR_IO, "\"%s\": cannot write: %s", writer->path, strerror(code));
-    if (rename(writer->pending, writer->path) != 0)
+    if (fflush(writer->stream) != 0 || fsync(fileno(writer->stream)) != 0)
+        DVIT_FAIL(error, DVIT_ERROR_IO, "\"%s\": cannot write: %s", writer->path, strerror(errno));
+    if (rename(writer->pending, writer->path) != 0) /* while it is locked: see dvit_folder_sweep */
         DVIT_FAIL(error, DVIT_ERROR_IO, "\"%s\": cannot rename into place: %s", writer->path,
                   strerror(errno));
     free(writer->pending);
@@ -213,20 +336,23 @@ static enum dvit_status copy_file(const char *from, const char *to, struct dvit_
     enum dvit_status status = DVIT_OK;
     struct dvit_file_writer writer = {0};
     unsigned char *piece = malloc(PIECE);
-    FILE *source = fopen(from, "rbe");
+    int source = -1;
+    ssize_t got;
     if (!piece)
         DVIT_FAIL(error, DVIT_ERROR_MEMORY, "\"%s\": out of memory", to);
-    if (!source)
-        DVIT_FAIL(error, errno_status(errno), "\"%s\": cannot open: %s", from, strerror(errno));
+    DVIT_TRY(dvit_file_open(&source, from, DVIT_OPEN_READ, NULL, error));
     DVIT_TRY(dvit_file_begin(&writer, to, error));
-    for (size_t got; (got = fread(piece, 1, PIECE, source)) > 0;)
-        DVIT_TRY(dvit_file_write(&writer, piece, got, error));
-    if (ferror(source))
-        DVIT_FAIL(error, DVIT_ERROR_IO, "\"%s\": cannot read: %s", from, strerror(errno));
+    while ((got = read(source, piece, PIECE)) != 0) {
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0)
+            DVIT_FAIL(error, DVIT_ERROR_IO, "\"%s\": cannot read: %s", from, strerror(errno));
+        DVIT_TRY(dvit_file_write(&writer, piece, (size_t)got, error));
+    }
     DVIT_TRY(dvit_file_commit(&writer, error));
 done:
-    if (source)
-        fclose(source);
+    if (source >= 0)
+        close(source);
     free(piece);
     dvit_file_abandon(&writer);
     return status;
@@ -256,95 +382,4 @@ done:
         sync_folder_of(pending);
     free(pending);
     return status;
-}
-
-enum dvit_status dvit_folder_create(const char *path, struct dvit_error *error)
-{
-    enum dvit_status status = DVIT_OK;
-    char *copy = strdup(path);
-    if (!copy)
-        DVIT_FAIL(error, DVIT_ERROR_MEMORY, "\"%s\": out of memory", path);
-    if (!*path)
-        DVIT_FAIL(error, DVIT_ERROR_ARGUMENT, "name of the folder to create is empty");
-    for (char *p = copy + 1;; p++) {
-        if (*p != '/' && *p != 0)
-            continue;
-        char end = *p;
-        *p = 0;
-        if (mkdir(copy, 0777) != 0 && errno != EEXIST)
-            DVIT_FAIL(error, errno_status(errno), "\"%s\": cannot create the folder: %s", copy,
-                      strerror(errno));
-        *p = end;
-        if (!end)
-            break;
-    }
-    if (!dvit_folder_exists(path))
-        DVIT_FAIL(error, DVIT_ERROR_IO, "\"%s\": exists and is not a folder", path);
-done:
-    free(copy);
-    return status;
-}
-
-static int compare_names(const void *a, const void *b)
-{
-    return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
-static enum dvit_status append_name(struct dvit_names *names, size_t *capacity, const char *name)
-{
-    if (names->count == *capacity) {
-        size_t larger = *capacity ? 2 * *capacity : 64;
-        char **items = realloc(names->items, larger * sizeof *items);
-        if (!items)
-            return DVIT_ERROR_MEMORY;
-        names->items = items;
-        *capacity = larger;
-    }
-    char *copy = strdup(name);
-    if (!copy)
-        return DVIT_ERROR_MEMORY;
-    names->items[names->count++] = copy;
-    return DVIT_OK;
-}
-
-enum dvit_status dvit_folder_list(const char *path, struct dvit_names *out,
-                                  struct dvit_error *error)
-{
-    enum dvit_status status = DVIT_OK;
-    struct dvit_names names = {0};
-    size_t capacity = 0;
-    *out = names;
-    DIR *folder = opendir(path);
-    if (!folder)
-        DVIT_FAIL(error, errno_status(errno), "\"%s\": cannot open the folder: %s", path,
-                  strerror(errno));
-    for (;;) {
-        errno = 0;
-        struct dirent *entry = readdir(folder);
-        if (!entry)
-            break;
-        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
-            continue;
-        if (append_name(&names, &capacity, entry->d_name) != DVIT_OK)
-            DVIT_FAIL(error, DVIT_ERROR_MEMORY, "\"%s\": out of memory", path);
-    }
-    if (errno)
-        DVIT_FAIL(error, DVIT_ERROR_IO, "\"%s\": cannot list: %s", path, strerror(errno));
-    if (names.count)
-        qsort(names.items, names.count, sizeof *names.items, compare_names);
-    *out = names;
-    names = (struct dvit_names){0};
-done:
-    if (folder)
-        closedir(folder);
-    dvit_names_free(&names);
-    return status;
-}
-
-void dvit_names_free(struct dvit_names *names)
-{
-    for (size_t i = 0; i < names->count; i++)
-        free(names->items[i]);
-    free(names->items);
-    *names = (struct dvit_names){0};
 }

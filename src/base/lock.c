@@ -4,7 +4,6 @@
 #include "base/lock.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +11,8 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include "base/file.h"
 
 /* Whether the open file is still the one of that name: a holder removes it on release. */
 static bool is_current(int fd, const char *path)
@@ -35,6 +36,9 @@ static enum dvit_status tell_holder(int fd, const char *path, struct dvit_error 
 static void write_holder(int fd)
 {
     char text[32];
+    struct stat info;
+    if (fstat(fd, &info) != 0 || info.st_nlink != 1)
+        return; /* a file with other names is somebody's: held, and not written */
     int length = snprintf(text, sizeof text, "%ld\n", (long)getpid());
     if (ftruncate(fd, 0) == 0 && pwrite(fd, text, (size_t)length, 0) < 0)
         return; /* a full disk: held all the same, only not by name */
@@ -46,9 +50,7 @@ enum dvit_status dvit_lock_take(struct dvit_lock *lock, const char *path, struct
     int fd = -1;
     *lock = (struct dvit_lock){.fd = -1};
     for (;;) {
-        fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-        if (fd < 0)
-            DVIT_FAIL(error, DVIT_ERROR_IO, "\"%s\": cannot create: %s", path, strerror(errno));
+        DVIT_TRY(dvit_file_open(&fd, path, DVIT_OPEN_UPDATE, NULL, error));
         if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
             if (errno == EWOULDBLOCK)
                 DVIT_TRY(tell_holder(fd, path, error));

@@ -10,9 +10,10 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
+
+#include "base/cgroup.h"
 
 enum {
     SPIN_ROUNDS_IDLE = 20000,   /* before a worker sleeps: some tens of microseconds */
@@ -243,26 +244,6 @@ void dvit_threads_barrier(struct dvit_threads *team)
     }
 }
 
-/* Reads "quota period" style limits; returns whole processors rounded up, or 0 for no limit. */
-static int quota_processors(const char *quota_path, const char *period_path)
-{
-    long long quota = 0, period = 100000;
-    FILE *file = fopen(quota_path, "r");
-    if (!file)
-        return 0;
-    int read =
-        period_path ? fscanf(file, "%lld", &quota) : fscanf(file, "%lld %lld", &quota, &period);
-    fclose(file);
-    if (read < 1 || quota <= 0)
-        return 0; /* "max" or −1: unlimited */
-    if (period_path && (file = fopen(period_path, "r"))) {
-        if (fscanf(file, "%lld", &period) != 1)
-            period = 0;
-        fclose(file);
-    }
-    return period > 0 ? (int)((quota + period - 1) / period) : 0;
-}
-
 int dvit_threads_default(void)
 {
     cpu_set_t mask;
@@ -271,10 +252,7 @@ int dvit_threads_default(void)
         count = CPU_COUNT(&mask);
     if (count < 1)
         count = (int)sysconf(_SC_NPROCESSORS_ONLN);
-    int quota = quota_processors("/sys/fs/cgroup/cpu.max", NULL);
-    if (!quota)
-        quota = quota_processors("/sys/fs/cgroup/cpu/cpu.cfs_quota_us",
-                                 "/sys/fs/cgroup/cpu/cpu.cfs_period_us");
+    int quota = dvit_cgroup_processors("");
     if (quota && quota < count)
         count = quota;
     if (count < 1)

@@ -5,7 +5,6 @@
 #include "infer/packed_cache.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -167,17 +166,25 @@ static bool fits(const struct header *header, uint64_t fingerprint, size_t size_
            header->size_bytes == size_bytes;
 }
 
-/* *found: the memory holds what the file of this fingerprint has. */
+/* *found: the memory holds what the file of this fingerprint has. A file that is there and cannot
+ * be believed is removed, so that another one can take its place; *why says so. */
 static enum dvit_status read_file(const char *path, uint64_t fingerprint,
                                   const struct dvit_arena *memory, struct dvit_threads *team,
-                                  bool *found, struct dvit_error *error)
+                                  bool *found, struct dvit_error *why, struct dvit_error *error)
 {
     enum dvit_status status = DVIT_OK;
     struct header header;
     uint64_t hash = 0;
-    int descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    int descriptor = -1;
     *found = false;
-    if (descriptor < 0 || !read_piece(descriptor, (unsigned char *)&header, sizeof header, 0) ||
+    enum dvit_status opened = dvit_file_open(&descriptor, path, DVIT_OPEN_READ, NULL, why);
+    if (opened == DVIT_OK && dvit_file_check_trust(descriptor, path, why) != DVIT_OK) {
+        unlink(path);
+        goto done;
+    }
+    if (opened == DVIT_ERROR_NOT_FOUND)
+        why->status = DVIT_OK;
+    if (opened != DVIT_OK || !read_piece(descriptor, (unsigned char *)&header, sizeof header, 0) ||
         !fits(&header, fingerprint, memory->size_bytes))
         goto done;
     DVIT_TRY(hash_pieces(descriptor, memory, team, &hash, found, error));
@@ -201,6 +208,8 @@ static enum dvit_status write_file(const char *path, uint64_t fingerprint,
     memcpy(header.magic, magic, sizeof magic);
     DVIT_TRY(hash_pieces(-1, memory, team, &header.hash, &complete, error));
     DVIT_TRY(dvit_file_begin(&writer, path, error));
+    dvit_file_protect(fileno(writer.stream));
+    DVIT_TRY(dvit_file_check_trust(fileno(writer.stream), path, error));
     DVIT_TRY(dvit_file_write(&writer, &header, sizeof header, error));
     DVIT_TRY(dvit_file_write(&writer, memory->base, memory->size_bytes, error));
     DVIT_TRY(dvit_file_commit(&writer, error));
@@ -212,23 +221,33 @@ done:
 enum dvit_status dvit_packed_cache_fill(const char *folder, struct dvit_products *products,
                                         struct dvit_graph *graph, const struct dvit_model *model,
                                         const float *const *parameters, struct dvit_threads *team,
-                                        struct dvit_error *error)
+                                        char trouble[DVIT_PACKED_TROUBLE], struct dvit_error *error)
 {
     enum dvit_status status = DVIT_OK;
     uint64_t fingerprint = 0;
-    bool found;
+    bool found = false;
     char name[64], *path = NULL;
+    struct dvit_error unread = {0}, unkept = {0};
+    *trouble = 0;
     DVIT_TRY(find_fingerprint(&fingerprint, products, graph, model, parameters, team, error));
-    DVIT_TRY(dvit_folder_create(folder, error));
     snprintf(name, sizeof name, "%016" PRIx64 ".packed", fingerprint);
     path = dvit_path_join(folder, name);
     if (!path)
         DVIT_FAIL(error, DVIT_ERROR_MEMORY, "packed weights: out of memory");
-    DVIT_TRY(read_file(path, fingerprint, &products->packed, team, &found, error));
+    enum dvit_status place = dvit_folder_create_own(folder, &unkept);
+    if (place == DVIT_OK)
+        DVIT_TRY(read_file(path, fingerprint, &products->packed, team, &found, &unread, error));
     if (found)
         goto done;
     DVIT_TRY(dvit_products_pack(products, graph, parameters, team, error));
-    DVIT_TRY(write_file(path, fingerprint, &products->packed, team, error));
+    dvit_folder_sweep(folder);
+    if (place == DVIT_OK)
+        place = write_file(path, fingerprint, &products->packed, team, &unkept);
+    if (place == DVIT_OK && unread.status == DVIT_OK)
+        goto done;
+    snprintf(trouble, DVIT_PACKED_TROUBLE, "%.980s; the weights were packed anew%s",
+             unread.status != DVIT_OK ? unread.message : unkept.message,
+             place == DVIT_OK ? " and kept" : " and are not kept");
 done:
     free(path);
     return status;

@@ -40,6 +40,7 @@ struct dvit_session {
     float **parameters;
     int **kept; /* [stages]: max_batch × kept[stage] */
     struct dvit_times times;
+    char packed_trouble[DVIT_PACKED_TROUBLE]; /* "": none */
 
     /* of the run in progress */
     const float *pixels;
@@ -140,6 +141,11 @@ done:
     return status;
 }
 
+const char *dvit_session_note(const struct dvit_session *s, size_t index)
+{
+    return index == 0 && s->packed_trouble[0] ? s->packed_trouble : NULL;
+}
+
 static void lay_out(struct dvit_session *s)
 {
     int stages = s->graph->stages;
@@ -163,7 +169,7 @@ static enum dvit_status fill_packed(struct dvit_session *s, const char *cache,
     if (!cache)
         return dvit_products_pack(&s->products, s->graph, parameters, s->threads, error);
     return dvit_packed_cache_fill(cache, &s->products, s->graph, s->model, parameters, s->threads,
-                                  error);
+                                  s->packed_trouble, error);
 }
 
 enum dvit_status dvit_session_create(struct dvit_session **out, const struct dvit_model *model,

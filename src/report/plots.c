@@ -99,6 +99,12 @@ static void add_legend(struct dvit_markup *markup, const struct dvit_plot *plot,
     }
 }
 
+enum dvit_status dvit_report_text(const char *path, const char *text, size_t length,
+                                  struct dvit_error *error)
+{
+    return dvit_file_replace(path, text, length, error);
+}
+
 enum dvit_status dvit_report_plots(const char *path, const struct dvit_plot *plots, int count,
                                    struct dvit_error *error)
 {

@@ -231,7 +231,7 @@ static enum dvit_status open_new(struct dvit_event_file *file, const char *folde
         char *path = dvit_path_join(folder, name);
         if (!path)
             return dvit_error_set(error, DVIT_ERROR_MEMORY, "\"%s\": out of memory", folder);
-        status = dvit_record_file_open(&file->records, path, DVIT_RECORDS_UNUSED, &exists, error);
+        status = dvit_record_file_open(&file->records, path, DVIT_OPEN_UNUSED, &exists, error);
         free(path);
         if (status == DVIT_OK || !exists)
             break;

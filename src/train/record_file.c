@@ -6,31 +6,22 @@
 #include "train/record_file.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 enum dvit_status dvit_record_file_open(struct dvit_record_file *file, const char *path,
-                                       enum dvit_record_opening how, bool *exists,
+                                       enum dvit_file_opening how, bool *exists,
                                        struct dvit_error *error)
 {
-    static const int flags[] = {
-        [DVIT_RECORDS_NEW] = O_TRUNC, [DVIT_RECORDS_APPEND] = 0, [DVIT_RECORDS_UNUSED] = O_EXCL};
-    *file = (struct dvit_record_file){.path = strdup(path)};
+    *file = (struct dvit_record_file){.path = strdup(path), .descriptor = -1};
     if (exists)
         *exists = false;
     if (!file->path)
         return dvit_error_set(error, DVIT_ERROR_MEMORY, "\"%s\": out of memory", path);
-    file->descriptor = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | flags[how], 0666);
-    if (file->descriptor >= 0)
-        return DVIT_OK;
-    if (exists)
-        *exists = errno == EEXIST;
-    enum dvit_status status =
-        dvit_error_set(error, DVIT_ERROR_IO, "\"%s\": cannot open: %s", path, strerror(errno));
-    dvit_record_file_close(file);
+    enum dvit_status status = dvit_file_open(&file->descriptor, path, how, exists, error);
+    if (status != DVIT_OK)
+        dvit_record_file_close(file);
     return status;
 }
 

@@ -5,21 +5,17 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "base/error.h"
+#include "base/file.h"
 
 struct dvit_record_file {
     char *path;
     int descriptor; /* meaningful where path is not NULL */
 };
 
-enum dvit_record_opening {
-    DVIT_RECORDS_NEW,    /* what is there is emptied */
-    DVIT_RECORDS_APPEND, /* goes on after what is there */
-    DVIT_RECORDS_UNUSED, /* an error (*exists is set) if there is such a file */
-};
-/* exists may be NULL. A failure leaves a struct that may be closed. */
+/* how: APPEND, NEW or UNUSED, as base/file.h says. exists may be NULL. A failure leaves a struct
+ * that may be closed. */
 enum dvit_status dvit_record_file_open(struct dvit_record_file *file, const char *path,
-                                       enum dvit_record_opening how, bool *exists,
+                                       enum dvit_file_opening how, bool *exists,
                                        struct dvit_error *error);
 /* Writes all of a record or, as on a full disk, none of it: the file stays readable, and a later
  * record may fit again. */

@@ -74,12 +74,6 @@ static long kept_epoch(const char *name)
     return -1;
 }
 
-static bool ends_with(const char *text, const char *end)
-{
-    size_t length = strlen(text), wanted = strlen(end);
-    return length >= wanted && strcmp(text + length - wanted, end) == 0;
-}
-
 /* What a run puts into its folder, besides files kept by epoch and temporary ones. */
 static const struct {
     const char *name;
@@ -120,27 +114,13 @@ bool dvit_run_exists(const char *folder)
     return exists;
 }
 
-static bool is_leftover(const struct dvit_run_folder *f, const char *name, const char *path)
-{
-    const char *ours[] = {f->last, f->best, f->state, f->good, f->log, f->config};
-    bool is_ours = kept_epoch(name) >= 0;
-    for (size_t k = 0; k < sizeof ours / sizeof *ours; k++)
-        is_ours = is_ours || strncmp(path, ours[k], strlen(ours[k])) == 0;
-    return is_ours && ends_with(name, ".tmp");
-}
-
 void dvit_run_folder_sweep(const struct dvit_run_folder *f)
 {
-    struct dvit_names names;
-    if (dvit_folder_list(f->path, &names, NULL) != DVIT_OK)
-        return;
-    for (size_t i = 0; i < names.count; i++) {
-        char *path = dvit_path_join(f->path, names.items[i]);
-        if (path && is_leftover(f, names.items[i], path))
-            remove(path);
-        free(path);
-    }
-    dvit_names_free(&names);
+    dvit_folder_sweep(f->path);
+    char *kept = dvit_path_join(f->path, "kept");
+    if (kept)
+        dvit_folder_sweep(kept);
+    free(kept);
 }
 
 static void remove_kept(const struct dvit_run_folder *f, long last_removed)

@@ -19,8 +19,8 @@ enum dvit_status dvit_run_folder_name(struct dvit_run_folder *folder, const char
 enum dvit_status dvit_run_folder_claim(struct dvit_run_folder *folder, struct dvit_error *error);
 void dvit_run_folder_close(struct dvit_run_folder *folder);
 
-/* Removes what a run that was killed while writing left: a temporary file is as large as what it
- * was to become. */
+/* Removes the temporary files of every name that processes left which were killed while they wrote
+ * into the folder or into its folder of pictures. */
 void dvit_run_folder_sweep(const struct dvit_run_folder *folder);
 
 /* Names the present state and model also by their epoch (1-based), then removes those of epochs up

@@ -164,7 +164,7 @@ static enum dvit_status open_table(struct dvit_run_log *log, const char *path, c
                                    size_t size, struct dvit_error *error)
 {
     enum dvit_status status = DVIT_OK;
-    DVIT_TRY(dvit_record_file_open(&log->table, path, DVIT_RECORDS_NEW, NULL, error));
+    DVIT_TRY(dvit_record_file_open(&log->table, path, DVIT_OPEN_NEW, NULL, error));
     DVIT_TRY(dvit_record_file_add(&log->table, text, size, error));
 done:
     return status;
@@ -193,9 +193,8 @@ static enum dvit_status open_files(struct dvit_run_log *log, const char *lines_p
     log->opened_s =
         fmax(wall_clock(), last_s + 1); /* of two files, the later one's name is later */
     log->opened_monotonic_s = dvit_clock_seconds();
-    DVIT_TRY(dvit_record_file_open(&log->lines, lines_path,
-                                   options->resume ? DVIT_RECORDS_APPEND : DVIT_RECORDS_NEW, NULL,
-                                   error));
+    DVIT_TRY(dvit_record_file_open(
+        &log->lines, lines_path, options->resume ? DVIT_OPEN_APPEND : DVIT_OPEN_NEW, NULL, error));
     DVIT_TRY(open_table(log, table_path, text, size, error));
     if (options->tensorboard)
         DVIT_TRY(dvit_event_file_create(&log->events, options->folder, dvit_run_log_time(log),

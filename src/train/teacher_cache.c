@@ -5,12 +5,12 @@
  * image at hand. So a file of another teacher, a cut or damaged one, a record half written when a
  * run was killed, and images that changed under their names cost time and nothing else. Records are
  * written in place, in any order and by several runs at once; what was never written is a hole.
- * This is no protection against someone who forges answers. */
+ * None of this keeps someone from forging answers: so the file and its folder must be such that
+ * only the user and root can write them. */
 #define _GNU_SOURCE
 #include "train/teacher_cache.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -38,6 +38,7 @@ struct dvit_teacher_cache {
     int descriptor;
     size_t images, classes, compared;
     uint64_t record_bytes, whole_bytes, free_bytes; /* free: on the disk, when it was opened */
+    bool begun_anew; /* the file that was there could not be believed */
     bool told_place, told_failure;
     atomic_bool writes;
     atomic_int failure; /* errno of the write that failed, or 0 */
@@ -127,22 +128,40 @@ static enum dvit_status check_header(struct dvit_teacher_cache *cache,
     return DVIT_OK;
 }
 
+/* is_new: nothing is in the file that others could have written. */
+static enum dvit_status try_to_open(struct dvit_teacher_cache *cache, bool is_new,
+                                    struct dvit_error *error)
+{
+    enum dvit_status status =
+        dvit_file_open(&cache->descriptor, cache->path, DVIT_OPEN_UPDATE, NULL, error);
+    atomic_store(&cache->writes, status == DVIT_OK);
+    if (status != DVIT_OK)
+        status = dvit_file_open(&cache->descriptor, cache->path, DVIT_OPEN_READ, NULL, error);
+    if (status == DVIT_OK && is_new)
+        dvit_file_protect(cache->descriptor);
+    if (status == DVIT_OK)
+        status = dvit_file_check_trust(cache->descriptor, cache->path, error);
+    return status;
+}
+
+/* A file that is not to be believed is removed, and another one begun: which is believed unless its
+ * folder is the reason. */
 static enum dvit_status open_file(struct dvit_teacher_cache *cache, struct dvit_error *error)
 {
     struct stat about;
     struct statvfs disk;
-    cache->descriptor = open(cache->path, O_RDWR | O_CREAT | O_CLOEXEC | O_NONBLOCK, 0666);
-    atomic_store(&cache->writes, cache->descriptor >= 0);
-    if (cache->descriptor < 0)
-        cache->descriptor = open(cache->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (cache->descriptor < 0 || fstat(cache->descriptor, &about) != 0)
-        return io_error(cache, "open the file", error);
-    if (!S_ISREG(about.st_mode))
-        return dvit_error_set(error, DVIT_ERROR_FORMAT, "\"%s\" is not a file", cache->path);
-    if (fstatvfs(cache->descriptor, &disk) == 0)
+    bool is_new = !dvit_file_exists(cache->path);
+    enum dvit_status status = try_to_open(cache, is_new, error);
+    if (status != DVIT_OK && cache->descriptor >= 0 && !is_new && unlink(cache->path) == 0) {
+        close(cache->descriptor);
+        cache->begun_anew = true;
+        status = try_to_open(cache, true, error);
+    }
+    if (status == DVIT_OK && fstat(cache->descriptor, &about) == 0 &&
+        fstatvfs(cache->descriptor, &disk) == 0)
         cache->free_bytes =
             (uint64_t)disk.f_bavail * disk.f_frsize + (uint64_t)about.st_blocks * 512;
-    return DVIT_OK;
+    return status;
 }
 
 enum dvit_status dvit_teacher_cache_open(struct dvit_teacher_cache **out, const char *folder,
@@ -159,7 +178,7 @@ enum dvit_status dvit_teacher_cache_open(struct dvit_teacher_cache **out, const 
     DVIT_TRY(measure(cache, answers, limit_bytes, error));
     DVIT_TRY(write_header(header, answers, error));
     DVIT_TRY(name_file(cache, folder, header, error));
-    DVIT_TRY(dvit_folder_create(folder, error));
+    DVIT_TRY(dvit_folder_create_own(folder, error));
     DVIT_TRY(open_file(cache, error));
     DVIT_TRY(check_header(cache, header, error));
     *out = cache;
@@ -237,10 +256,12 @@ static void tell_place(const struct dvit_teacher_cache *cache, char text[DVIT_TE
         more = "; the disk has no room for all of it: the rest is computed each time";
     dvit_decimal_format(
         text, DVIT_TEACHER_CACHE_NEWS,
-        "the teacher's answers are kept in \"%.900s\": %.3g MB when all %zu images are in "
+        "the teacher's answers are kept in \"%.900s\"%s: %.3g MB when all %zu images are in "
         "it, %.3g MB free%s",
-        cache->path, (double)cache->whole_bytes / 1e6, cache->images,
-        (double)cache->free_bytes / 1e6, more);
+        cache->path,
+        cache->begun_anew ? ", begun anew because others could have written the file that was there"
+                          : "",
+        (double)cache->whole_bytes / 1e6, cache->images, (double)cache->free_bytes / 1e6, more);
 }
 
 bool dvit_teacher_cache_news(struct dvit_teacher_cache *cache, char text[DVIT_TEACHER_CACHE_NEWS])

@@ -23,7 +23,8 @@ struct dvit_teacher_answers {
 
 /* Opens or begins the file for these answers in `folder`, which is created. DVIT_ERROR_LIMIT where
  * the whole would exceed limit_bytes; DVIT_ERROR_FORMAT where a file of that name is something
- * else; DVIT_ERROR_IO where nothing can be kept there. A file that can only be read is read. */
+ * else; DVIT_ERROR_IO where nothing can be kept there, or where others could write the folder. A
+ * file that others could have written is begun anew. A file that can only be read is read. */
 enum dvit_status dvit_teacher_cache_open(struct dvit_teacher_cache **out, const char *folder,
                                          const struct dvit_teacher_answers *answers,
                                          double limit_bytes, struct dvit_error *error);

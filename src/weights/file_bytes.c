@@ -4,7 +4,6 @@
 #include "weights/file_bytes.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -18,9 +17,9 @@ static enum dvit_status map_large(struct dvit_file_bytes *out, const char *path,
                                   struct dvit_error *error)
 {
     enum dvit_status status = DVIT_OK;
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    int fd = -1;
     struct stat info;
-    if (fd < 0 || fstat(fd, &info) != 0 || !S_ISREG(info.st_mode) ||
+    if (dvit_file_open(&fd, path, DVIT_OPEN_READ, NULL, NULL) != DVIT_OK || fstat(fd, &info) != 0 ||
         info.st_size <= DVIT_WEIGHTS_COPY_LIMIT)
         goto done; /* the reader says what is wrong with it, if anything */
     size_t size_bytes = (size_t)info.st_size;
