@@ -31,9 +31,9 @@ struct job {
 
 /* One file that was read. */
 struct answer {
-    size_t index;           /* in the list */
-    int row;                /* in the batch */
-    struct dvit_image seen; /* what the network saw; borrowed; empty unless a picture is wanted */
+    size_t index; /* in the list */
+    int row;      /* in the batch */
+    bool reduced; /* its picture has fewer pixels than the photograph */
 };
 
 static const char *path_of(const struct job *job, const struct answer *answer)
@@ -85,8 +85,10 @@ static void print_json(const struct job *job, const struct answer *answer, const
             cli_json_float(&json, NULL, logits[i]);
         cli_json_close(&json, ']');
     }
-    if (picture)
+    if (picture) {
         cli_json_string(&json, "picture", picture);
+        cli_json_bool(&json, "picture_reduced", answer->reduced);
+    }
     cli_json_end(&json);
 }
 
@@ -110,25 +112,46 @@ static void print_text(const struct job *job, const struct answer *answer, const
     if (picture) {
         printf("  picture ");
         cli_print_plain(picture);
+        if (answer->reduced)
+            printf(" (reduced to %d pixels)", DVIT_MAX_PHOTO_PX);
         putchar('\n');
     }
 }
 
+/* Reads the photograph again: the network's input has a few pixels of it, and only of its crop. */
+static enum dvit_status load_photo(const struct job *job, const struct answer *answer,
+                                   struct dvit_image *photo, struct dvit_region *seen,
+                                   struct dvit_error *error)
+{
+    struct dvit_decode_options how = dvit_decode_options_default();
+    how.apply_orientation = job->options->exif;
+    enum dvit_status status = dvit_image_load(photo, path_of(job, answer), &how, NULL, error);
+    if (status != DVIT_OK)
+        return status;
+    return dvit_preprocess_region(dvit_model_preprocess(job->model), photo->width, photo->height,
+                                  seen, error);
+}
+
 /* Draws and writes the picture of one answered image. */
-static int write_picture(struct job *job, const struct answer *answer, const char *path)
+static int write_picture(struct job *job, struct answer *answer, const char *path)
 {
     struct dvit_error error = {0};
-    struct dvit_image picture = {0};
+    struct dvit_image photo = {0}, picture = {0};
+    struct dvit_region seen;
     struct cli_view view;
-    cli_view_fill(&view, job->session, job->model, answer->row, &answer->seen);
+    enum dvit_status status = load_photo(job, answer, &photo, &seen, &error);
+    cli_view_fill(&view, job->session, job->model, answer->row, &photo);
     snprintf(view.caption, sizeof view.caption, "%.250s %.1f %%",
              dvit_model_label(job->model, job->order[0]),
              100 * (double)job->probabilities[job->order[0]]);
     const char *file = path_of(job, answer), *slash = strrchr(file, '/');
     snprintf(view.note, sizeof view.note, "%.250s", slash ? slash + 1 : file);
-    enum dvit_status status = dvit_report_overlay(&picture, &view.overlay, NULL, &error);
+    if (status == DVIT_OK)
+        status = dvit_report_photo(&picture, &view.overlay, &seen, NULL, &error);
     if (status == DVIT_OK)
         status = dvit_image_write_png(path, &picture, &error);
+    answer->reduced = photo.width > DVIT_MAX_PHOTO_PX || photo.height > DVIT_MAX_PHOTO_PX;
+    dvit_image_free(&photo);
     dvit_image_free(&picture);
     return status == DVIT_OK ? CLI_EXIT_OK : cli_fail(&error);
 }
@@ -146,7 +169,7 @@ static void print_failure(const struct job *job, const char *file, const char *m
     cli_json_end(&json);
 }
 
-static int print_answer(struct job *job, const struct answer *answer)
+static int print_answer(struct job *job, struct answer *answer)
 {
     int classes = dvit_model_config(job->model)->classes;
     const float *logits = job->logits + (size_t)answer->row * (size_t)classes;
@@ -192,16 +215,11 @@ static void refuse_until(struct job *job, size_t end)
 static int run_batch(struct job *job, const struct dvit_batch *batch)
 {
     struct dvit_error error = {0};
-    size_t picture_bytes = 3 * (size_t)batch->width * (size_t)batch->height;
     int code = CLI_EXIT_OK;
     if (dvit_session_run(job->session, batch->pixels, batch->count, job->logits, &error) != DVIT_OK)
         return cli_fail(&error);
     for (int i = 0; i < batch->count && code == CLI_EXIT_OK; i++) {
         struct answer answer = {.index = batch->indices[i], .row = i};
-        if (batch->pictures) /* only looked at */
-            answer.seen =
-                (struct dvit_image){batch->width, batch->height,
-                                    (unsigned char *)batch->pictures + (size_t)i * picture_bytes};
         refuse_until(job, answer.index);
         code = print_answer(job, &answer);
         job->next++;
@@ -263,7 +281,6 @@ static int start_reading(struct job *job)
     load.batch = job->batch;
     load.workers = cli_readers(job->options);
     load.ahead = 1;
-    load.want_pictures = job->options->picture != NULL;
     load.preprocess = *dvit_model_preprocess(job->model);
     const char *const *paths = (const char *const *)job->list.paths;
     enum dvit_status status =

@@ -7,8 +7,9 @@ static const struct cli_option rows[] = {
           "best classes to print; without it 5, or all where there are fewer", ON(CLASSIFY)),
     TOGGLE("logits", logits, "with --json: also all logits", ON(CLASSIFY)),
     PATH("picture", "PNG", picture, PATH_OUTPUT,
-         "draw the image beside each stage, dropped patches faded; for several images a "
-         "folder (created), or NAME.png, which becomes NAME-<image>.png for each",
+         "draw the photograph beside each stage, dropped patches faded and hatched, in its own "
+         "resolution up to 1280 pixels; for several images a folder (created), or NAME.png, which "
+         "becomes NAME-<image>.png for each",
          ON(CLASSIFY)),
     {.name = "no-exif",
      .type = OPTION_FLAG_NO,

@@ -1,4 +1,6 @@
 /* From image to network input: presets, exact parity with Pillow and numpy, crops, turns. */
+#include <math.h>
+
 #include "test_image_util.h"
 
 static void check_preprocess(const char *line)
@@ -155,6 +157,38 @@ static void presets_are_the_papers(void **state)
 }
 
 /* At the network's own size, a small image's pixels pass unchanged. */
+/* What the network sees of an image of 300x200 pixels, and of images that a crop reaches beyond. */
+static void regions_are_where_crops_are_cut(void **state)
+{
+    static const struct {
+        enum dvit_fit fit;
+        int side, width, height;
+        struct dvit_region want;
+    } cases[] = {
+        {DVIT_FIT_CROP, 32, 300, 200, {50, 0, 200, 200}}, /* 48x32, of which 8 … 40 */
+        {DVIT_FIT_CROP, 40, 200, 300, {20, 70, 160, 160}},
+        {DVIT_FIT_CROP, 32, 32, 32, {0, 0, 32, 32}},
+        {DVIT_FIT_CROP, 16, 32, 32, {-16, -16, 64, 64}},
+        {DVIT_FIT_SQUASH, 0, 300, 200, {0, 0, 300, 200}},
+        {DVIT_FIT_NONE, 0, 32, 32, {0, 0, 32, 32}},
+    };
+    struct dvit_error error;
+    struct dvit_region got;
+    struct dvit_preprocess how = {.crop_width = 32, .crop_height = 32};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const struct dvit_region *want = &cases[i].want;
+        how.fit = cases[i].fit;
+        how.resize_side = cases[i].side;
+        assert_ok(dvit_preprocess_region(&how, cases[i].width, cases[i].height, &got, &error),
+                  &error);
+        assert_true(fabs(got.x - want->x) < 1e-9 && fabs(got.y - want->y) < 1e-9);
+        assert_true(fabs(got.width - want->width) < 1e-9);
+        assert_true(fabs(got.height - want->height) < 1e-9);
+    }
+    assert_fails(dvit_preprocess_region(&how, 33, 32, &got, &error), &error, DVIT_ERROR_MISMATCH,
+                 "33x32");
+}
+
 static void small_images_pass_unchanged(void **state)
 {
     struct dvit_error error;
@@ -305,6 +339,7 @@ int main(void)
         cmocka_unit_test(centre_crop_is_exact),
         cmocka_unit_test(presets_are_the_papers),
         cmocka_unit_test(none_demands_the_size),
+        cmocka_unit_test(regions_are_where_crops_are_cut),
         cmocka_unit_test(small_images_pass_unchanged),
         cmocka_unit_test(extreme_aspect_ratios_fit),
         cmocka_unit_test(short_side_rounds_down),

@@ -1,5 +1,7 @@
 /* Overlay pictures, pixel by pixel: kept patches as they were, dropped ones faded, sizes as
  * promised, wrong input refused. */
+#include <math.h>
+
 #include "test_util.h"
 
 #include "dvit/report.h"
@@ -55,8 +57,24 @@ static bool is_kept(const int *kept, int count, int index)
     return false;
 }
 
+/* Dropped pixels that are under no line of the hatching, and those that are. */
+static int plain_count, hatched_count;
+
+/* A dropped pixel is halfway to white, or under a line: darker by the same share in all colours. */
+static void assert_dropped(const unsigned char *got, const unsigned char *want)
+{
+    bool plain = true;
+    for (int c = 0; c < 3; c++) {
+        int faded = (want[c] + 255) / 2;
+        plain = plain && abs(got[c] - faded) <= 1;
+        if (got[c] > faded + 1 || got[c] < faded / 3)
+            fail_msg("dropped pixel of %d is %d, expected at most %d", want[c], got[c], faded);
+    }
+    *(plain ? &plain_count : &hatched_count) += 1;
+}
+
 /* The view at (left, top), enlarged by `scale`, shows `kept` as it is and the rest halfway to
- * white; kept NULL: all as it is. */
+ * white and hatched; kept NULL: all as it is. */
 static void assert_view(const struct dvit_image *picture, int left, int top, int scale,
                         const int *kept, int count)
 {
@@ -66,13 +84,36 @@ static void assert_view(const struct dvit_image *picture, int left, int top, int
             bool faded = kept && !is_kept(kept, count, index);
             const unsigned char *got = pixel(picture, left + x, top + y);
             const unsigned char *want = pixel(&view, x / scale, y / scale);
-            for (int c = 0; c < 3; c++) {
-                int expected = faded ? (want[c] + 255) / 2 : want[c];
-                if (abs(got[c] - expected) > (faded ? 1 : 0))
-                    fail_msg("pixel (%d, %d) of patch %d is %d, expected %d", x, y, index, got[c],
-                             expected);
-            }
+            if (faded)
+                assert_dropped(got, want);
+            else if (memcmp(got, want, 3) != 0)
+                fail_msg("pixel (%d, %d) of patch %d is not the image's", x, y, index);
         }
+}
+
+/* White patches on white paper: those that were dropped are told from those that were kept. */
+static void dropped_patches_are_hatched(void **state)
+{
+    unsigned char white[sizeof pixels];
+    struct dvit_image image = {SIDE, SIDE, white};
+    struct dvit_overlay overlay = two_stages();
+    struct dvit_overlay_options options = options_of(SIDE * 3);
+    struct dvit_image picture;
+    memset(white, 255, sizeof white);
+    overlay.image = &image;
+    assert_ok(dvit_report_overlay(&picture, &overlay, &options, &error), &error);
+    int left = MARGIN + 3 * SIDE + GAP, side = 3 * PATCH;
+    for (int index = 0; index < GRID * GRID; index++) {
+        int dark = 0;
+        for (int i = 0; i < side * side; i++)
+            dark += pixel(&picture, left + index % GRID * side + i % side,
+                          MARGIN + index / GRID * side + i / side)[0] < 200;
+        if (is_kept(stage_1, 5, index))
+            assert_int_equal(dark, 0);
+        else
+            assert_true(dark > side * side / 20 && dark < side * side / 2);
+    }
+    dvit_image_free(&picture);
 }
 
 static void kept_patches_keep_their_pixels(void **state)
@@ -86,7 +127,9 @@ static void kept_patches_keep_their_pixels(void **state)
         assert_int_equal(picture.width, 2 * MARGIN + 3 * SIDE * scale + 2 * GAP);
         assert_view(&picture, MARGIN, MARGIN, scale, NULL, 0);
         assert_view(&picture, MARGIN + step, MARGIN, scale, stage_1, 5);
+        plain_count = hatched_count = 0;
         assert_view(&picture, MARGIN + 2 * step, MARGIN, scale, stage_2, 1);
+        assert_true(hatched_count > plain_count / 20 && plain_count > hatched_count / 3);
         dvit_image_free(&picture);
     }
 }
@@ -282,6 +325,93 @@ static void too_large_galleries_are_refused(void **state)
                  DVIT_ERROR_LIMIT, "the area");
 }
 
+/* ---- photographs ---- */
+
+enum { PHOTO_WIDTH = 300, PHOTO_HEIGHT = 200, SEEN_X = 50, SEEN_SIDE = 200 };
+
+static struct dvit_image photo_of(int width, int height)
+{
+    struct dvit_image photo;
+    assert_ok(dvit_image_create(&photo, width, height, &error), &error);
+    for (size_t i = 0; i < 3 * (size_t)width * (size_t)height; i++)
+        photo.pixels[i] = (unsigned char)(i * 37 % 251);
+    return photo;
+}
+
+/* The patches lie on the photograph's own pixels; beside the crop it is grey. */
+static void a_photograph_keeps_its_pixels(void **state)
+{
+    struct dvit_image photo = photo_of(PHOTO_WIDTH, PHOTO_HEIGHT), picture;
+    struct dvit_overlay overlay = two_stages();
+    struct dvit_overlay_options options = options_of(224);
+    const struct dvit_region seen = {SEEN_X, 0, SEEN_SIDE, SEEN_SIDE};
+    overlay.image = &photo;
+    assert_ok(dvit_report_photo(&picture, &overlay, &seen, &options, &error), &error);
+    assert_int_equal(picture.width, 2 * MARGIN + 3 * PHOTO_WIDTH + 2 * GAP);
+    int left = MARGIN + PHOTO_WIDTH + GAP, side = SEEN_SIDE / GRID;
+    for (int y = 1; y < PHOTO_HEIGHT - 1; y++)
+        for (int x = 0; x < PHOTO_WIDTH; x++) {
+            const unsigned char *got = pixel(&picture, left + x, MARGIN + y);
+            const unsigned char *want = pixel(&photo, x, y);
+            int column = (x - SEEN_X) / side;
+            if (x < SEEN_X - 2 || x >= SEEN_X + SEEN_SIDE + 2)
+                assert_in_range(got[0], 100, 165); /* the veil, whatever is below */
+            else if (x > SEEN_X && x < SEEN_X + SEEN_SIDE &&
+                     is_kept(stage_1, 5, y / side * GRID + column))
+                assert_memory_equal(got, want, 3);
+            else if (x > SEEN_X && x < SEEN_X + SEEN_SIDE)
+                assert_dropped(got, want);
+        }
+    dvit_image_free(&photo);
+    dvit_image_free(&picture);
+}
+
+static void photographs_of_all_shapes_are_drawn(void **state)
+{
+    static const int shapes[][2] = {{1, 1}, {20, 14}, {3000, 2000}, {5000, 10}, {10, 5000}};
+    static const int tiles[][2] = {{224, 224}, {220, 154}, {1280, 853}, {1280, 3}, {3, 1280}};
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
+        int width = shapes[i][0], height = shapes[i][1];
+        struct dvit_image photo = photo_of(width, height), picture;
+        struct dvit_overlay overlay = two_stages();
+        const struct dvit_region all = {0, 0, width, height};
+        overlay.image = &photo;
+        overlay.caption = "goldfinch";
+        assert_ok(dvit_report_photo(&picture, &overlay, &all, NULL, &error), &error);
+        bool stacked = tiles[i][0] > 2 * tiles[i][1];
+        int column = tiles[i][0] > 150 ? tiles[i][0] : 150;
+        int widest = 2 * MARGIN + (stacked ? column : 3 * column + 2 * GAP);
+        assert_in_range(picture.width, widest, widest + (column == 150 ? 300 : 0));
+        int views = stacked ? 3 : 1;
+        assert_true(picture.height > views * tiles[i][1]);
+        assert_true(picture.height < views * (tiles[i][1] + 60) + 180);
+        dvit_image_free(&photo);
+        dvit_image_free(&picture);
+    }
+}
+
+/* A crop that reaches outside of the photograph, and regions that are none. */
+static void regions_are_checked(void **state)
+{
+    struct dvit_image photo = photo_of(60, 40), picture;
+    struct dvit_overlay overlay = two_stages();
+    struct dvit_region seen = {-20, -30, 100, 100};
+    overlay.image = &photo;
+    assert_ok(dvit_report_photo(&picture, &overlay, &seen, NULL, &error), &error);
+    dvit_image_free(&picture);
+    seen.width = 0;
+    assert_fails(dvit_report_photo(&picture, &overlay, &seen, NULL, &error), &error,
+                 DVIT_ERROR_ARGUMENT, "expected positive sides");
+    seen = (struct dvit_region){NAN, 0, 1, 1};
+    assert_fails(dvit_report_photo(&picture, &overlay, &seen, NULL, &error), &error,
+                 DVIT_ERROR_ARGUMENT, "region");
+    assert_null(picture.pixels);
+    overlay.image = NULL;
+    assert_fails(dvit_report_photo(&picture, &overlay, &seen, NULL, &error), &error,
+                 DVIT_ERROR_ARGUMENT, "without an image");
+    dvit_image_free(&photo);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -293,6 +423,10 @@ int main(void)
         cmocka_unit_test(pictures_are_reproducible),
         cmocka_unit_test(wrong_overlays_are_refused),
         cmocka_unit_test(too_large_galleries_are_refused),
+        cmocka_unit_test(dropped_patches_are_hatched),
+        cmocka_unit_test(a_photograph_keeps_its_pixels),
+        cmocka_unit_test(photographs_of_all_shapes_are_drawn),
+        cmocka_unit_test(regions_are_checked),
     };
     return cmocka_run_group_tests(tests, make_pixels, NULL);
 }

@@ -120,6 +120,17 @@ DVIT_API enum dvit_status dvit_preprocess_geometry(const struct dvit_preprocess 
                                                    const struct dvit_image *in,
                                                    struct dvit_image *out,
                                                    struct dvit_error *error);
+/* A rectangle in fractions of pixels. */
+struct dvit_region {
+    double x, y;
+    double width, height;
+};
+/* Where the network's input lies on an image of width × height pixels (≥ 1): the part that
+ * dvit_preprocess_geometry cuts out, in pixels of that image. Reaches outside of the image where
+ * the crop does. Errors as there. */
+DVIT_API enum dvit_status dvit_preprocess_region(const struct dvit_preprocess *preprocess,
+                                                 int width, int height, struct dvit_region *out,
+                                                 struct dvit_error *error);
 /* (p/255 − mean)/std in three f32 steps; `in` and out [3][height][width] have the same size. */
 DVIT_API void dvit_preprocess_normalise(const struct dvit_preprocess *preprocess,
                                         const struct dvit_image *in, float *out);

@@ -86,21 +86,34 @@ struct dvit_overlay_options {
     int tile_px;       /* 32 … 2048, default 224: wanted long side of one view. A smaller image is
                           enlarged by the largest whole number that fits, without blur; a larger one
                           is shown in its own size up to 2·tile_px, and reduced to tile_px beyond */
-    double fade;       /* 0 … 1, default 0.78: how far dropped patches go towards white */
+    double fade;       /* 0 … 1, default 0.78: how far dropped patches go towards white, under the
+                          hatching that tells them from white ones; 0: neither */
     bool grid;         /* default true: a thin line between patches */
     const char *title; /* of a gallery; default NULL */
     int columns;       /* of a gallery: overlays side by side, 1 … 64; default 1 */
 };
 DVIT_API struct dvit_overlay_options dvit_overlay_options_default(void);
 
-/* The picture of one overlay: the original beside each stage, dropped patches faded, under each
- * stage "stage 2 · 96 of 196 (49 %)". Pixels of kept patches are the image's own (where it was not
- * reduced; grid lines apart). options NULL: defaults. Errors: ARGUMENT (grid, indices or options
- * out of range), LIMIT (the picture would be too large), MEMORY. Caller frees *out. */
+/* The picture of one overlay: the original beside each stage, dropped patches faded and hatched,
+ * under each stage "stage 2 · 96 of 196 (49 %)". Pixels of kept patches are the image's own (where
+ * it was not reduced; grid lines apart). options NULL: defaults. Errors: ARGUMENT (grid, indices or
+ * options out of range), LIMIT (the picture would be too large), MEMORY. Caller frees *out. */
 DVIT_API enum dvit_status dvit_report_overlay(struct dvit_image *out,
                                               const struct dvit_overlay *overlay,
                                               const struct dvit_overlay_options *options,
                                               struct dvit_error *error);
+enum { DVIT_MAX_PHOTO_PX = 1280 }; /* long side of one view of a photograph */
+
+/* The same on the photograph itself: overlay->image is the photograph, in which the patch grid lies
+ * at `seen` (dvit_preprocess_region). What lies outside of it is grey and not hatched, and a line
+ * below says so. A photograph smaller than tile_px is enlarged as above; a larger one is shown in
+ * its own size, or reduced to DVIT_MAX_PHOTO_PX, which the label says. Wide ones are shown one
+ * below the other. Errors as above. Caller frees *out. */
+DVIT_API enum dvit_status dvit_report_photo(struct dvit_image *out,
+                                            const struct dvit_overlay *overlay,
+                                            const struct dvit_region *seen,
+                                            const struct dvit_overlay_options *options,
+                                            struct dvit_error *error);
 /* Many overlays in one picture under options->title, options->columns side by side, in reading
  * order; count ≥ 1. Sizes and stage counts may differ. Errors as above. Caller frees *out. */
 DVIT_API enum dvit_status dvit_report_gallery(struct dvit_image *out,

@@ -93,6 +93,27 @@ void dvit_canvas_rectangle(struct dvit_canvas *canvas, double x, double y, doubl
     cairo_new_path(cairo);
 }
 
+void dvit_canvas_hatch(struct dvit_canvas *canvas, double x, double y, double width, double height,
+                       uint32_t colour, double spacing, double line_width)
+{
+    cairo_t *cairo = canvas->cairo;
+    double bottom = y + height;
+    cairo_save(cairo);
+    cairo_new_path(cairo);
+    cairo_rectangle(cairo, x, y, width, height);
+    cairo_clip(cairo);
+    double first = floor((x + y - line_width) / spacing);
+    double last = ceil((x + width + bottom + line_width) / spacing);
+    for (double i = first; i <= last; i++) { /* the line where x + y is i · spacing */
+        cairo_move_to(cairo, i * spacing - (y - 1), y - 1);
+        cairo_line_to(cairo, i * spacing - (bottom + 1), bottom + 1);
+    }
+    set_colour(cairo, colour);
+    cairo_set_line_width(cairo, line_width);
+    cairo_stroke(cairo);
+    cairo_restore(cairo);
+}
+
 void dvit_canvas_line(struct dvit_canvas *canvas, double x0, double y0, double x1, double y1,
                       uint32_t colour, double line_width)
 {

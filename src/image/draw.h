@@ -38,6 +38,10 @@ void dvit_canvas_fill(struct dvit_canvas *canvas, uint32_t colour);
  * half-transparent colour is how a patch is faded. */
 void dvit_canvas_rectangle(struct dvit_canvas *canvas, double x, double y, double width,
                            double height, uint32_t fill, uint32_t stroke, double stroke_width);
+/* Slanted lines inside a rectangle, `spacing` pixels apart along x; those of rectangles that touch
+ * go on in each other. */
+void dvit_canvas_hatch(struct dvit_canvas *canvas, double x, double y, double width, double height,
+                       uint32_t colour, double spacing, double line_width);
 void dvit_canvas_line(struct dvit_canvas *canvas, double x0, double y0, double x1, double y1,
                       uint32_t colour, double line_width);
 /* Open, with round joins; points [count]; a non-finite point interrupts the line. */

@@ -112,19 +112,37 @@ done:
     return status;
 }
 
-static enum dvit_status copy_fitting(const struct dvit_preprocess *preprocess,
-                                     const struct dvit_image *in, struct dvit_image *out,
+/* The size that an image is resized to before it is cropped. */
+static enum dvit_status resized_size(const struct dvit_preprocess *preprocess, int in_width,
+                                     int in_height, int *width, int *height,
                                      struct dvit_error *error)
 {
     enum dvit_status status = DVIT_OK;
-    int width = preprocess->crop_width, height = preprocess->crop_height;
-    if (preprocess->fit != DVIT_FIT_NONE)
+    int side = preprocess->resize_side;
+    *width = preprocess->crop_width;
+    *height = preprocess->crop_height;
+    if (preprocess->fit == DVIT_FIT_CROP) {
+        dvit_image_short_side(in_width, in_height, side, width, height);
+    } else if (preprocess->fit == DVIT_FIT_SQUASH) {
+        *width = side ? side : *width;
+        *height = side ? side : *height;
+    } else if (preprocess->fit != DVIT_FIT_NONE) {
         DVIT_FAIL(error, DVIT_ERROR_ARGUMENT, "preprocessing fit is %d, must be 0 to 2",
                   (int)preprocess->fit);
-    if (in->width != width || in->height != height)
+    } else if (in_width != *width || in_height != *height) {
         DVIT_FAIL(error, DVIT_ERROR_MISMATCH,
-                  "image has %dx%d pixels, preprocessing \"%s\" expects exactly %dx%d", in->width,
-                  in->height, preprocess->name, width, height);
+                  "image has %dx%d pixels, preprocessing \"%s\" expects exactly %dx%d", in_width,
+                  in_height, preprocess->name, *width, *height);
+    }
+done:
+    return status;
+}
+
+static enum dvit_status copy_fitting(const struct dvit_image *in, struct dvit_image *out,
+                                     struct dvit_error *error)
+{
+    enum dvit_status status = DVIT_OK;
+    int width = in->width, height = in->height;
     DVIT_TRY(dvit_image_fit(out, width, height, error));
     memcpy(out->pixels, in->pixels, 3 * (size_t)width * (size_t)height);
 done:
@@ -137,18 +155,33 @@ enum dvit_status dvit_preprocess_cut(const struct dvit_preprocess *preprocess,
                                      const struct dvit_image *in, struct dvit_resizer *resizer,
                                      struct dvit_image *out, struct dvit_error *error)
 {
-    int width = preprocess->crop_width, height = preprocess->crop_height;
-    int side = preprocess->resize_side, short_width, short_height;
-    switch (preprocess->fit) {
-    case DVIT_FIT_CROP:
-        dvit_image_short_side(in->width, in->height, side, &short_width, &short_height);
-        return fit_crop(preprocess, short_width, short_height, in, resizer, out, error);
-    case DVIT_FIT_SQUASH:
-        return fit_crop(preprocess, side ? side : width, side ? side : height, in, resizer, out,
-                        error);
-    default:
-        return copy_fitting(preprocess, in, out, error);
-    }
+    int width, height;
+    enum dvit_status status =
+        resized_size(preprocess, in->width, in->height, &width, &height, error);
+    if (status != DVIT_OK)
+        dvit_image_free(out);
+    else if (preprocess->fit == DVIT_FIT_NONE)
+        status = copy_fitting(in, out, error);
+    else
+        status = fit_crop(preprocess, width, height, in, resizer, out, error);
+    return status;
+}
+
+enum dvit_status dvit_preprocess_region(const struct dvit_preprocess *preprocess, int width,
+                                        int height, struct dvit_region *out,
+                                        struct dvit_error *error)
+{
+    enum dvit_status status = DVIT_OK;
+    int resized_width, resized_height;
+    *out = (struct dvit_region){0};
+    DVIT_TRY(resized_size(preprocess, width, height, &resized_width, &resized_height, error));
+    struct dvit_box box = dvit_image_centre_box(resized_width, resized_height,
+                                                preprocess->crop_width, preprocess->crop_height);
+    double x_scale = (double)width / resized_width, y_scale = (double)height / resized_height;
+    *out = (struct dvit_region){box.x * x_scale, box.y * y_scale, box.width * x_scale,
+                                box.height * y_scale};
+done:
+    return status;
 }
 
 enum dvit_status dvit_preprocess_geometry(const struct dvit_preprocess *preprocess,

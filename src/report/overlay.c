@@ -1,5 +1,5 @@
 /* Pictures of what each stage kept: one strip per image (original, then the stages with dropped
- * patches faded), and galleries of strips.
+ * patches faded and hatched), and galleries of strips.
  *
  * Measures everything first, then draws once; edges of patches lie on whole pixels, so that a kept
  * patch shows the image's own pixels. Does not know models or sessions: the caller brings indices.
@@ -22,14 +22,28 @@ enum {
     MIN_GRIDDED_PATCH_PX = 5,     /* below it a grid would be all one sees */
     MAX_PICTURE_PIXELS = 1 << 27, /* 512 MiB of canvas */
     MAX_LABEL_BYTES = 400,        /* nothing longer fits a picture */
+    MIN_COLUMN_PX = 150,          /* of a photograph's view, so that its label can be read */
+    MIN_HATCH_PX = 6,             /* between the lines on dropped patches … */
+    HATCH_LINES = 64,             /* … or the short side of what patches cover by this */
+};
+
+/* An overlay, and where its patches are. */
+struct scene {
+    const struct dvit_overlay *overlay;
+    struct dvit_region seen; /* the patch grid, in pixels of the overlay's image */
+    bool photo;              /* shown by the rules of dvit_report_photo */
 };
 
 /* Sizes of one strip in pixels. */
 struct strip {
     int tile_width, tile_height;
+    struct dvit_region seen; /* the patch grid, in pixels of a tile */
+    bool has_unseen;         /* a part of the tile lies outside of it */
     double font_px;
     int caption_height; /* 0 without a caption */
-    int label_height;
+    int step_x, step_y; /* from one view to the next */
+    int label_height;   /* below each view */
+    int legend_height;  /* below all of them; 0: nothing to explain */
     int width, height;
 };
 
@@ -73,53 +87,99 @@ static enum dvit_status check_stage(const struct dvit_overlay *overlay, int stag
     return DVIT_OK;
 }
 
-static enum dvit_status check_overlay(const struct dvit_overlay *overlay, struct dvit_error *error)
+static enum dvit_status check_grid(const struct scene *scene, struct dvit_error *error)
+{
+    const struct dvit_overlay *overlay = scene->overlay;
+    const struct dvit_image *image = overlay->image;
+    const struct dvit_region *seen = &scene->seen;
+    int columns = overlay->grid_width, rows = overlay->grid_height;
+    bool possible = columns > 0 && rows > 0 && columns <= DVIT_MAX_PATCHES / rows;
+    if (!possible || (!scene->photo && (image->width % columns || image->height % rows)))
+        return dvit_error_set(error, DVIT_ERROR_ARGUMENT,
+                              "overlay grid %dx%d does not divide the image of %dx%d pixels",
+                              columns, rows, image->width, image->height);
+    if (!(isfinite(seen->x) && isfinite(seen->y) && isfinite(seen->width) &&
+          isfinite(seen->height) && seen->width > 0 && seen->height > 0))
+        return dvit_error_set(error, DVIT_ERROR_ARGUMENT,
+                              "overlay region at (%g, %g) of %gx%g pixels, expected positive sides",
+                              seen->x, seen->y, seen->width, seen->height);
+    return DVIT_OK;
+}
+
+static enum dvit_status check_scene(const struct scene *scene, struct dvit_error *error)
+{
+    enum dvit_status status = DVIT_OK;
+    const struct dvit_overlay *overlay = scene->overlay;
+    DVIT_TRY(check_grid(scene, error));
+    if (overlay->stages < 0 || overlay->stages > DVIT_MAX_STAGES)
+        DVIT_FAIL(error, DVIT_ERROR_ARGUMENT, "overlay has %d stages, expected 0 … %d",
+                  overlay->stages, DVIT_MAX_STAGES);
+    for (int stage = 0; stage < overlay->stages; stage++)
+        DVIT_TRY(check_stage(overlay, stage, error));
+done:
+    return status;
+}
+
+static enum dvit_status check_image(const struct dvit_overlay *overlay, struct dvit_error *error)
 {
     const struct dvit_image *image = overlay->image;
     if (!image || !image->pixels || image->width < 1 || image->height < 1)
         return dvit_error_set(error, DVIT_ERROR_ARGUMENT, "overlay without an image");
-    int columns = overlay->grid_width, rows = overlay->grid_height;
-    if (columns < 1 || rows < 1 || image->width % columns || image->height % rows ||
-        columns > DVIT_MAX_PATCHES / rows)
-        return dvit_error_set(error, DVIT_ERROR_ARGUMENT,
-                              "overlay grid %dx%d does not divide the image of %dx%d pixels",
-                              columns, rows, image->width, image->height);
-    if (overlay->stages < 0 || overlay->stages > DVIT_MAX_STAGES)
-        return dvit_error_set(error, DVIT_ERROR_ARGUMENT, "overlay has %d stages, expected 0 … %d",
-                              overlay->stages, DVIT_MAX_STAGES);
-    for (int stage = 0; stage < overlay->stages; stage++) {
-        enum dvit_status status = check_stage(overlay, stage, error);
-        if (status)
-            return status;
-    }
     return DVIT_OK;
 }
 
-/* The rule of dvit_overlay_options.tile_px. */
-static void measure_tile(const struct dvit_image *image, int tile_px, struct strip *strip)
+static int longest_side(const struct dvit_image *image)
 {
-    int longest = image->width > image->height ? image->width : image->height;
+    return image->width > image->height ? image->width : image->height;
+}
+
+/* The rules of dvit_overlay_options.tile_px and of dvit_report_photo. */
+static void measure_tile(const struct scene *scene, int tile_px, struct strip *strip)
+{
+    const struct dvit_image *image = scene->overlay->image;
+    const struct dvit_region *seen = &scene->seen;
+    int longest = longest_side(image);
     int scale = longest <= tile_px ? tile_px / longest : 1;
+    int limit = scene->photo ? DVIT_MAX_PHOTO_PX : 2 * tile_px;
     strip->tile_width = image->width * scale;
     strip->tile_height = image->height * scale;
-    if (longest > 2 * tile_px) {
-        double shrink = (double)tile_px / longest;
+    if (longest > limit) {
+        double shrink = (double)(scene->photo ? limit : tile_px) / longest;
         strip->tile_width = (int)fmax(1, round(image->width * shrink));
         strip->tile_height = (int)fmax(1, round(image->height * shrink));
     }
+    double x_scale = (double)strip->tile_width / image->width;
+    double y_scale = (double)strip->tile_height / image->height;
+    strip->seen = (struct dvit_region){seen->x * x_scale, seen->y * y_scale, seen->width * x_scale,
+                                       seen->height * y_scale};
+    strip->has_unseen = strip->seen.x > 0.5 || strip->seen.y > 0.5 ||
+                        strip->seen.x + strip->seen.width < strip->tile_width - 0.5 ||
+                        strip->seen.y + strip->seen.height < strip->tile_height - 0.5;
 }
 
-static struct strip measure_strip(const struct dvit_overlay *overlay,
+static struct strip measure_strip(const struct scene *scene,
                                   const struct dvit_overlay_options *options)
 {
     struct strip strip = {0};
-    int views = overlay->stages + 1;
-    measure_tile(overlay->image, options->tile_px, &strip);
-    strip.font_px = fmin(fmax(strip.tile_width / 17.0, 9), 26);
+    const struct dvit_overlay *overlay = scene->overlay;
+    int steps = overlay->stages;
+    measure_tile(scene, options->tile_px, &strip);
+    int column = strip.tile_width;
+    if (scene->photo && column < MIN_COLUMN_PX)
+        column = MIN_COLUMN_PX;
+    strip.font_px = fmin(fmax(column / 17.0, 9), 26);
     strip.caption_height = overlay->caption ? (int)ceil(2.0 * strip.font_px) : 0;
     strip.label_height = (int)ceil(1.8 * strip.font_px);
-    strip.width = views * strip.tile_width + (views - 1) * GAP_PX;
-    strip.height = strip.caption_height + strip.tile_height + strip.label_height;
+    strip.legend_height = scene->photo && (strip.has_unseen || steps) ? strip.label_height : 0;
+    if (scene->photo && strip.tile_width > 2 * strip.tile_height)
+        strip.step_y = strip.tile_height + strip.label_height + GAP_PX;
+    else
+        strip.step_x = column + GAP_PX;
+    strip.width = column + steps * strip.step_x;
+    if (scene->photo && strip.width < 36 * strip.font_px) /* the legend's length */
+        strip.width = (int)(36 * strip.font_px);
+    strip.height = strip.caption_height + strip.tile_height + strip.label_height +
+                   steps * strip.step_y + strip.legend_height;
     return strip;
 }
 
@@ -162,24 +222,60 @@ static void draw_fitting(struct dvit_canvas *canvas, double x, double y, double 
     dvit_canvas_text(canvas, x, y, size_px, colour, DVIT_ANCHOR_LEFT, bold, line);
 }
 
-/* Pixel where patch column or row `index` of `count` begins in a tile side. */
-static int patch_edge(int side, int index, int count)
+/* Pixel of a tile of `side` pixels where patch column or row `index` of `count` begins, in a grid
+ * of `length` pixels from `start`. */
+static int patch_edge(double start, double length, int side, int index, int count)
 {
-    return (int)((long long)side * index / count);
+    return (int)fmin(fmax(floor(start + length * index / count + 1e-6), 0), side);
+}
+
+static int column_edge(const struct strip *strip, int index, int columns)
+{
+    return patch_edge(strip->seen.x, strip->seen.width, strip->tile_width, index, columns);
+}
+
+static int row_edge(const struct strip *strip, int index, int rows)
+{
+    return patch_edge(strip->seen.y, strip->seen.height, strip->tile_height, index, rows);
 }
 
 static void draw_grid(struct dvit_canvas *canvas, int x, int y, const struct strip *strip,
                       int columns, int rows)
 {
-    if (strip->tile_width / columns < MIN_GRIDDED_PATCH_PX ||
-        strip->tile_height / rows < MIN_GRIDDED_PATCH_PX)
+    int left = column_edge(strip, 0, columns), right = column_edge(strip, columns, columns);
+    int top = row_edge(strip, 0, rows), bottom = row_edge(strip, rows, rows);
+    if (strip->seen.width / columns < MIN_GRIDDED_PATCH_PX ||
+        strip->seen.height / rows < MIN_GRIDDED_PATCH_PX)
         return;
-    for (int i = 1; i < columns; i++)
-        dvit_canvas_rectangle(canvas, x + patch_edge(strip->tile_width, i, columns), y, 1,
-                              strip->tile_height, DVIT_COLOUR_GRID, 0, 0);
-    for (int i = 1; i < rows; i++)
-        dvit_canvas_rectangle(canvas, x, y + patch_edge(strip->tile_height, i, rows),
-                              strip->tile_width, 1, DVIT_COLOUR_GRID, 0, 0);
+    for (int i = 1; i < columns; i++) {
+        int at = column_edge(strip, i, columns);
+        if (at > left && at < right)
+            dvit_canvas_rectangle(canvas, x + at, y + top, 1, bottom - top, DVIT_COLOUR_GRID, 0, 0);
+    }
+    for (int i = 1; i < rows; i++) {
+        int at = row_edge(strip, i, rows);
+        if (at > top && at < bottom)
+            dvit_canvas_rectangle(canvas, x + left, y + at, right - left, 1, DVIT_COLOUR_GRID, 0,
+                                  0);
+    }
+}
+
+/* Greys what no patch covers, and frames what patches do. */
+static void mark_unseen(struct dvit_canvas *canvas, const struct strip *strip, int x, int y)
+{
+    int width = strip->tile_width, height = strip->tile_height;
+    int left = column_edge(strip, 0, 1), right = column_edge(strip, 1, 1);
+    int top = row_edge(strip, 0, 1), bottom = row_edge(strip, 1, 1);
+    const int boxes[4][4] = {{0, 0, width, top},
+                             {0, bottom, width, height - bottom},
+                             {0, top, left, bottom - top},
+                             {right, top, width - right, bottom - top}};
+    for (int i = 0; i < 4; i++)
+        if (boxes[i][2] > 0 && boxes[i][3] > 0)
+            dvit_canvas_rectangle(canvas, x + boxes[i][0], y + boxes[i][1], boxes[i][2],
+                                  boxes[i][3], DVIT_COLOUR_UNSEEN, 0, 0);
+    dvit_canvas_rectangle(canvas, x + left - 0.5, y + top - 0.5, right - left + 1, bottom - top + 1,
+                          0, DVIT_COLOUR_FRAME, 1);
 }
 
 static void draw_view(struct dvit_canvas *canvas, const struct dvit_overlay *overlay,
@@ -187,46 +283,75 @@ static void draw_view(struct dvit_canvas *canvas, const struct dvit_overlay *ove
 {
     bool reduced = strip->tile_width < overlay->image->width;
     dvit_canvas_image(canvas, overlay->image, x, y, strip->tile_width, strip->tile_height, reduced);
+    if (strip->has_unseen)
+        mark_unseen(canvas, strip, x, y);
     dvit_canvas_rectangle(canvas, x - 0.5, y - 0.5, strip->tile_width + 1, strip->tile_height + 1,
                           0, DVIT_COLOUR_OUTLINE, 1);
 }
 
-/* Fades what the stage dropped; its indices are ascending, so one cursor walks beside the grid. */
+/* Fades and hatches what the stage dropped; its indices are ascending, so one cursor walks beside
+ * the grid. Fading alone would show a white patch as it is. */
 static void fade_dropped(struct dvit_canvas *canvas, const struct dvit_overlay *overlay, int stage,
                          const struct strip *strip, int x, int y, double fade)
 {
     uint32_t veil = (DVIT_COLOUR_PAPER & 0xffffff00u) | (uint32_t)lround(255 * fade);
+    double spacing = floor(fmin(strip->seen.width, strip->seen.height) / HATCH_LINES);
+    spacing = fmax(spacing, MIN_HATCH_PX);
     int columns = overlay->grid_width, rows = overlay->grid_height, next = 0;
     for (int index = 0; index < columns * rows; index++) {
         if (next < overlay->kept_count[stage] && overlay->kept[stage][next] == index) {
             next++;
             continue;
         }
-        int left = patch_edge(strip->tile_width, index % columns, columns);
-        int right = patch_edge(strip->tile_width, index % columns + 1, columns);
-        int top = patch_edge(strip->tile_height, index / columns, rows);
-        int bottom = patch_edge(strip->tile_height, index / columns + 1, rows);
-        dvit_canvas_rectangle(canvas, x + left, y + top, right - left, bottom - top, veil, 0, 0);
+        int left = column_edge(strip, index % columns, columns);
+        int width = column_edge(strip, index % columns + 1, columns) - left;
+        int top = row_edge(strip, index / columns, rows);
+        int height = row_edge(strip, index / columns + 1, rows) - top;
+        if (width <= 0 || height <= 0 || fade <= 0)
+            continue;
+        dvit_canvas_rectangle(canvas, x + left, y + top, width, height, veil, 0, 0);
+        dvit_canvas_hatch(canvas, x + left, y + top, width, height, DVIT_COLOUR_HATCH, spacing,
+                          fmax(1, spacing / 7));
     }
 }
 
-static void draw_strip(struct dvit_canvas *canvas, const struct dvit_overlay *overlay,
+/* What stands below the original. */
+static void draw_note(struct dvit_canvas *canvas, const struct scene *scene,
+                      const struct strip *strip, double x, double baseline)
+{
+    char sizes[128], line[MAX_LABEL_BYTES + 140];
+    const struct dvit_image *image = scene->overlay->image;
+    const char *note = scene->overlay->note;
+    int used = snprintf(sizes, sizeof sizes, "%d × %d", image->width, image->height);
+    if (strip->tile_width < image->width || strip->tile_height < image->height)
+        snprintf(sizes + used, sizeof sizes - (size_t)used, ", shown at %d × %d", strip->tile_width,
+                 strip->tile_height);
+    if (note && !scene->photo)
+        snprintf(line, sizeof line, "%.*s", MAX_LABEL_BYTES, note);
+    else
+        snprintf(line, sizeof line, "%s · %.*s", sizes, MAX_LABEL_BYTES, note ? note : "input");
+    int width = strip->step_x ? strip->step_x - GAP_PX : strip->width;
+    draw_fitting(canvas, x, baseline, width, strip->font_px, DVIT_COLOUR_MUTED, false, line);
+}
+
+static void draw_strip(struct dvit_canvas *canvas, const struct scene *scene,
                        const struct dvit_overlay_options *options, const struct strip *strip, int x,
                        int y)
 {
     char label[96];
+    const struct dvit_overlay *overlay = scene->overlay;
     int patches = overlay->grid_width * overlay->grid_height;
+    int left = x, width = strip->step_x ? strip->step_x - GAP_PX : strip->width;
     if (overlay->caption)
         draw_fitting(canvas, x, y + 1.15 * strip->font_px, strip->width, 1.25 * strip->font_px,
                      DVIT_COLOUR_INK, true, overlay->caption);
     y += strip->caption_height;
-    double baseline = y + strip->tile_height + 1.4 * strip->font_px;
+    double below = strip->tile_height + 1.4 * strip->font_px;
     draw_view(canvas, overlay, strip, x, y);
-    snprintf(label, sizeof label, "input · %d × %d", overlay->image->width, overlay->image->height);
-    draw_fitting(canvas, x, baseline, strip->tile_width, strip->font_px, DVIT_COLOUR_MUTED, false,
-                 overlay->note ? overlay->note : label);
+    draw_note(canvas, scene, strip, x, y + below);
     for (int stage = 0; stage < overlay->stages; stage++) {
-        x += strip->tile_width + GAP_PX;
+        x += strip->step_x;
+        y += strip->step_y;
         draw_view(canvas, overlay, strip, x, y);
         fade_dropped(canvas, overlay, stage, strip, x, y, options->fade);
         if (options->grid)
@@ -234,9 +359,14 @@ static void draw_strip(struct dvit_canvas *canvas, const struct dvit_overlay *ov
         int kept = overlay->kept_count[stage];
         dvit_decimal_format(label, sizeof label, "stage %d · %d of %d (%.0f %%)", stage + 1, kept,
                             patches, 100.0 * kept / patches);
-        draw_fitting(canvas, x, baseline, strip->tile_width, strip->font_px, DVIT_COLOUR_MUTED,
-                     false, label);
+        draw_fitting(canvas, x, y + below, width, strip->font_px, DVIT_COLOUR_MUTED, false, label);
     }
+    if (strip->legend_height)
+        draw_fitting(canvas, left, y + below + strip->label_height, strip->width, strip->font_px,
+                     DVIT_COLOUR_MUTED, false,
+                     !strip->has_unseen ? "hatched: dropped"
+                     : overlay->stages  ? "hatched: dropped · grey: outside the crop, not seen"
+                                        : "grey: outside the crop, not seen");
 }
 
 /* ---- pictures ---- */
@@ -257,9 +387,8 @@ static void gallery_free(struct gallery *gallery)
     free(gallery->row_y);
 }
 
-static enum dvit_status measure_gallery(struct gallery *gallery,
-                                        const struct dvit_overlay *overlays, int count,
-                                        const struct dvit_overlay_options *options,
+static enum dvit_status measure_gallery(struct gallery *gallery, const struct scene *scenes,
+                                        int count, const struct dvit_overlay_options *options,
                                         struct dvit_error *error)
 {
     enum dvit_status status = DVIT_OK;
@@ -271,7 +400,7 @@ static enum dvit_status measure_gallery(struct gallery *gallery,
     if (!gallery->strips || !gallery->column_x || !gallery->row_y)
         DVIT_FAIL(error, DVIT_ERROR_MEMORY, "gallery of %d overlays: out of memory", count);
     for (int i = 0; i < count; i++)
-        gallery->strips[i] = measure_strip(&overlays[i], options);
+        gallery->strips[i] = measure_strip(&scenes[i], options);
     gallery->title_px = fmin(fmax(1.6 * gallery->strips[0].font_px, 14), 40);
     gallery->title_height = options->title ? (int)ceil(2.0 * gallery->title_px) : 0;
     gallery->width = MARGIN_PX;
@@ -301,22 +430,19 @@ done:
     return status;
 }
 
-enum dvit_status dvit_report_gallery(struct dvit_image *out, const struct dvit_overlay *overlays,
-                                     int count, const struct dvit_overlay_options *options,
+static enum dvit_status draw_gallery(struct dvit_image *out, const struct scene *scenes, int count,
+                                     const struct dvit_overlay_options *options,
                                      struct dvit_error *error)
 {
     enum dvit_status status = DVIT_OK;
     struct gallery gallery = {0};
     struct dvit_canvas *canvas = NULL;
-    struct dvit_overlay_options defaults = dvit_overlay_options_default();
-    *out = (struct dvit_image){0};
-    options = options ? options : &defaults;
     if (count < 1)
         DVIT_FAIL(error, DVIT_ERROR_ARGUMENT, "gallery of %d overlays, expected at least 1", count);
     DVIT_TRY(check_options(options, error));
     for (int i = 0; i < count; i++)
-        DVIT_TRY(check_overlay(&overlays[i], error));
-    DVIT_TRY(measure_gallery(&gallery, overlays, count, options, error));
+        DVIT_TRY(check_scene(&scenes[i], error));
+    DVIT_TRY(measure_gallery(&gallery, scenes, count, options, error));
     DVIT_TRY(dvit_canvas_create(&canvas, (int)gallery.width, (int)gallery.height, error));
     dvit_canvas_fill(canvas, DVIT_COLOUR_PAPER);
     if (options->title)
@@ -324,7 +450,7 @@ enum dvit_status dvit_report_gallery(struct dvit_image *out, const struct dvit_o
                      (double)gallery.width - 2 * MARGIN_PX, gallery.title_px, DVIT_COLOUR_INK, true,
                      options->title);
     for (int i = 0; i < count; i++)
-        draw_strip(canvas, &overlays[i], options, &gallery.strips[i],
+        draw_strip(canvas, &scenes[i], options, &gallery.strips[i],
                    gallery.column_x[i % options->columns], gallery.row_y[i / options->columns]);
     DVIT_TRY(dvit_canvas_snapshot(canvas, out, error));
 done:
@@ -333,11 +459,54 @@ done:
     return status;
 }
 
+enum dvit_status dvit_report_gallery(struct dvit_image *out, const struct dvit_overlay *overlays,
+                                     int count, const struct dvit_overlay_options *options,
+                                     struct dvit_error *error)
+{
+    enum dvit_status status = DVIT_OK;
+    struct dvit_overlay_options defaults = dvit_overlay_options_default();
+    struct scene *scenes = NULL;
+    *out = (struct dvit_image){0};
+    scenes = calloc(count > 0 ? (size_t)count : 1, sizeof *scenes);
+    if (!scenes)
+        DVIT_FAIL(error, DVIT_ERROR_MEMORY, "gallery of %d overlays: out of memory", count);
+    for (int i = 0; i < count; i++) {
+        const struct dvit_image *image = overlays[i].image;
+        DVIT_TRY(check_image(&overlays[i], error));
+        scenes[i] = (struct scene){&overlays[i], {0, 0, image->width, image->height}, false};
+    }
+    DVIT_TRY(draw_gallery(out, scenes, count, options ? options : &defaults, error));
+done:
+    free(scenes);
+    return status;
+}
+
+static struct dvit_overlay_options single_options(const struct dvit_overlay_options *options)
+{
+    struct dvit_overlay_options single = options ? *options : dvit_overlay_options_default();
+    single.title = NULL;
+    return single;
+}
+
 enum dvit_status dvit_report_overlay(struct dvit_image *out, const struct dvit_overlay *overlay,
                                      const struct dvit_overlay_options *options,
                                      struct dvit_error *error)
 {
-    struct dvit_overlay_options single = options ? *options : dvit_overlay_options_default();
-    single.title = NULL;
+    struct dvit_overlay_options single = single_options(options);
     return dvit_report_gallery(out, overlay, 1, &single, error);
+}
+
+enum dvit_status dvit_report_photo(struct dvit_image *out, const struct dvit_overlay *overlay,
+                                   const struct dvit_region *seen,
+                                   const struct dvit_overlay_options *options,
+                                   struct dvit_error *error)
+{
+    enum dvit_status status = DVIT_OK;
+    struct dvit_overlay_options single = single_options(options);
+    struct scene scene = {overlay, *seen, true};
+    *out = (struct dvit_image){0};
+    DVIT_TRY(check_image(overlay, error));
+    DVIT_TRY(draw_gallery(out, &scene, 1, &single, error));
+done:
+    return status;
 }

@@ -13,6 +13,9 @@
 #define DVIT_COLOUR_GRID    0x00000022u
 #define DVIT_COLOUR_OUTLINE 0xc4c9d0ffu
 #define DVIT_COLOUR_RULE    0xe1e4e8ffu
+#define DVIT_COLOUR_HATCH   0x1a1d2180u /* on dropped patches */
+#define DVIT_COLOUR_UNSEEN  0x8a9099d9u /* over what no patch covers */
+#define DVIT_COLOUR_FRAME   0x1a1d21ffu /* around what patches cover */
 
 /* Series of charts, as CSS writes them. */
 enum { DVIT_SERIES_COLOURS = 7 };

@@ -277,6 +277,32 @@ class Pictures(ModelTest):
         self.assertEqual(sorted(os.listdir(self.path("pictures"))),
                          ["0001-one.png", "0002-one.png"])
 
+    def test_the_photograph_has_its_own_resolution(self):
+        wide, gaps = 2 * 16, 3 * 10  # margins, and between the views
+        for width, height, view in ((300, 260, 300), (40, 32, 200), (2600, 1300, 1280)):
+            image = write_ppm(self.path("photo.ppm"), width, height)
+            line = self.draw(self.path("out.png"), image).lines[0]
+            self.assertEqual(png_size(self.path("out.png"))[0], wide + gaps + 4 * view)
+            self.assertEqual(line["picture_reduced"], width > 1280)
+        told = self.check(dvit("classify", "--model", self.dynamic, "--picture",
+                               self.path("out.png"), image), OK)
+        self.assertIn("(reduced to 1280 pixels)", told.out)
+
+    def test_a_wide_photograph_is_shown_one_view_below_the_other(self):
+        self.draw(self.path("out.png"), write_ppm(self.path("wide.ppm"), 1000, 60))
+        width, height = png_size(self.path("out.png"))
+        self.assertEqual(width, 1000 + 2 * 16)
+        self.assertGreater(height, 4 * 60)
+
+    @unittest.skipUnless(os.path.exists(os.path.join(GOLDEN, "exif_6.jpg")), "no golden images")
+    def test_a_turned_photograph_is_drawn_upright(self):
+        turned = os.path.join(GOLDEN, "exif_6.jpg")  # stored wide, shown tall
+        heights = []
+        for arguments in ((turned,), ("--no-exif", turned)):
+            self.draw(self.path("out.png"), *arguments)
+            heights.append(png_size(self.path("out.png"))[1])
+        self.assertGreater(heights[0], heights[1])
+
     def test_unwritable_is_found_before_the_work(self):
         answer = dvit("classify", "--model", self.dynamic, "--picture",
                       self.path("none", "out.png"), self.image)
