@@ -2,6 +2,7 @@
 #include <stddef.h>
 
 #include "training_run.h"
+#include "training_signals.h"
 #include "workbench.h"
 
 /* How many stages, from --stages, --stage-blocks and what the model has; 0 after an error. */
@@ -86,7 +87,9 @@ int cli_cmd_sparsify(const struct cli_options *given)
     struct cli_training_data data = {0};
     int stages = 0;
     bool new_head = false;
-    int code = cli_training_start(&dense, &new_head, &data, options);
+    int code = cli_signals_start();
+    if (code == CLI_EXIT_OK)
+        code = cli_training_start(&dense, &new_head, &data, options);
     if (code == CLI_EXIT_OK && new_head)
         tell_new_head(&own);
     if (code == CLI_EXIT_OK)

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "training_run.h"
+#include "training_signals.h"
 #include "workbench.h"
 
 /* A new model of random weights for the data set; training gives it labels and preprocessing. */
@@ -36,7 +37,9 @@ int cli_cmd_train(const struct cli_options *given)
     if (!is_new && is_text && !cli_is_model_file(options->model))
         return cli_fail(&error);
     int side = options->image_size.width;
-    int code = is_new ? cli_training_open(&data, options, side ? side : config.image_width)
+    int code = cli_signals_start();
+    if (code == CLI_EXIT_OK)
+        code = is_new ? cli_training_open(&data, options, side ? side : config.image_width)
                       /* a file, or nothing: the library says what it could have been */
                       : cli_training_start(&model, &new_head, &data, options);
     if (code == CLI_EXIT_OK && is_new)

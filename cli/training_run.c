@@ -1,10 +1,8 @@
-/* Runs a training from the command line: signals ask it to stop, events become progress lines or
+/* Runs a training from the command line: events become progress lines or
  * JSON, what a dynamic model keeps is drawn now and then, and the run ends with its report. The
  * work itself, and everything else in the run folder, is dvit_train's. */
-#define _POSIX_C_SOURCE 200809L
 #include "training_run.h"
 
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +10,7 @@
 #include "exhibit.h"
 #include "json_lines.h"
 #include "rate_search.h"
+#include "training_signals.h"
 #include "workbench.h"
 
 enum {
@@ -96,36 +95,6 @@ int cli_training_teacher(struct dvit_model **out, const struct dvit_model *stude
         options->train.weight_token = 0;
     }
     return CLI_EXIT_OK;
-}
-
-/* ---- signals ---- */
-
-static volatile int stop_requested, save_requests;
-
-static void request_stop(int signal_number)
-{
-    stop_requested = 1;
-    /* whoever asks twice means it */
-    signal(SIGINT, SIG_DFL);
-    signal(SIGTERM, SIG_DFL);
-    (void)signal_number;
-}
-
-static void request_save(int signal_number)
-{
-    save_requests = save_requests + 1;
-    (void)signal_number;
-}
-
-static void set_handlers(void (*stop)(int), void (*save)(int))
-{
-    struct sigaction action = {.sa_flags = SA_RESTART};
-    sigemptyset(&action.sa_mask);
-    action.sa_handler = stop;
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
-    action.sa_handler = save;
-    sigaction(SIGUSR1, &action, NULL);
 }
 
 /* ---- events ---- */
@@ -271,6 +240,8 @@ static void watch_event(void *context, const struct dvit_train_event *event)
     case DVIT_TRAIN_FINISHED:
         break;
     }
+    if (cli_signals_reader_gone())
+        cli_signals_request_stop();
 }
 
 /* ---- pictures ---- */
@@ -325,7 +296,7 @@ static struct dvit_train_options training_options(const struct cli_options *opti
     train.cpu = options->cpu;
     train.precision = options->precision;
     train.strict = options->strict;
-    train.save_requests = &save_requests;
+    train.save_requests = cli_signals_saves();
     return train;
 }
 
@@ -371,10 +342,10 @@ int cli_training_run(struct dvit_model *model, const struct dvit_model *teacher,
         train.draw = draw_kept;
         train.draw_context = &watch;
     }
-    set_handlers(request_stop, request_save);
+    cli_signals_training(true);
     enum dvit_status status = dvit_train(model, teacher, data->train, data->validation, &train,
-                                         watch_event, &watch, &stop_requested, &error);
-    set_handlers(SIG_DFL, SIG_IGN); /* a late request to save must not end the process */
+                                         watch_event, &watch, cli_signals_stop(), &error);
+    cli_signals_training(false);
     cli_progress_clear();
     int code = cli_exit_of(status);
     if (watch.started)

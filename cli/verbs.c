@@ -23,7 +23,10 @@ const struct cli_verb cli_verbs[] = {
          "Trains a vision transformer on labelled images and writes the run folder. With --json "
          "each event is one object on standard output.\n"
          "Ctrl-C or SIGTERM saves the state and stops; the same command with --resume goes on. A "
-         "second signal ends the program at once.\n",
+         "second one ends the program at once. SIGHUP (a closed terminal), SIGUSR2 and SIGXCPU "
+         "stop it alike, unless they are ignored when it starts (nohup), and so does the end of "
+         "whatever reads its output. SIGUSR1 saves the state, says so, and the training goes "
+         "on.\n",
          "dvit train --data builtin:scenes --model vit:dim=96,depth=6,heads=3,patch=8,image=64 "
          "--out runs/dense",
          cli_cmd_train},

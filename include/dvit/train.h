@@ -13,7 +13,15 @@
  *   kept/epoch-….png   pictures that dvit_train_options.draw made, if any
  *   config.json        options, model, data fingerprint, command, version
  * All but the logs are replaced atomically. Going on from state.safetensors gives the same bits as
- * never having stopped (same machine, build and thread count). */
+ * never having stopped (same machine, build and thread count).
+ *
+ * Signals: the threads of a training block them, and the calling thread does while a micro-batch is
+ * computed (all but SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS, SIGABRT), because a matrix
+ * product may use the stack pointer for something else: a handler without a stack of its own
+ * (sigaltstack, SA_ONSTACK) would overwrite memory. A handler that the program has set therefore
+ * runs between micro-batches, or at once in another thread of the program that does not block the
+ * signal. Best, block the signals before dvit_train and wait for them (sigwait) in a thread that
+ * does not compute: it sets *stop and *save_requests, with atomic stores. */
 #ifndef DVIT_TRAIN_H
 #define DVIT_TRAIN_H
 
@@ -126,8 +134,9 @@ struct dvit_train_options {
     int keep_checkpoints; /* also keep state and model of the last so many epochs, as
                              state-epoch0007.safetensors and last-epoch0007.safetensors; default 0
                            */
-    const volatile int *save_requests; /* counted up, as by a signal handler, it has the state saved
-                                          within a micro-batch, and the run goes on; may be NULL */
+    const volatile int *save_requests; /* counted up by another thread or a signal handler (an
+                                          atomic store), it has the state saved within a
+                                          micro-batch and noted, and the run goes on; may be NULL */
     int log_every;                     /* steps between step records; default 10 */
     bool tensorboard;                  /* write an event file; default true */
     /* Called from the training thread after the first epoch, the last and about ten between; may be
@@ -174,8 +183,9 @@ struct dvit_train_event {
     const char *text;
 };
 
-/* Called from the training thread. Setting *stop from a signal handler or another thread ends the
- * run after the current micro-batch with DVIT_ERROR_INTERRUPTED, everything saved. */
+/* Called from the training thread. Setting *stop from a signal handler or another thread (an atomic
+ * store) ends the run after the current micro-batch with DVIT_ERROR_INTERRUPTED, everything saved.
+ */
 typedef void dvit_train_callback(void *context, const struct dvit_train_event *event);
 
 /* Images that already have the network's size are never resized: their crops are padded by 4

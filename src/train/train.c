@@ -293,9 +293,15 @@ done:
 
 /* -------------------------------------------------------------------------------- steps --- */
 
+/* Written by another thread, or by a signal handler. */
+static int read_flag(const volatile int *flag)
+{
+    return __atomic_load_n(flag, __ATOMIC_ACQUIRE);
+}
+
 static bool stop_requested(const struct job *job)
 {
-    return job->stop && *job->stop;
+    return job->stop && read_flag(job->stop);
 }
 
 static enum dvit_status stop_early(struct job *job)
@@ -318,12 +324,16 @@ static enum dvit_status answer_requests(struct job *job)
 {
     enum dvit_status status = DVIT_OK;
     const volatile int *requests = job->options->save_requests;
-    int asked = requests ? *requests : 0;
+    int asked = requests ? read_flag(requests) : 0;
     if (stop_requested(job))
         DVIT_TRY(stop_early(job));
     if (asked != job->saves_done) {
         job->saves_done = asked;
         DVIT_TRY(save_state(job));
+        char text[1200];
+        snprintf(text, sizeof text, "saved on request after step %ld, in \"%.1000s\"",
+                 job->trainer->progress.step, job->folder.state);
+        emit_text(job, DVIT_TRAIN_NOTED, text);
     }
 done:
     return status;
@@ -579,7 +589,7 @@ enum dvit_status dvit_train(struct dvit_model *model, const struct dvit_model *t
     struct dvit_train_event started = {.kind = DVIT_TRAIN_STARTED};
     emit(&job, &started);
     tell_teacher(&job);
-    job.saves_done = options->save_requests ? *options->save_requests : 0;
+    job.saves_done = options->save_requests ? read_flag(options->save_requests) : 0;
     if (job.trainer->progress.unevaluated) {
         reset_window(&job.window);
         DVIT_TRY(end_epoch(&job));
