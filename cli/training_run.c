@@ -3,10 +3,12 @@
  * work itself, and everything else in the run folder, is dvit_train's. */
 #include "training_run.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "dvit/eval.h"
 #include "exhibit.h"
 #include "json_lines.h"
 #include "rate_search.h"
@@ -191,15 +193,30 @@ static void show_step(const struct watch *watch, const struct dvit_train_event *
     cli_progress("%s eta %s", text, cli_duration(event->eta_s, left));
 }
 
+/* A share of all images, as a percentage, or that there is none. */
+static const char *percentage(double share, char text[48])
+{
+    if (isnan(share))
+        snprintf(text, 48, "none (answers are not finite)");
+    else
+        snprintf(text, 48, "%.2f %%", 100 * share);
+    return text;
+}
+
 static void show_evaluation(const struct watch *watch, const struct dvit_train_event *event)
 {
-    char averaged[64] = "";
-    if (event->ema_top1 >= 0)
-        snprintf(averaged, sizeof averaged, "; averaged weights top-1 %.2f %%",
-                 100 * event->ema_top1);
-    cli_note("epoch %d/%d: top-1 %.2f %%, top-5 %.2f %%, loss %.4f on the validation images%s%s",
-             event->epoch + 1, watch->options->train.epochs, 100 * event->val_top1,
-             100 * event->val_top5, event->val_loss, averaged, event->best ? " (best so far)" : "");
+    char averaged[100] = "", top5[64] = "", loss[64] = "", share[48];
+    if (!(event->ema_top1 < 0))
+        snprintf(averaged, sizeof averaged, "; averaged weights top-1 %s",
+                 percentage(event->ema_top1, share));
+    if (dvit_dataset_classes(watch->data->train) > DVIT_PREDICTION_TOP && !isnan(event->val_top5))
+        snprintf(top5, sizeof top5, ", top-5 %.2f %%", 100 * event->val_top5);
+    if (isfinite(event->val_loss))
+        snprintf(loss, sizeof loss, event->val_loss < 1e6 ? ", loss %.4f" : ", loss %.3g",
+                 event->val_loss);
+    cli_note("epoch %d/%d: top-1 %s%s%s on the validation images%s%s", event->epoch + 1,
+             watch->options->train.epochs, percentage(event->val_top1, share), top5, loss, averaged,
+             event->best ? " (best so far)" : "");
 }
 
 static void watch_event(void *context, const struct dvit_train_event *event)

@@ -26,6 +26,7 @@ struct train_run {
     float poison;        /* added to a weight of the model */
     long stop_at;        /* raise the stop flag when this step is told; 0 = never */
     long stop_at_skip;   /* raise it at this skipped image or step; 0 = never */
+    long stop_at_save;   /* raise it at this save; 0 = never */
     long save_at;        /* ask for a save when this step is told; 0 = never */
     long break_at;       /* when this step is told, a weight becomes NaN; 0 = never */
     int breaks;          /* how often that still happens */
@@ -37,7 +38,7 @@ struct train_run {
     long told[DVIT_TRAIN_FINISHED + 1]; /* events by kind */
     long first_step, last_step;         /* of the step events */
     double best_top1;
-    char skipped[1500], finished[100]; /* texts of the last such events */
+    char skipped[1500], finished[400]; /* texts of the last such events */
     float *weights;                    /* of the model afterwards; free with run_free */
     size_t floats;
     struct dvit_model *model; /* while it runs */
@@ -111,8 +112,11 @@ static inline void run_event(void *context, const struct dvit_train_event *event
     }
     if (event->kind == DVIT_TRAIN_ROLLED_BACK)
         snprintf(run->rolled_back, sizeof run->rolled_back, "%s", event->text);
-    if (event->kind == DVIT_TRAIN_SAVED)
+    if (event->kind == DVIT_TRAIN_SAVED) {
         run_copy_state(run, event);
+        if (run->told[event->kind] == run->stop_at_save)
+            run->stop = 1;
+    }
     if (event->kind == DVIT_TRAIN_SKIPPED && run->told[event->kind] == run->stop_at_skip)
         run->stop = 1;
     if (event->kind == DVIT_TRAIN_SKIPPED)
@@ -120,8 +124,9 @@ static inline void run_event(void *context, const struct dvit_train_event *event
     if (event->kind == DVIT_TRAIN_FINISHED)
         snprintf(run->finished, sizeof run->finished, "%s", event->text);
     if (event->kind == DVIT_TRAIN_EVALUATED) {
-        double top1 = event->ema_top1 > event->val_top1 ? event->ema_top1 : event->val_top1;
-        bool better = run->told[DVIT_TRAIN_EVALUATED] == 1 || top1 > run->best_top1;
+        bool averaged = event->ema_top1 > event->val_top1 || isnan(event->val_top1);
+        double top1 = averaged ? event->ema_top1 : event->val_top1;
+        bool better = top1 > run->best_top1;
         if (!run->options.resume)
             assert_int_equal(event->best, better);
         run->best_top1 = event->best ? top1 : run->best_top1;

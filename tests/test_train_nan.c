@@ -187,6 +187,69 @@ static void a_run_that_stays_bad_gives_up(void **state)
     }
 }
 
+/* ---- answers that are not finite ---- */
+
+static bool exists(const char *folder, const char *name)
+{
+    char *path = dvit_path_join(folder, name);
+    bool found = dvit_file_exists(path);
+    free(path);
+    return found;
+}
+
+/* The weights break before the first evaluation: it has no accuracy, its state is not one to return
+ * to, and the run recovers. */
+static void answers_that_are_not_finite_have_no_accuracy(void **state)
+{
+    (void)state;
+    char folder[32];
+    struct train_run run = bad_run(test_folder_create(folder), "adamw", false);
+    run.options.ema_decay = 0;
+    run.break_at = RUN_STEPS_PER_EPOCH;
+    run.breaks = 1;
+    assert_ok(run_train(&run), &run.error);
+    assert_int_equal(run.told[DVIT_TRAIN_EVALUATED], 3);
+    assert_int_equal(run.told[DVIT_TRAIN_ROLLED_BACK], 1);
+    expect_logged(folder, "\"top1\":null", 1);
+    expect_finite_files(folder);
+    run_free(&run);
+    test_folder_remove(folder);
+}
+
+static void a_run_without_a_finite_evaluation_fails(void **state)
+{
+    (void)state;
+    char folder[32];
+    struct train_run run = bad_run(test_folder_create(folder), "adamw", false);
+    run.options.ema_decay = 0;
+    run.options.epochs = 1;
+    run.break_at = RUN_STEPS_PER_EPOCH;
+    run.breaks = 1;
+    assert_fails(run_train(&run), &run.error, DVIT_ERROR_NUMERIC, "there is no best model");
+    assert_non_null(strstr(run.error.message, "--lr"));
+    assert_non_null(strstr(run.finished, "diverged"));
+    assert_false(exists(folder, "best.safetensors"));
+    expect_finite_file(folder, "good.safetensors");
+    run_free(&run);
+    test_folder_remove(folder);
+}
+
+/* All its evaluations are finite, but most of its steps were none. */
+static void a_run_of_skipped_steps_fails(void **state)
+{
+    (void)state;
+    char folder[32];
+    struct train_run run = bad_run(test_folder_create(folder), "adamw", false);
+    run.options.max_bad_steps = 100;
+    inject(GRADIENT, 7, 100, NAN);
+    assert_fails(run_train(&run), &run.error, DVIT_ERROR_NUMERIC, "8 of 15 steps were skipped");
+    assert_non_null(strstr(run.error.message, "best.safetensors"));
+    expect_finite_files(folder);
+    inject(NOWHERE, 0, 0, 0);
+    run_free(&run);
+    test_folder_remove(folder);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -194,6 +257,9 @@ int main(void)
         cmocka_unit_test(bad_steps_in_a_row_roll_back),
         cmocka_unit_test(stopping_in_a_bad_stretch_changes_nothing),
         cmocka_unit_test(a_run_that_stays_bad_gives_up),
+        cmocka_unit_test(answers_that_are_not_finite_have_no_accuracy),
+        cmocka_unit_test(a_run_without_a_finite_evaluation_fails),
+        cmocka_unit_test(a_run_of_skipped_steps_fails),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -128,6 +128,45 @@ static void an_interrupted_evaluation_is_made_up_for(void **state)
     test_folder_remove(whole_folder);
 }
 
+/* A stop right after any save leaves what no stop leaves: also the states that are kept by epoch,
+ * and the one that a rollback returns to. */
+static void stopped_at_any_save_is_never_stopped(void **state)
+{
+    (void)state;
+    static const char *const names[] = {
+        "state-epoch0002.safetensors", "state-epoch0003.safetensors",
+        "last-epoch0003.safetensors",  "good.safetensors",
+        "state.safetensors",           "last.safetensors"};
+    enum { NAMES = sizeof names / sizeof *names };
+    struct run_file expected[NAMES];
+    char whole_folder[32], folder[32];
+    struct train_run run = run_create(test_folder_create(whole_folder));
+    run.options.keep_checkpoints = 2;
+    run.options.checkpoint_every = 2;
+    assert_ok(run_train(&run), &run.error);
+    long saves = run.told[DVIT_TRAIN_SAVED];
+    for (int k = 0; k < NAMES; k++)
+        expected[k] = run_read(whole_folder, names[k]);
+    for (long save = 1; save <= saves; save++) {
+        run.options.out = test_folder_create(folder);
+        run.options.resume = false;
+        run.stop_at_save = save;
+        if (run_train(&run) != DVIT_OK) {
+            assert_int_equal(run.status, DVIT_ERROR_INTERRUPTED);
+            run.options.resume = true;
+            run.stop_at_save = 0;
+            assert_ok(run_train(&run), &run.error);
+        }
+        for (int k = 0; k < NAMES; k++)
+            run_assert_file(folder, names[k], &expected[k]);
+        test_folder_remove(folder);
+    }
+    for (int k = 0; k < NAMES; k++)
+        free(expected[k].data);
+    run_free(&run);
+    test_folder_remove(whole_folder);
+}
+
 /* ---- what is kept ---- */
 
 static bool has(const char *folder, const char *kind, int epoch)
@@ -266,6 +305,7 @@ int main(void)
         cmocka_unit_test(a_stale_lock_is_no_obstacle),
         cmocka_unit_test(a_request_saves_and_goes_on),
         cmocka_unit_test(an_interrupted_evaluation_is_made_up_for),
+        cmocka_unit_test(stopped_at_any_save_is_never_stopped),
         cmocka_unit_test(old_states_are_kept_by_epoch),
         cmocka_unit_test(states_of_earlier_versions_are_resumed),
     };

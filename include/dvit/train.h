@@ -159,7 +159,8 @@ enum dvit_train_event_kind {
     DVIT_TRAIN_SKIPPED,     /* an image (`text`: name and reason) or a non-finite step */
     DVIT_TRAIN_ROLLED_BACK, /* `text`: to which state and why */
     DVIT_TRAIN_NOTED,       /* `text`: worth knowing, such as where a teacher's answers are kept */
-    DVIT_TRAIN_FINISHED,    /* `text`: why ("done", "stopped on request", "max steps") */
+    DVIT_TRAIN_FINISHED, /* `text`: why ("done", "stopped on request", "step limit reached", or how
+                            the run diverged) */
 };
 
 struct dvit_train_event {
@@ -177,8 +178,9 @@ struct dvit_train_event {
     double eta_s;   /* seconds to the end at the present rate */
     long bad_steps; /* skipped so far for non-finite values */
     /* evaluation */
-    double val_top1, val_top5, val_loss; /* shares in 0 … 1; of the trained weights */
-    double ema_top1;                     /* of the averaged weights; −1 where EMA is off */
+    double val_top1, val_top5, val_loss; /* shares in 0 … 1; of the trained weights; NaN where an
+                                            answer was not finite */
+    double ema_top1;                     /* of the averaged weights, alike; −1 where EMA is off */
     bool best; /* the best so far, of either weights: best.safetensors was replaced */
     const char *text;
 };
@@ -196,7 +198,8 @@ typedef void dvit_train_callback(void *context, const struct dvit_train_event *e
  * student's pixels, in its own mean and standard deviation. A model with stages needs one unless
  * weight_kl and weight_token are 0, when none is read; for a dense model it may be NULL.
  * `validation` may be NULL (no evaluation; best = last). The data sets' class count must be the
- * model's. */
+ * model's. DVIT_ERROR_NUMERIC where the run diverged: most of its steps had no finite loss, the
+ * answers at the end are not finite, or no evaluation had finite answers. */
 DVIT_API enum dvit_status dvit_train(struct dvit_model *model, const struct dvit_model *teacher,
                                      struct dvit_dataset *train, struct dvit_dataset *validation,
                                      const struct dvit_train_options *options,

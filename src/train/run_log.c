@@ -56,7 +56,7 @@ static void add_evaluation(json_t *line, const struct dvit_train_event *e)
     set_real(line, "top1", e->val_top1);
     set_real(line, "top5", e->val_top5);
     set_real(line, "loss", e->val_loss);
-    if (e->ema_top1 >= 0)
+    if (!(e->ema_top1 < 0)) /* NaN: no accuracy */
         set_real(line, "ema_top1", e->ema_top1);
     json_object_set_new(line, "best", json_boolean(e->best));
 }

@@ -142,6 +142,38 @@ class Train(TrainingTest):
         self.assertEqual(sorted(os.listdir(self.path("sparse"))), ["find_lr.json", "find_lr.svg"])
 
 
+class Diverged(TrainingTest):
+    """A rate at which nothing is learnt: not a result."""
+
+    def diverge(self, *more):
+        return self.check(self.train("run", "--lr", "100", "--optimizer", "sgd", "--epochs", 2, *more), FAILURE)
+
+    def test_the_last_words_say_so(self):
+        answer = self.diverge()
+        error = answer.err.splitlines()[-1]
+        for words in ("dvit: error: the run diverged", "--lr", "--clip"):
+            self.assertIn(words, error)
+        self.assertNotIn("done in", answer.err)
+        self.assertNotIn("nan", answer.err)
+
+    def test_no_accuracy_is_a_gap(self):
+        answer = self.diverge("--ema", 0, "--json")
+        evaluations = [event for event in answer.lines if event["event"] == "evaluated"]
+        with open(self.path("run", "log.jsonl"), encoding="utf-8") as stream:
+            logged = [line for line in map(json.loads, stream) if line["event"] == "evaluated"]
+        with open(self.path("run", "log.csv"), encoding="ascii") as stream:
+            names, *rows = [line.rstrip("\n").split(",") for line in stream]
+        table = [dict(zip(names, row)) for row in rows if row[0] == "evaluated"]
+        gaps = 0
+        for event, line, row in zip(evaluations, logged, table):
+            self.assertEqual(event["val_top1"], line["top1"])
+            if line["top1"] is None:
+                gaps += 1
+                self.assertEqual((row["val_top1"], line["top5"], line["best"]), ("", None, False))
+        if gaps == len(logged):
+            self.assertFalse(os.path.exists(self.path("run", "best.safetensors")))
+
+
 class Sparsify(TrainingTest):
     @classmethod
     def setUpClass(cls):

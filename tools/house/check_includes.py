@@ -39,7 +39,7 @@ OUTSIDE = {
     "webp/": ["src/image/decode_webp.c"],
     "jansson.h": ["src/weights/", "src/report/", "src/train/"],
     "pthread.h": ["src/base/thread_start.h", "src/data/dataset.c",
-                  "cli/throughput.c"],
+                  "cli/throughput.c", "cli/training_signals.c"],
 }
 INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*([<"])([^>"]+)[>"]', re.M)
 
