@@ -5,6 +5,7 @@
 #include <math.h>
 #include <stdio.h>
 
+#include "base/decimal.h"
 #include "dvit/eval.h"
 #include "train/run_pictures.h"
 
@@ -139,8 +140,9 @@ static bool describe_divergence(const struct dvit_job *job, char text[1400])
     bool no_best = job->validation && progress->best_top1 < 0;
     bool most_skipped = 2 * progress->bad_steps > progress->step;
     if (loss_is_absurd(job, &guessing))
-        snprintf(absurd, sizeof absurd, "its loss at the end is %.3g, guessing has %.3g; ",
-                 job->end_loss, guessing);
+        dvit_decimal_format(absurd, sizeof absurd,
+                            "its loss at the end is %.3g, guessing has %.3g; ", job->end_loss,
+                            guessing);
     if (!most_skipped && !job->unfinite_answers && !no_best && !*absurd)
         return false;
     describe_skipped(progress, skipped);
