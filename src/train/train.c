@@ -121,6 +121,21 @@ static enum dvit_status check_data(const struct dvit_job *job, const struct dvit
     return DVIT_OK;
 }
 
+/* A step from such weights would be skipped, and so would every other one. */
+static enum dvit_status check_weights(const struct dvit_model *model,
+                                      const struct dvit_model *teacher, struct dvit_error *error)
+{
+    enum dvit_status status = DVIT_OK;
+    DVIT_TRY(dvit_model_check_finite(model, error));
+    if (!teacher)
+        return DVIT_OK;
+    status = dvit_model_check_finite(teacher, error);
+    if (status != DVIT_OK)
+        dvit_error_prefix(error, "teacher");
+done:
+    return status;
+}
+
 static enum dvit_status count_steps(struct dvit_job *job)
 {
     const struct dvit_train_options *o = job->options;
@@ -155,6 +170,7 @@ static enum dvit_status begin(struct dvit_job *job, struct dvit_model *model,
     const struct dvit_train_options *o = job->options;
     DVIT_TRY(dvit_train_options_check(o, job->error));
     DVIT_TRY(check_data(job, model));
+    DVIT_TRY(check_weights(model, teacher, job->error));
     DVIT_TRY(dvit_run_folder_name(&job->folder, o->out, job->error));
     DVIT_TRY(dvit_train_take_labels(model, job->train, job->error));
     if (model->config.stages)

@@ -3,6 +3,7 @@ an error or a warning, and never a class."""
 
 import csv
 import json
+import os
 import struct
 import unittest
 
@@ -47,6 +48,15 @@ class NonFiniteWeights(BrokenModel):
                     answer = dvit(*command)
                     self.refused(answer, FAILURE, tensor, "not finite")
                     self.assertEqual(answer.out, "")
+
+    def test_no_training_begins(self):
+        model, out = self.broken(), self.path("run")
+        good = self.model("good.safetensors")
+        short = ("--epochs", 1, "--batch", 8, "--quiet", "--data", SCENES, "--out", out)
+        for command in (("train", "--model", model), ("sparsify", "--model", model),
+                        ("train", "--model", good, "--teacher", model)):
+            self.refused(dvit(*command, *short), FAILURE, "blocks.0.attn.qkv.weight", "not finite")
+            self.assertFalse(os.path.exists(out) and os.listdir(out), command)
 
     def test_a_warning_names_the_tensor_when_the_file_is_read(self):
         answer = self.check(dvit("info", self.broken()), OK)
