@@ -31,20 +31,41 @@ static void write_json(FILE *stream, const struct dvit_rate_curve *curve)
     cli_json_end(&json);
 }
 
-/* One row for each third of the steps, a bar as long as the smoothed loss. */
-static void print_curve(const struct dvit_rate_curve *curve)
+/* The loss of a full bar. The end of a search, where the loss leaves all bounds, must not shorten
+ * all other bars to nothing. */
+static double full_bar(const struct dvit_rate_curve *curve)
 {
     double largest = 0;
-    int stride = (DVIT_RATE_STEPS + SHOWN - 1) / SHOWN;
     for (int i = 0; i < curve->count; i++)
-        largest = curve->smoothed[i] > largest ? curve->smoothed[i] : largest;
+        largest = fmax(largest, curve->smoothed[i]);
+    return curve->count > 0 ? fmin(largest, 2 * curve->smoothed[0]) : 0;
+}
+
+/* The row of the rate nearest to the suggestion; −1 without one. */
+static int suggested_row(const struct dvit_rate_curve *curve, int stride)
+{
+    int nearest = -1;
+    for (int i = 0; curve->suggestion > 0 && i < curve->count; i += stride)
+        if (nearest < 0 || fabs(log(curve->rates[i] / curve->suggestion)) <
+                               fabs(log(curve->rates[nearest] / curve->suggestion)))
+            nearest = i;
+    return nearest;
+}
+
+/* One row for each third of the steps, a bar as long as the smoothed loss. The rates grow by equal
+ * factors. */
+static void print_curve(const struct dvit_rate_curve *curve)
+{
+    int stride = (DVIT_RATE_STEPS + SHOWN - 1) / SHOWN, marked = suggested_row(curve, stride);
+    double full = full_bar(curve);
     printf("learning rate   smoothed loss\n");
     for (int i = 0; i < curve->count; i += stride) {
-        int length = largest > 0 ? (int)(BAR * curve->smoothed[i] / largest + .5) : 0;
+        double share = full > 0 ? fmax(curve->smoothed[i] / full, 0) : 0;
+        int length = (int)(BAR * fmin(share, 1) + .5);
         printf("%13.2e  %14.4f  ", curve->rates[i], curve->smoothed[i]);
         for (int k = 0; k < length; k++)
             putchar('#');
-        putchar('\n');
+        printf("%s%s\n", share > 1.01 ? ">" : "", i == marked ? "  <- suggested" : "");
     }
     if (curve->suggestion > 0)
         printf("suggested: --lr %.2g, a tenth of where the loss was lowest\n", curve->suggestion);
@@ -75,23 +96,26 @@ static int write_numbers(const char *folder, const struct dvit_rate_curve *curve
 static int write_chart(const char *folder, const struct dvit_rate_curve *curve)
 {
     struct dvit_error error = {0};
-    double exponents[DVIT_RATE_STEPS];
+    char mark[64];
     const struct dvit_plot_line lines[2] = {
-        {"loss", exponents, curve->losses, curve->count, NULL},
-        {"smoothed", exponents, curve->smoothed, curve->count, NULL}};
+        {"loss", curve->rates, curve->losses, curve->count, NULL},
+        {"smoothed", curve->rates, curve->smoothed, curve->count, NULL}};
     const struct dvit_plot plot = {.title = "loss while the learning rate grows",
-                                   .x_label = "log10 of the learning rate",
-                                   .unit = "",
+                                   .x_label = "learning rate",
+                                   .unit = "loss",
                                    .lines = lines,
                                    .line_count = 2};
+    const struct dvit_plot_axes axes = {.log_x = true,
+                                        .fit_y = true,
+                                        .mark_x = curve->suggestion,
+                                        .mark = curve->suggestion > 0 ? mark : NULL};
+    snprintf(mark, sizeof mark, "suggested: %.2g", curve->suggestion);
     char *path = cli_path(folder, "find_lr.svg");
-    for (int i = 0; i < curve->count; i++)
-        exponents[i] = log10(curve->rates[i]);
     int code = CLI_EXIT_OK;
     if (!path) {
         cli_error("out of memory");
         code = CLI_EXIT_FAILURE;
-    } else if (dvit_report_plots(path, &plot, 1, &error) != DVIT_OK) {
+    } else if (dvit_report_plots_on(path, &plot, &axes, 1, &error) != DVIT_OK) {
         code = cli_fail(&error);
     } else {
         cli_note("chart: %s", path);

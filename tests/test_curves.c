@@ -164,6 +164,173 @@ static void chart_of_shares_ends_at_all_of_them(void **state)
     free(text);
 }
 
+/* ---- what the axes show ---- */
+
+enum { MANY = 40 };
+
+static char *robust_chart(const struct dvit_series *series, size_t count)
+{
+    struct dvit_chart chart = {.title = "Loss",
+                               .x_label = "step",
+                               .unit = "nats",
+                               .series = series,
+                               .count = count,
+                               .may_log = true,
+                               .robust = true};
+    struct dvit_markup markup = {0};
+    char *text;
+    dvit_chart_add_svg(&chart, &markup);
+    assert_ok(dvit_markup_take(&markup, "chart", &text, NULL, &error), &error);
+    assert_well_formed(text);
+    assert_null(strstr(text, "nan"));
+    assert_null(strstr(text, "inf"));
+    return text;
+}
+
+static struct dvit_series series_of(const char *name, const double *x, const double *y)
+{
+    return (struct dvit_series){.name = name, .x = x, .y = y, .count = MANY, .stride = 1};
+}
+
+/* The y coordinates of the first path of the chart's n-th group of lines. */
+static void y_range(const char *chart, int n, double *least, double *most)
+{
+    double x, y;
+    int used;
+    const char *path = chart;
+    for (int i = 0; i <= n; i++)
+        path = strstr(path, "</title><path d=\"") + 17;
+    *least = 1e9;
+    *most = -1e9;
+    for (; sscanf(path, "%*1[ML]%lf %lf%n", &x, &y, &used) == 2; path += used) {
+        *least = fmin(*least, y);
+        *most = fmax(*most, y);
+    }
+}
+
+static void values_over_decades_have_a_logarithmic_axis(void **state)
+{
+    double x[MANY], y[MANY], least, most;
+    for (int i = 0; i < MANY; i++) {
+        x[i] = i;
+        y[i] = pow(10, 2 - i / 10.0); /* 100 … 0.0126 */
+    }
+    struct dvit_series series = series_of("loss", x, y);
+    char *text = robust_chart(&series, 1);
+    assert_has(text, "nats, logarithmic");
+    assert_has(text, ">0.1</text>");
+    assert_has(text, ">100</text>");
+    assert_null(strstr(text, ">50</text>"));
+    const char *path = strstr(text, "</title><path d=\"");
+    double at[3];
+    assert_int_equal(sscanf(path + 17, "M%*f %lfL%*f %lfL%*f %lf", &at[0], &at[1], &at[2]), 3);
+    assert_true(fabs(at[2] - 2 * at[1] + at[0]) < .15); /* equal factors, equal distances */
+    free(text);
+    y[3] = 0; /* has no place there */
+    text = robust_chart(&series, 1);
+    assert_has(text, "logarithmic");
+    y_range(text, 0, &least, &most);
+    assert_true(least > 15 && most < 196);
+    free(text);
+    for (int i = 0; i < MANY; i += 2)
+        y[i] = 0; /* too many of those */
+    text = robust_chart(&series, 1);
+    assert_null(strstr(text, "logarithmic"));
+    free(text);
+}
+
+static void outliers_do_not_flatten_a_curve(void **state)
+{
+    double x[MANY], y[MANY], least, most;
+    for (int i = 0; i < MANY; i++) {
+        x[i] = i;
+        y[i] = 2.3 - i * .03;
+    }
+    y[17] = 4e5;
+    struct dvit_series series = series_of("<loss>", x, y);
+    char *text = robust_chart(&series, 1);
+    assert_has(text, "off the axis: &lt;loss&gt; reaches 4e+05 at step 17</p>");
+    assert_null(strstr(text, "logarithmic"));
+    assert_has(text, ">2.5</text>");
+    y_range(text, 0, &least, &most);
+    assert_true(least == 17 && most > 150); /* at the edge; the rest fills the plot */
+    free(text);
+    y[17] = 2;
+    text = robust_chart(&series, 1);
+    assert_null(strstr(text, "off the axis"));
+    free(text);
+    for (int i = 0; i < MANY; i++)
+        y[i] = i < 2 ? 7 : .5; /* how a loss begins is no outlier */
+    y[0] = 1.5;
+    y[1] = 1.1;
+    text = robust_chart(&series, 1);
+    assert_null(strstr(text, "off the axis"));
+    free(text);
+}
+
+static void a_diverged_run_does_not_flatten_the_others(void **state)
+{
+    double x[MANY], good[MANY], better[MANY], diverged[MANY], least, most;
+    for (int i = 0; i < MANY; i++) {
+        x[i] = i;
+        good[i] = 2.3 - i * .04;
+        better[i] = 2.3 - i * .05;
+        diverged[i] = i < 5 ? 2.3 : 1e9 * i;
+    }
+    diverged[30] = NAN;
+    const struct dvit_series series[] = {series_of("good", x, good), series_of("bad", x, diverged),
+                                         series_of("better", x, better)};
+    char *text = robust_chart(series, 3);
+    assert_has(text, "off the axis: bad reaches 3.9e+10 at step 39</p>");
+    y_range(text, 0, &least, &most);
+    assert_true(most - least > 50);
+    free(text);
+}
+
+static void short_and_constant_series_are_whole(void **state)
+{
+    static const double values[][4] = {{1, 1, 1, 1}, {0, 0, 0, 0}, {0, 0, 0, 3}, {1, 2, 3, 4}};
+    const double x[] = {0, 1, 2, 3};
+    for (int i = 0; i < 4; i++)
+        for (size_t count = 1; count <= 4; count++) {
+            struct dvit_series series = {
+                .name = "a", .x = x, .y = values[i], .count = count, .stride = 1};
+            char *text = robust_chart(&series, 1);
+            assert_null(strstr(text, "off the axis"));
+            free(text);
+        }
+}
+
+/* Every one of the most runs that a page shows has looks of its own. */
+static void series_are_told_apart(void **state)
+{
+    enum { RUNS = 64 };
+    char *classes[RUNS];
+    for (int i = 0; i < RUNS; i++) {
+        struct dvit_markup markup = {0};
+        dvit_markup_series_class(&markup, i);
+        assert_ok(dvit_markup_take(&markup, "class", &classes[i], NULL, &error), &error);
+        for (int k = 0; k < i; k++)
+            assert_string_not_equal(classes[i], classes[k]);
+    }
+    for (int i = 0; i < RUNS; i++)
+        free(classes[i]);
+}
+
+/* A value that is missing is a gap, also where many values share a place. */
+static void long_charts_leave_gaps(void **state)
+{
+    enum { STEPS = 6000 };
+    static double x[STEPS], y[STEPS];
+    for (int i = 0; i < STEPS; i++) {
+        x[i] = i;
+        y[i] = i == 3000 ? NAN : 1 + i % 2;
+    }
+    char *text = chart_of(x, y, STEPS);
+    assert_int_equal(count_of(text, "M"), 3); /* two pieces, and the legend's swatch */
+    free(text);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -174,6 +341,12 @@ int main(void)
         cmocka_unit_test(chart_of_noise_has_a_trend),
         cmocka_unit_test(chart_of_shares_ends_at_all_of_them),
         cmocka_unit_test(chart_notation_suits_magnitudes),
+        cmocka_unit_test(values_over_decades_have_a_logarithmic_axis),
+        cmocka_unit_test(outliers_do_not_flatten_a_curve),
+        cmocka_unit_test(a_diverged_run_does_not_flatten_the_others),
+        cmocka_unit_test(short_and_constant_series_are_whole),
+        cmocka_unit_test(series_are_told_apart),
+        cmocka_unit_test(long_charts_leave_gaps),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

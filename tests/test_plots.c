@@ -73,6 +73,38 @@ static void labels_stand_above_their_points(void **state)
     free(text);
 }
 
+/* x over six decades, and what stands at one of them; y without its outlier. */
+static void axes_may_be_logarithmic_and_marked(void **state)
+{
+    double x[13], y[13];
+    for (int i = 0; i < 13; i++) {
+        x[i] = pow(10, -6 + i / 2.0);
+        y[i] = i == 12 ? 1e6 : 2 - i * .1;
+    }
+    const struct dvit_plot_line line = {"loss", x, y, 13, NULL};
+    const struct dvit_plot plot = {"Rate", "rate", "loss", false, &line, 1};
+    const struct dvit_plot_axes axes = {
+        .log_x = true, .fit_y = true, .mark_x = 1e-3, .mark = "<best> 0.001"};
+    char folder[32], path[64];
+    unsigned char *bytes;
+    size_t size;
+    (void)state;
+    test_folder_create(folder);
+    snprintf(path, sizeof path, "%s/plots.svg", folder);
+    assert_ok(dvit_report_plots_on(path, &plot, &axes, 1, &error), &error);
+    assert_ok(dvit_file_read(path, 1 << 20, &bytes, &size, &error), &error);
+    char *text = calloc(size + 1, 1);
+    memcpy(text, bytes, size);
+    free(bytes);
+    test_folder_remove(folder);
+    assert_well_formed(text);
+    assert_has(text, ">10⁻⁴</text>");
+    assert_has(text, "<line class=\"mark\" x1=\"215.0\" y1=\"20.0\" x2=\"215.0\" y2=\"192.0\"/>");
+    assert_has(text, "&lt;best&gt; 0.001</text>");
+    assert_has(text, " 17.0\"/>"); /* the outlier, at the edge */
+    free(text);
+}
+
 static void nothing_is_refused(void **state)
 {
     const struct dvit_plot_line line = {"one", (double[]){3}, (double[]){.5}, 1, NULL};
@@ -96,6 +128,7 @@ int main(void)
         cmocka_unit_test(points_are_where_the_axes_say),
         cmocka_unit_test(a_point_alone_is_drawn),
         cmocka_unit_test(labels_stand_above_their_points),
+        cmocka_unit_test(axes_may_be_logarithmic_and_marked),
         cmocka_unit_test(nothing_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

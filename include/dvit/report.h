@@ -152,6 +152,20 @@ DVIT_API enum dvit_status dvit_report_plots(const char *path, const struct dvit_
 DVIT_API enum dvit_status dvit_report_text(const char *path, const char *text, size_t length,
                                            struct dvit_error *error);
 
+/* How one plot is shown, where that is not as dvit_report_plots does. */
+struct dvit_plot_axes {
+    bool log_x;       /* x is positive and shown by its logarithm */
+    bool fit_y;       /* y is shown by its logarithm where it is positive and spread over decades; a
+                         few values far beyond all others are drawn at the edge */
+    double mark_x;    /* with `mark`: a vertical line at this x … */
+    const char *mark; /* … and this text at it; NULL: none */
+};
+
+/* The same with axes [count] of one's own, one for each plot. */
+DVIT_API enum dvit_status dvit_report_plots_on(const char *path, const struct dvit_plot *plots,
+                                               const struct dvit_plot_axes *axes, int count,
+                                               struct dvit_error *error);
+
 /* ---- a page about training runs ---- */
 
 struct dvit_report_run {

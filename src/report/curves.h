@@ -26,9 +26,18 @@ struct dvit_chart {
     bool percent;     /* values are shares, shown as per cent */
     bool from_zero;   /* the y axis includes 0 */
     bool measured_x;  /* x is no count of steps: its axis begins where it likes, in any fractions */
+    bool log_x;       /* x is positive and shown by its logarithm */
+    bool may_log;     /* y is shown by its logarithm where it is positive and spread over decades */
+    bool robust;      /* a few values, or a series, far beyond the others do not stretch the y axis:
+                         they are drawn at its edge, and a note says so */
+    double mark_x;    /* with `mark`: a vertical line here … */
+    const char *mark; /* … with this foreign text; NULL: none */
     const struct dvit_series *series;
     size_t count;
 };
+
+/* The classes of a series' lines: "s2", "s2 d1" where the palette begins anew, "s2 d1 wide". */
+void dvit_markup_series_class(struct dvit_markup *markup, int colour);
 
 /* Whether there is a value to draw that is not 0. */
 bool dvit_series_has_content(const struct dvit_series *series);

@@ -55,10 +55,10 @@ static const char figure_rules[] =
     ".axis{stroke:var(--muted)}\n"
     ".grid{stroke:var(--rule)}\n"
     "path{fill:none;stroke:var(--c);stroke-width:1.8;stroke-linejoin:round;stroke-linecap:round}\n"
-    "circle{fill:var(--c)}\n"
+    "circle{fill:var(--c)}\n" DVIT_SERIES_DASH_RULES
+    ".mark{stroke:var(--ink);stroke-dasharray:3 3}\n"
+    "svg .name{fill:var(--ink)}\n"
     ".target path{stroke-dasharray:6 4;stroke-width:1.4;opacity:.75;stroke-linecap:butt}\n"
-    ".d1 path{stroke-dasharray:1 4}\n"
-    ".d2 path{stroke-dasharray:10 4 2 4;stroke-linecap:butt}\n"
     ".legend{list-style:none;display:flex;flex-wrap:wrap;gap:.1rem 1.1rem;margin:.5rem 0 0;"
     "padding:0;font-size:.85rem;color:var(--muted)}\n"
     ".legend b{color:var(--ink);font-weight:600}\n"

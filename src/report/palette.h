@@ -24,4 +24,13 @@ enum { DVIT_SERIES_COLOURS = 7 };
         "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#8a8f98"                \
     }
 
+/* What tells series of one colour apart: "d1" … of a line's group, then "wide". */
+enum { DVIT_SERIES_DASHES = 5 };
+#define DVIT_SERIES_DASH_RULES                                                                     \
+    ".d1 path{stroke-dasharray:1 4}\n"                                                             \
+    ".d2 path{stroke-dasharray:9 4 2 4;stroke-linecap:butt}\n"                                     \
+    ".d3 path{stroke-dasharray:12 5;stroke-linecap:butt}\n"                                        \
+    ".d4 path{stroke-dasharray:9 3 2 3 2 3;stroke-linecap:butt}\n"                                 \
+    ".wide path{stroke-width:3.4}\n"
+
 #endif

@@ -11,7 +11,7 @@
 #include "report/palette.h"
 
 /* In SVG units. */
-enum { MARGIN = 16, TITLE = 30, GAP = 24, ROW = 22, KEY = 26, COLUMN = 190, DROP = 12 };
+enum { MARGIN = 16, TITLE = 30, GAP = 24, ROW = 22, KEY = 38, COLUMN = 190, DROP = 12 };
 
 static const char rules[] =
     "text{font:13px system-ui,-apple-system,\"Segoe UI\",Roboto,\"DejaVu Sans\",sans-serif;"
@@ -24,11 +24,10 @@ static const char rules[] =
     ".middle{text-anchor:middle}\n"
     ".axis{stroke:#5f6772}\n"
     ".grid{stroke:#e1e4e8}\n"
-    "path{fill:none;stroke-width:1.8;stroke-linejoin:round;stroke-linecap:round}\n"
-    ".d1 path{stroke-dasharray:1 4}\n"
-    ".d2 path{stroke-dasharray:10 4 2 4;stroke-linecap:butt}\n"
+    "path{fill:none;stroke-width:1.8;stroke-linejoin:round;stroke-linecap:round}"
+    "\n" DVIT_SERIES_DASH_RULES ".mark{stroke:#1a1d21;stroke-dasharray:3 3}\n"
     "@media(prefers-color-scheme:dark){text{fill:#9aa3ad}.title,.name{fill:#e6e8eb}"
-    ".paper{fill:#14171a}.axis{stroke:#9aa3ad}.grid{stroke:#30363d}}\n";
+    ".paper{fill:#14171a}.mark{stroke:#e6e8eb}.axis{stroke:#9aa3ad}.grid{stroke:#30363d}}\n";
 
 static void add_style(struct dvit_markup *markup)
 {
@@ -54,7 +53,8 @@ static enum dvit_status check(const struct dvit_plot *plots, int count, struct d
     return DVIT_OK;
 }
 
-static void add_plot(struct dvit_markup *markup, const struct dvit_plot *plot, int left)
+static void add_plot(struct dvit_markup *markup, const struct dvit_plot *plot,
+                     const struct dvit_plot_axes *axes, int left)
 {
     struct dvit_series series[DVIT_MAX_PLOT_LINES];
     struct dvit_chart chart = {.title = plot->title,
@@ -62,6 +62,11 @@ static void add_plot(struct dvit_markup *markup, const struct dvit_plot *plot, i
                                .unit = plot->unit,
                                .percent = plot->percent,
                                .measured_x = true,
+                               .log_x = axes->log_x,
+                               .may_log = axes->fit_y,
+                               .robust = axes->fit_y,
+                               .mark_x = axes->mark_x,
+                               .mark = axes->mark,
                                .series = series,
                                .count = (size_t)plot->line_count};
     for (int i = 0; i < plot->line_count; i++)
@@ -86,10 +91,8 @@ static void add_legend(struct dvit_markup *markup, const struct dvit_plot *plot,
 {
     for (int i = 0; i < plot->line_count; i++) {
         int x = MARGIN + i % columns * COLUMN, y = top + i / columns * ROW;
-        int round = i / DVIT_SERIES_COLOURS % 3;
-        dvit_markup_format(markup, "<g class=\"s%d", i % DVIT_SERIES_COLOURS);
-        if (round)
-            dvit_markup_format(markup, " d%d", round);
+        dvit_markup_add(markup, "<g class=\"");
+        dvit_markup_series_class(markup, i);
         dvit_markup_format(markup,
                            "\"><path d=\"M%d %dL%d %d\"/><circle cx=\"%d\" cy=\"%d\" "
                            "r=\"2.6\"/></g><text class=\"name\" x=\"%d\" y=\"%d\">",
@@ -108,6 +111,14 @@ enum dvit_status dvit_report_text(const char *path, const char *text, size_t len
 enum dvit_status dvit_report_plots(const char *path, const struct dvit_plot *plots, int count,
                                    struct dvit_error *error)
 {
+    static const struct dvit_plot_axes usual[DVIT_MAX_PLOTS];
+    return dvit_report_plots_on(path, plots, usual, count, error);
+}
+
+enum dvit_status dvit_report_plots_on(const char *path, const struct dvit_plot *plots,
+                                      const struct dvit_plot_axes *axes, int count,
+                                      struct dvit_error *error)
+{
     enum dvit_status status = DVIT_OK;
     struct dvit_markup markup = {0};
     char *text = NULL;
@@ -125,7 +136,7 @@ enum dvit_status dvit_report_plots(const char *path, const struct dvit_plot *plo
     dvit_markup_format(&markup, "<rect class=\"paper\" width=\"%d\" height=\"%d\"/>\n", width,
                        height);
     for (int p = 0; p < count; p++)
-        add_plot(&markup, &plots[p], MARGIN + p * (DVIT_CHART_WIDTH + GAP));
+        add_plot(&markup, &plots[p], &axes[p], MARGIN + p * (DVIT_CHART_WIDTH + GAP));
     add_legend(&markup, &plots[0], top, columns);
     dvit_markup_add(&markup, "</svg>\n");
     DVIT_TRY(dvit_markup_take(&markup, "plots", &text, &length, error));

@@ -172,6 +172,8 @@ static void add_group(const struct group *group, const struct dvit_page_run *run
     struct dvit_chart chart = {.title = group->title, .unit = group->unit};
     chart.percent = group->percent;
     chart.from_zero = group->from_zero;
+    chart.robust = !group->percent;
+    chart.may_log = !group->percent;
     for (int q = 0; q < group->count; q++) {
         const struct quantity *quantity = &group->quantities[q];
         for (size_t r = 0; r < count; r++)

@@ -132,7 +132,12 @@ class Train(TrainingTest):
             curve = json.load(stream)
         self.assertEqual(len(curve["learning_rate"]), len(curve["smoothed_loss"]))
         self.assertTrue(curve["suggestion"] is None or 1e-8 < curve["suggestion"] <= 1)
-        self.assertIn(b"log10 of the learning rate", read_bytes(self.path("run", "find_lr.svg")))
+        chart = read_bytes(self.path("run", "find_lr.svg"))
+        self.assertIn(b">learning rate</text>", chart)
+        self.assertIn("10⁻⁶</text>".encode(), chart)  # a logarithmic axis
+        marks = 0 if curve["suggestion"] is None else 1
+        self.assertEqual(answer.out.count("<- suggested"), marks)
+        self.assertEqual(chart.count(b">suggested: "), marks)
         for name, content in before.items():
             self.assertEqual(read_bytes(self.path("run", name)), content, name)
         shown = self.check(self.train("run", "--find-lr", "--json"), OK).lines[0]
