@@ -285,7 +285,7 @@ static int open_model(struct subject *subject, const struct cli_options *options
     load.problem = cli_misfits_add;
     load.context = &subject->misfits;
     enum dvit_status status =
-        cli_model_read(&subject->model, subject->name, &load, &is_random, reason);
+        cli_model_read(&subject->model, subject->name, options, &load, &is_random, reason);
     cli_misfits_tell(&subject->misfits, subject->name);
     if (status != DVIT_OK && subject->file && is_no_model(status)) {
         int shown = cli_shown_bytes(reason->message, MAX_REASON);

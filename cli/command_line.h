@@ -94,6 +94,7 @@ struct cli_options {
     struct cli_span keep_span; /* sparsify */
     struct cli_reals keeps;
     bool average;
+    const char *weights_key;
     bool tensors;
     bool contents;
     bool raw;

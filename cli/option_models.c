@@ -82,6 +82,13 @@ static const struct cli_option rows[] = {
     TOGGLE("average", average,
            "take the averaged weights of a checkpoint that has both (model_ema, state_dict_ema)",
            LOADING),
+    {.name = "weights-key",
+     .argument = "KEY",
+     .type = OPTION_TEXT,
+     .field = FIELD(weights_key),
+     .help = "which weights of a file that holds several models, as student and teacher: the key "
+             "or prefix that they lie under, or its beginning",
+     .verbs = LOADING},
     {.name = "preprocess",
      .argument = "NAME",
      .type = OPTION_CHOICE,

@@ -47,7 +47,7 @@ static int read_start(struct dvit_model **model, const struct cli_options *optio
     struct dvit_load_options load = cli_load_options(options, 0, options->model);
     load.classes = classes;
     dvit_model_free(*model);
-    return cli_model_read(model, options->model, &load, is_random, &error) == DVIT_OK
+    return cli_model_read(model, options->model, options, &load, is_random, &error) == DVIT_OK
                ? CLI_EXIT_OK
                : cli_fail(&error);
 }

@@ -84,14 +84,22 @@ enum dvit_status cli_model_create(struct dvit_model **out, const struct dvit_con
 }
 
 enum dvit_status cli_model_read(struct dvit_model **out, const char *text,
+                                const struct cli_options *options,
                                 const struct dvit_load_options *load, bool *is_random,
                                 struct dvit_error *error)
 {
     struct dvit_config config;
     *out = NULL;
     *is_random = !cli_is_model_file(text) && dvit_config_parse(text, &config, error) == DVIT_OK;
+    if (*is_random && options->weights_key) {
+        *error = (struct dvit_error){DVIT_ERROR_ARGUMENT,
+                                     "--weights-key needs a model file: random weights have none"};
+        return error->status;
+    }
     if (*is_random)
         return cli_model_create(out, &config, load, error);
+    if (options->weights_key)
+        return dvit_model_load_key(out, cli_model_file(text), options->weights_key, load, error);
     /* a file, or nothing: the library says what it could have been */
     return dvit_model_open(out, cli_model_file(text), load, load->seed, NULL, error);
 }
@@ -131,7 +139,7 @@ int cli_model_open(struct dvit_model **out, const char *text, const struct cli_o
     struct dvit_error error = {0};
     struct dvit_load_options load = cli_load_options(options, keep, text);
     bool is_random = false;
-    if (cli_model_read(out, text, &load, &is_random, &error) != DVIT_OK)
+    if (cli_model_read(out, text, options, &load, &is_random, &error) != DVIT_OK)
         return cli_fail(&error);
     cli_model_tell(*out, text, options, is_random);
     return cli_model_prune(out, text, options, keep, is_random || add_stages);

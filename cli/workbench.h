@@ -30,9 +30,10 @@ struct dvit_load_options cli_load_options(const struct cli_options *options, dou
 enum dvit_status cli_model_create(struct dvit_model **out, const struct dvit_config *config,
                                   const struct dvit_load_options *load, struct dvit_error *error);
 
-/* Reads a model file, or makes a model of a preset or "vit:…" text. Silent but for load->problem.
- */
+/* Reads a model file, of several models in it the one of --weights-key, or makes a model of a
+ * preset or "vit:…" text. Silent but for load->problem. */
 enum dvit_status cli_model_read(struct dvit_model **out, const char *text,
+                                const struct cli_options *options,
                                 const struct dvit_load_options *load, bool *is_random,
                                 struct dvit_error *error);
 /* Tells what the user should know about it: random weights, and what the library decided. */

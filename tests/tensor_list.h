@@ -163,6 +163,20 @@ static inline void tensor_list_hugging_face(struct tensor_list *list, const char
     tensor_list_replace(list, from, distilled ? "cls_classifier." : "classifier.");
 }
 
+/* Hugging Face's names as transformers 5 has them in memory. */
+static inline void tensor_list_transformers_5(struct tensor_list *list)
+{
+    static const char *const others[][2] = {{"encoder.layer.", "layers."},
+                                            {"attention.attention.query", "attention.q_proj"},
+                                            {"attention.attention.key", "attention.k_proj"},
+                                            {"attention.attention.value", "attention.v_proj"},
+                                            {"attention.output.dense", "attention.o_proj"},
+                                            {"intermediate.dense", "mlp.fc1"},
+                                            {"output.dense", "mlp.fc2"}};
+    for (size_t k = 0; k < sizeof others / sizeof *others; k++)
+        tensor_list_replace(list, others[k][0], others[k][1]);
+}
+
 /* A safetensors file without any description. */
 static inline void tensor_list_write(const struct tensor_list *list, const char *path)
 {

@@ -10,7 +10,8 @@ static enum dvit_status recognise(const struct tensor_list *list, const struct d
 {
     static const struct dvit_stated nothing = {0};
     struct dvit_tensor_names names;
-    assert_ok(dvit_tensor_names_create(&names, list->pointers, list->count, false, notes, error),
+    assert_ok(dvit_tensor_names_create(&names, list->pointers, list->count,
+                                       &(struct dvit_state_choice){0}, notes, error),
               error);
     enum dvit_status status = dvit_recognise(out, &names, stated ? stated : &nothing, notes, error);
     dvit_tensor_names_free(&names);

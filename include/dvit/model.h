@@ -30,7 +30,7 @@ struct dvit_load_options {
     int image_height;       /* pixels; 0: the file's, or image_width where that is given */
     int classes;            /* 0: the file's. Another number starts new heads from `seed` */
     double keep;            /* base keep ratio; 0: as recorded, else 0.7 */
-    bool average;           /* take the averaged weights ("model_ema", "state_dict_ema") */
+    bool average;           /* take the averaged weights ("model_ema", "state_dict_ema", …) */
     const char *preprocess; /* a preset of dvit_preprocess_preset; NULL: the file's own */
     uint64_t seed;          /* of new heads */
     /* Called for each tensor that is missing, unexpected or of another shape; may be NULL. */
@@ -41,16 +41,26 @@ struct dvit_load_options {
 /* Reads a model from a file of any format dvit knows (see dvit/weights.h), by content: its own
  * files, and the published checkpoints of DynamicViT, DeiT, timm, Hugging Face (config.json and
  * preprocessor_config.json are looked for beside the file, and timm's config.json; its folder may
- * be named instead of the file) and LV-ViT. The shape is read from the tensors. Every tensor of the
- * shape must be there, and every tensor that is there must belong to it; otherwise the error
- * (MISMATCH) says how many are missing, unexpected or of another shape, and names them as far as
- * its message holds; options->problem hears of every one. Tensors that a published naming carries
- * and dvit does not need become notes, and so does everything that was chosen because no file says
- * it: see dvit_model_note. Without labels of its own a file of 1000 classes gets ImageNet-1k's.
- * `options` may be NULL. Caller frees. */
+ * be named instead of the file) and LV-ViT. The state dict may lie under any key and behind any
+ * prefix; of several the trained one is taken before averaged ones (key or prefix with "ema"), else
+ * the error (MISMATCH) names them all: see dvit_model_load_key. The shape is read from the tensors.
+ * Every tensor of the shape must be there, and every tensor that is there must belong to it;
+ * otherwise the error (MISMATCH) says how many are missing, unexpected or of another shape, and
+ * names them as far as its message holds; options->problem hears of every one. Tensors that a
+ * published naming carries and dvit does not need become notes, and so does everything that was
+ * chosen because no file says it: see dvit_model_note. Without labels of its own a file of 1000
+ * classes gets ImageNet-1k's. `options` may be NULL. Caller frees. */
 DVIT_API enum dvit_status dvit_model_load(struct dvit_model **out, const char *path,
                                           const struct dvit_load_options *options,
                                           struct dvit_error *error);
+
+/* As dvit_model_load, of a file that holds several models: `key` is how the place of the wanted one
+ * begins, keys and prefix, as the error that refuses to choose names them ("teacher" for
+ * teacher/backbone.). NULL: the only one. NOT_FOUND where there is none. */
+DVIT_API enum dvit_status dvit_model_load_key(struct dvit_model **out, const char *path,
+                                              const char *key,
+                                              const struct dvit_load_options *options,
+                                              struct dvit_error *error);
 
 /* A file if `text` names one (read with `options`, may be NULL), else a preset or "vit:…" text with
  * random weights from `seed` (*is_random is then true; may be NULL). A text that is neither says so

@@ -32,8 +32,10 @@ static enum dvit_status list_tensors(struct dvit_import *import, struct dvit_err
         return dvit_error_set(error, DVIT_ERROR_MEMORY, "%zu tensors: out of memory", count);
     for (size_t i = 0; i < count; i++)
         import->views[i] = dvit_weight_file_view(import->file, i);
-    return dvit_tensor_names_create(&import->names, import->views, count, import->options.average,
-                                    &import->notes, error);
+    const struct dvit_state_choice choice = {
+        .average = import->options.average, .key = import->key, .own = import->own};
+    return dvit_tensor_names_create(&import->names, import->views, count, &choice, &import->notes,
+                                    error);
 }
 
 static enum dvit_status read_hf_config(struct dvit_import *import, struct dvit_error *error)
@@ -77,7 +79,7 @@ static enum dvit_status recognise(struct dvit_import *import, struct dvit_error 
 {
     enum dvit_status status = DVIT_OK;
     const struct dvit_load_options *options = &import->options;
-    bool hugging_face = import->names.naming == DVIT_NAMING_HUGGING_FACE;
+    bool hugging_face = import->names.place.naming == DVIT_NAMING_HUGGING_FACE;
     if (hugging_face)
         DVIT_TRY(read_hf_config(import, error));
     struct dvit_stated stated = {.heads = options->heads ? options->heads : import->hf.heads,
@@ -221,7 +223,14 @@ done:
 enum dvit_status dvit_model_load(struct dvit_model **out, const char *path,
                                  const struct dvit_load_options *options, struct dvit_error *error)
 {
-    struct dvit_import import = {.path = path};
+    return dvit_model_load_key(out, path, NULL, options, error);
+}
+
+enum dvit_status dvit_model_load_key(struct dvit_model **out, const char *path, const char *key,
+                                     const struct dvit_load_options *options,
+                                     struct dvit_error *error)
+{
+    struct dvit_import import = {.path = path, .key = key};
     *out = NULL;
     if (options)
         import.options = *options;

@@ -9,6 +9,7 @@
 
 struct dvit_import {
     const char *path;
+    const char *key; /* which state dict of several; NULL: the only one */
     struct dvit_load_options options;
     struct dvit_weight_file *file;
     const struct dvit_tensor_view **views;

@@ -160,7 +160,7 @@ enum dvit_status dvit_import_preprocess(struct dvit_import *import, struct dvit_
         return dvit_preprocess_preset(asked, c->image_width, c->image_height, &import->preprocess,
                                       error);
     if (!import->own)
-        DVIT_TRY(import->names.naming == DVIT_NAMING_HUGGING_FACE
+        DVIT_TRY(import->names.place.naming == DVIT_NAMING_HUGGING_FACE
                      ? read_hf_preprocess(import, error)
                      : choose_usual(import, error));
     DVIT_TRY(adjust_preprocess(import, error));

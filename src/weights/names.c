@@ -1,6 +1,6 @@
-/* From the names in a file to the names of the parameter table: where the state dict lies, what
- * wrappers put before names, and one table of rules per naming scheme. Looks at names only; shapes
- * and contents are the business of recognise.c and assemble.c. */
+/* From the names in a file to the names of the parameter table: what wrappers put into names, and
+ * one table of rules per naming scheme. Looks at names only; where the state dict lies is
+ * state_dict.c's, shapes and contents are the business of recognise.c and assemble.c. */
 #include "weights/names.h"
 
 #include <stdio.h>
@@ -38,12 +38,37 @@ static const struct rule hugging_face_rules[] = {
     {"encoder.layer.#.layernorm_after", "blocks.#.norm2", 0, 1, NULL},
     {"encoder.layer.#.intermediate.dense", "blocks.#.mlp.fc1", 0, 1, NULL},
     {"encoder.layer.#.output.dense", "blocks.#.mlp.fc2", 0, 1, NULL},
+    /* transformers 5 */
+    {"layers.#.layernorm_before", "blocks.#.norm1", 0, 1, NULL},
+    {"layers.#.attention.q_proj", "blocks.#.attn.qkv", 0, 3, NULL},
+    {"layers.#.attention.k_proj", "blocks.#.attn.qkv", 1, 3, NULL},
+    {"layers.#.attention.v_proj", "blocks.#.attn.qkv", 2, 3, NULL},
+    {"layers.#.attention.o_proj", "blocks.#.attn.proj", 0, 1, NULL},
+    {"layers.#.layernorm_after", "blocks.#.norm2", 0, 1, NULL},
+    {"layers.#.mlp.fc1", "blocks.#.mlp.fc1", 0, 1, NULL},
+    {"layers.#.mlp.fc2", "blocks.#.mlp.fc2", 0, 1, NULL},
     {"layernorm", "norm", 0, 1, NULL},
     {"classifier", "head", 0, 1, NULL},
     {"cls_classifier", "head", 0, 1, NULL},
     {"distillation_classifier", "head_dist", 0, 1, NULL},
     {"pooler.dense", NULL, 0, 0, "classification does not use the pooler"},
     {"embeddings.mask_token", NULL, 0, 0, "it served pretraining only"},
+};
+
+/* Heads beside their backbone, behind a shorter prefix: transformers' own classes, and modules that
+ * hold a backbone without a head and a layer after it. */
+static const struct outer_head {
+    enum dvit_naming naming;
+    const char *from, *to;
+} outer_heads[] = {
+    {DVIT_NAMING_HUGGING_FACE, "classifier", "head"},
+    {DVIT_NAMING_HUGGING_FACE, "cls_classifier", "head"},
+    {DVIT_NAMING_HUGGING_FACE, "distillation_classifier", "head_dist"},
+    {DVIT_NAMING_OFFICIAL, "head", "head"},
+    {DVIT_NAMING_OFFICIAL, "head_dist", "head_dist"},
+    {DVIT_NAMING_OFFICIAL, "classifier", "head"},
+    {DVIT_NAMING_OFFICIAL, "fc", "head"},
+    {DVIT_NAMING_OFFICIAL, "linear", "head"},
 };
 
 static const struct scheme {
@@ -61,99 +86,35 @@ static bool begins(const char *name, const char *prefix)
     return strncmp(name, prefix, strlen(prefix)) == 0;
 }
 
-/* --- where the state dict lies -------------------------------------------------------------- */
-
-static bool any_under(const struct dvit_tensor_view *const *views, size_t count, const char *root)
-{
-    for (size_t i = 0; i < count; i++)
-        if (begins(views[i]->name, root))
-            return true;
-    return false;
-}
-
-/* Appends the first of `keys` under which there are tensors to `root`. */
-static bool descend(char *root, size_t capacity, const char *const *keys,
-                    const struct dvit_tensor_view *const *views, size_t count)
-{
-    size_t used = strlen(root);
-    for (; *keys; keys++) {
-        int length = snprintf(root + used, capacity - used, "%s/", *keys);
-        if (length > 0 && (size_t)length < capacity - used && any_under(views, count, root))
-            return true;
-    }
-    root[used] = 0;
-    return false;
-}
-
-static enum dvit_status find_root(char *root, size_t capacity, bool average,
-                                  const struct dvit_tensor_view *const *views, size_t count,
-                                  struct dvit_error *error)
-{
-    static const char *const plain[] = {"model", "state_dict", "module", NULL};
-    static const char *const averaged[] = {"model_ema", "state_dict_ema", NULL};
-    *root = 0;
-    if (average && !descend(root, capacity, averaged, views, count))
-        return dvit_error_set(error, DVIT_ERROR_NOT_FOUND,
-                              "no averaged weights: nothing under \"model_ema\" or "
-                              "\"state_dict_ema\"");
-    while (descend(root, capacity, plain, views, count))
-        ;
-    return DVIT_OK;
-}
-
-/* "3 tensors beside "model": optimizer, model_ema". */
-static enum dvit_status note_others(const char *root, const struct dvit_tensor_view *const *views,
-                                    size_t count, struct dvit_notes *notes,
-                                    struct dvit_error *error)
-{
-    char keys[200] = "", last[64] = "";
-    size_t others = 0, used = 0;
-    for (size_t i = 0; i < count; i++) {
-        if (begins(views[i]->name, root) && !strchr(views[i]->name + strlen(root), '/'))
-            continue;
-        char key[64];
-        int length = (int)strcspn(views[i]->name, "/");
-        snprintf(key, sizeof key, "%.*s", length, views[i]->name);
-        others++;
-        if (strcmp(key, last) == 0 || used + 2 * sizeof key > sizeof keys)
-            continue;
-        memcpy(last, key, sizeof last);
-        used += (size_t)snprintf(keys + used, sizeof keys - used, "%s%s", used ? ", " : "", key);
-    }
-    if (others == 0)
-        return DVIT_OK;
-    return dvit_notes_add(notes, error,
-                          "%zu tensors that are not the model's weights stay unread: %s", others,
-                          dvit_text_show(keys).text);
-}
-
 /* --- names ---------------------------------------------------------------------------------- */
 
-static const char *without_wrappers(const char *name)
-{
-    static const char *const wrappers[] = {"module.", "_orig_mod."};
-    for (size_t i = 0; i < sizeof wrappers / sizeof *wrappers; i++)
-        if (begins(name, wrappers[i])) {
-            name += strlen(wrappers[i]);
-            i = SIZE_MAX; /* they may be nested: begin again */
-        }
-    return name;
-}
+enum {
+    NAME_ROOM = 1200, /* bytes; longer names are no parameter's */
+    MAX_LEVELS = 8    /* parts of a prefix */
+};
 
-static bool is_hugging_face(const char *name)
+/* `name` without the parts that compiling and sharding put into it, in `room` where it has any. */
+static const char *without_wrappers(const char *name, char room[NAME_ROOM])
 {
-    static const char *const marks[] = {"vit.embeddings.", "deit.embeddings.",
-                                        "embeddings.cls_token", "embeddings.patch_embeddings.",
-                                        "embeddings.position_embeddings"};
-    for (size_t i = 0; i < sizeof marks / sizeof *marks; i++)
-        if (begins(name, marks[i]))
-            return true;
-    return false;
-}
-
-static const char *without_family(const char *name)
-{
-    return begins(name, "vit.") ? name + 4 : begins(name, "deit.") ? name + 5 : name;
+    static const char *const wrappers[] = {"_orig_mod.", "_fsdp_wrapped_module.",
+                                           "_checkpoint_wrapped_module."};
+    size_t used = 0;
+    if (!strchr(name, '_') || strlen(name) >= NAME_ROOM)
+        return name;
+    while (*name) {
+        for (size_t i = 0; i < sizeof wrappers / sizeof *wrappers; i++)
+            if (begins(name, wrappers[i])) {
+                name += strlen(wrappers[i]);
+                i = SIZE_MAX; /* they may be nested: begin again */
+            }
+        size_t part = strcspn(name, ".");
+        part += name[part] == '.';
+        memcpy(room + used, name, part);
+        used += part;
+        name += part;
+    }
+    room[used] = 0;
+    return room;
 }
 
 /* Whether `name` follows `from`; the number in it, and what comes behind. */
@@ -233,45 +194,103 @@ static int compare(const void *left, const void *right)
     return order ? order : strcmp(a->view->name, b->view->name);
 }
 
-/* The tensors of the state dict, not yet renamed: their views, and the naming scheme. */
-static void collect(struct dvit_tensor_names *names, const struct dvit_tensor_view *const *views,
-                    size_t count)
+static bool holds(const struct dvit_tensor_names *names, size_t count, const char *name)
 {
-    size_t root = strlen(names->root);
-    for (size_t i = 0; i < count; i++) {
-        const char *name = views[i]->name;
-        if (!begins(name, names->root) || strchr(name + root, '/'))
-            continue;
-        names->items[names->count++] = (struct dvit_named_tensor){.view = views[i]};
-        if (is_hugging_face(without_wrappers(name + root)))
-            names->naming = DVIT_NAMING_HUGGING_FACE;
+    for (size_t i = 0; i < count; i++)
+        if (strcmp(names->items[i].name, name) == 0)
+            return true;
+    return false;
+}
+
+/* Whether the tensor is of a head beside its backbone, which has none of its own; fills item->name.
+ * `inner`: how many items are the backbone's. */
+static bool is_outer_head(const struct dvit_tensor_names *names, size_t inner,
+                          struct dvit_named_tensor *item)
+{
+    const char *name, *digits, *rest;
+    int digit_count;
+    for (int level = 1; level <= MAX_LEVELS; level++) {
+        name = dvit_state_dict_outer(&names->place, item->view->name, level);
+        for (size_t i = 0; name && i < sizeof outer_heads / sizeof *outer_heads; i++) {
+            const struct outer_head *head = &outer_heads[i];
+            if (head->naming != names->place.naming ||
+                !match(head->from, name, &digits, &digit_count, &rest) ||
+                (strcmp(rest, ".weight") != 0 && strcmp(rest, ".bias") != 0))
+                continue;
+            rename_as(head->to, "", 0, rest, item->name);
+            item->parts = 1;
+            return !holds(names, inner, item->name);
+        }
     }
+    return false;
+}
+
+/* The tensors inside the state dict. */
+static enum dvit_status collect(struct dvit_tensor_names *names,
+                                const struct dvit_tensor_view *const *views, size_t count,
+                                struct dvit_notes *notes, struct dvit_error *error)
+{
+    char room[NAME_ROOM];
+    for (size_t i = 0; i < count; i++) {
+        const char *name = dvit_state_dict_inner(&names->place, views[i]->name);
+        struct dvit_named_tensor item = {.view = views[i]};
+        bool left_out;
+        if (!name)
+            continue;
+        enum dvit_status status = apply_rules(
+            names->place.naming, &item, without_wrappers(name, room), &left_out, notes, error);
+        if (status != DVIT_OK)
+            return status;
+        if (!left_out)
+            names->items[names->count++] = item;
+    }
+    return DVIT_OK;
+}
+
+/* What lies beside the state dict: a head, or what stays unread. "3 tensors that are not the
+ * model's weights stay unread: optimizer, model_ema". */
+static enum dvit_status collect_others(struct dvit_tensor_names *names,
+                                       const struct dvit_tensor_view *const *views, size_t count,
+                                       struct dvit_notes *notes, struct dvit_error *error)
+{
+    char keys[200] = "", last[64] = "";
+    size_t others = 0, used = 0, inner = names->count;
+    for (size_t i = 0; i < count; i++) {
+        struct dvit_named_tensor item = {.view = views[i]};
+        char key[64];
+        if (dvit_state_dict_inner(&names->place, views[i]->name))
+            continue;
+        if (is_outer_head(names, inner, &item)) {
+            names->items[names->count++] = item;
+            continue;
+        }
+        int length = (int)strcspn(views[i]->name, strchr(views[i]->name, '/') ? "/" : ".");
+        snprintf(key, sizeof key, "%.*s", length, views[i]->name);
+        others++;
+        if (strcmp(key, last) == 0 || used + 2 * sizeof key > sizeof keys)
+            continue;
+        memcpy(last, key, sizeof last);
+        used += (size_t)snprintf(keys + used, sizeof keys - used, "%s%s", used ? ", " : "", key);
+    }
+    if (others == 0)
+        return DVIT_OK;
+    return dvit_notes_add(notes, error,
+                          "%zu tensors that are not the model's weights stay unread: %s", others,
+                          dvit_text_show(keys).text);
 }
 
 enum dvit_status dvit_tensor_names_create(struct dvit_tensor_names *out,
                                           const struct dvit_tensor_view *const *views, size_t count,
-                                          bool average, struct dvit_notes *notes,
-                                          struct dvit_error *error)
+                                          const struct dvit_state_choice *choice,
+                                          struct dvit_notes *notes, struct dvit_error *error)
 {
     enum dvit_status status = DVIT_OK;
-    size_t kept = 0;
     *out = (struct dvit_tensor_names){.items = calloc(count + 1, sizeof *out->items)};
     if (!out->items)
         DVIT_FAIL(error, DVIT_ERROR_MEMORY, "names of %zu tensors: out of memory", count);
-    DVIT_TRY(find_root(out->root, sizeof out->root, average, views, count, error));
-    DVIT_TRY(note_others(out->root, views, count, notes, error));
-    collect(out, views, count);
-    for (size_t i = 0; i < out->count; i++) {
-        struct dvit_named_tensor *item = &out->items[i];
-        const char *name = without_wrappers(item->view->name + strlen(out->root));
-        bool left_out;
-        if (out->naming == DVIT_NAMING_HUGGING_FACE)
-            name = without_family(name);
-        DVIT_TRY(apply_rules(out->naming, item, name, &left_out, notes, error));
-        if (!left_out)
-            out->items[kept++] = *item;
-    }
-    out->count = kept;
+    DVIT_TRY(dvit_state_dict_find(&out->place, views, count, choice, notes, error));
+    DVIT_TRY(collect(out, views, count, notes, error));
+    DVIT_TRY(collect_others(out, views, count, notes, error));
     qsort(out->items, out->count, sizeof *out->items, compare);
 done:
     if (status != DVIT_OK)

@@ -5,13 +5,7 @@
 #ifndef DVIT_WEIGHTS_NAMES_H
 #define DVIT_WEIGHTS_NAMES_H
 
-#include "models/notes.h"
-#include "weights/tensor_view.h"
-
-enum dvit_naming {
-    DVIT_NAMING_OFFICIAL,     /* DeiT, DynamicViT, timm, LV-ViT, dvit itself */
-    DVIT_NAMING_HUGGING_FACE, /* ViT… and DeiTForImageClassification, with or without "vit." */
-};
+#include "weights/state_dict.h"
 
 struct dvit_named_tensor {
     const struct dvit_tensor_view *view; /* borrowed; view->name is the full name in the file */
@@ -20,20 +14,20 @@ struct dvit_named_tensor {
 };
 
 struct dvit_tensor_names {
-    enum dvit_naming naming;
-    char root[64]; /* path of the state dict in the file, with its '/'; empty: top level */
+    struct dvit_state_dict place;    /* where they lie, and by which scheme they are called */
     struct dvit_named_tensor *items; /* [count], by canonical name, then part */
     size_t count;
 };
 
-/* Sorts out `views` [count]: the state dict lies under "model", "state_dict" or "module", or at the
- * top level; with `average` under "model_ema" or "state_dict_ema". Wrappers' prefixes ("module.",
- * "_orig_mod.") are dropped. What a rule leaves out, and what lies beside the state dict, becomes a
- * note. Freed with dvit_tensor_names_free; empty on failure. */
+/* Sorts out `views` [count], which must outlive the names: those of the state dict that `choice`
+ * means, by their canonical names. A head may stand beside the backbone, behind a shorter prefix.
+ * What wrappers put into names ("_orig_mod.") is dropped. What a rule leaves out, and what lies
+ * beside the state dict, becomes a note. Where no state dict is found, all tensors are listed.
+ * Freed with dvit_tensor_names_free; empty on failure. */
 enum dvit_status dvit_tensor_names_create(struct dvit_tensor_names *out,
                                           const struct dvit_tensor_view *const *views, size_t count,
-                                          bool average, struct dvit_notes *notes,
-                                          struct dvit_error *error);
+                                          const struct dvit_state_choice *choice,
+                                          struct dvit_notes *notes, struct dvit_error *error);
 void dvit_tensor_names_free(struct dvit_tensor_names *names);
 
 /* Index of the first tensor of this canonical name (parts of one follow each other), or count. */

@@ -323,14 +323,25 @@ static enum dvit_status step_build(struct dvit_machine *m, unsigned char opcode)
     return DVIT_OK;
 }
 
+/* Legacy files of whole modules: ('module', class, source file, source) stands for the class. */
+static struct dvit_value *module_class(const struct dvit_value *id)
+{
+    bool is_module = id->kind == DVIT_VALUE_TUPLE && id->count >= 2 &&
+                     dvit_value_is_text(id->items[0], "module") &&
+                     id->items[1]->kind == DVIT_VALUE_GLOBAL;
+    return is_module ? id->items[1] : NULL;
+}
+
 static enum dvit_status step_persistent(struct dvit_machine *m, unsigned char opcode)
 {
     (void)opcode;
     enum dvit_status status = dvit_machine_need(m, 1);
     if (status != DVIT_OK)
         return status;
-    struct dvit_value *id = dvit_machine_pop(m),
-                      *value = dvit_machine_make_items(m, DVIT_VALUE_PERSISTENT, 2);
+    struct dvit_value *id = dvit_machine_pop(m), *class = module_class(id);
+    if (class)
+        return dvit_machine_push(m, class);
+    struct dvit_value *value = dvit_machine_make_items(m, DVIT_VALUE_PERSISTENT, 2);
     if (!value)
         return dvit_machine_no_memory(m);
     value->items[0] = id;

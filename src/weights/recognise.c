@@ -46,7 +46,8 @@ static enum dvit_status require_skeleton(const struct dvit_tensor_names *names,
             return dvit_error_set(
                 error, DVIT_ERROR_MISMATCH,
                 "not a vision transformer that dvit knows: of %zu tensors%s%s none is \"%s\"%s%s",
-                names->count, names->root[0] ? " under " : "", names->root, skeleton[i],
+                names->count, names->place.body_bytes ? " under " : "",
+                dvit_state_dict_show(&names->place).text, skeleton[i],
                 names->count ? "; one is " : "",
                 names->count ? dvit_text_show(names->items[0].view->name).text : "");
     return DVIT_OK;

@@ -2,7 +2,8 @@
  *
  * Dictionaries, lists and the state of objects are followed; a tensor or a simple value at the end
  * of a path becomes an entry under that path. Keys are joined by '/'. A list of many leaves is one
- * line, but tensors in it are always found. Recursion is bounded by DVIT_TORCH_MAX_NESTING. */
+ * line, but tensors in it are always found. Modules (torch.save(model)) call their tensors as their
+ * state_dict() does: "blocks.0.norm1.weight". Recursion is bounded by DVIT_TORCH_MAX_NESTING. */
 #include "weights/torch_tree.h"
 
 #include <inttypes.h>
@@ -23,6 +24,7 @@ struct walker {
     int depth;
     size_t visits;
     bool only_tensors; /* inside a list that has its line already */
+    bool in_module;    /* what is walked next is a part of a module: its names follow a '.' */
 };
 
 static enum dvit_status no_memory(struct walker *w)
@@ -44,7 +46,7 @@ static enum dvit_status count_visit(struct walker *w)
 
 /* ---- paths ---- */
 
-static enum dvit_status path_push(struct walker *w, const void *name, size_t length)
+static enum dvit_status path_push(struct walker *w, char separator, const void *name, size_t length)
 {
     size_t slash = w->path_bytes ? 1 : 0;
     if (length > DVIT_TORCH_MAX_NAME - slash ||
@@ -56,7 +58,7 @@ static enum dvit_status path_push(struct walker *w, const void *name, size_t len
         return dvit_error_set(w->error, DVIT_ERROR_FORMAT, "a name below \"%s\" holds a zero byte",
                               dvit_text_show(w->path).text);
     if (slash)
-        w->path[w->path_bytes++] = '/';
+        w->path[w->path_bytes++] = separator;
     memcpy(w->path + w->path_bytes, name, length);
     w->path_bytes += length;
     w->path[w->path_bytes] = 0;
@@ -78,12 +80,13 @@ static void print_big(const struct dvit_value *value, char *text, size_t capacit
 }
 
 /* What a key of a dictionary is called in a path; keys that are no names go by their place. */
-static enum dvit_status push_key(struct walker *w, const struct dvit_value *key, size_t place)
+static enum dvit_status push_key(struct walker *w, char separator, const struct dvit_value *key,
+                                 size_t place)
 {
     char text[32];
     switch (key->kind) {
     case DVIT_VALUE_TEXT:
-        return path_push(w, key->bytes, key->count);
+        return path_push(w, separator, key->bytes, key->count);
     case DVIT_VALUE_INT:
         snprintf(text, sizeof text, "%" PRId64, key->integer);
         break;
@@ -96,7 +99,7 @@ static enum dvit_status push_key(struct walker *w, const struct dvit_value *key,
     default:
         snprintf(text, sizeof text, "#%zu", place);
     }
-    return path_push(w, text, strlen(text));
+    return path_push(w, separator, text, strlen(text));
 }
 
 /* ---- entries ---- */
@@ -177,7 +180,7 @@ static enum dvit_status walk_dict(struct walker *w, const struct dvit_value *dic
     enum dvit_status status = DVIT_OK;
     size_t length = w->path_bytes;
     for (size_t i = 0; i < dict->count; i++) {
-        DVIT_TRY(push_key(w, dict->items[2 * i], i));
+        DVIT_TRY(push_key(w, '/', dict->items[2 * i], i));
         DVIT_TRY(walk_below(w, dict->items[2 * i + 1]));
         path_cut(w, length);
     }
@@ -229,7 +232,7 @@ static enum dvit_status walk_list(struct walker *w, const struct dvit_value *lis
     }
     for (size_t i = 0; i < list->count; i++) {
         int digits = snprintf(text, sizeof text, "%zu", i);
-        DVIT_TRY(path_push(w, text, (size_t)digits));
+        DVIT_TRY(path_push(w, '/', text, (size_t)digits));
         DVIT_TRY(walk_below(w, list->items[i]));
         path_cut(w, length);
     }
@@ -238,8 +241,67 @@ done:
     return status;
 }
 
+/* Which table of a module a key of its state is: parameters, buffers or submodules. */
+static const char *module_table(const struct dvit_value *key, const struct dvit_value *value)
+{
+    static const char *const tables[] = {"_parameters", "_buffers", "_modules"};
+    for (size_t i = 0; i < sizeof tables / sizeof *tables; i++)
+        if (dvit_value_is_text(key, tables[i]) && value->kind == DVIT_VALUE_DICT)
+            return tables[i];
+    return NULL;
+}
+
+/* Whether the state of an object is that of a torch.nn.Module. */
+static bool is_module(const struct dvit_value *state)
+{
+    bool parameters = false, modules = false;
+    for (size_t i = 0; state->kind == DVIT_VALUE_DICT && i < state->count; i++) {
+        const char *table = module_table(state->items[2 * i], state->items[2 * i + 1]);
+        parameters = parameters || (table && strcmp(table, "_parameters") == 0);
+        modules = modules || (table && strcmp(table, "_modules") == 0);
+    }
+    return parameters && modules;
+}
+
+/* One of a module's tables: its entries are called as in state_dict(). */
+static enum dvit_status walk_table(struct walker *w, const struct dvit_value *table, char separator,
+                                   bool of_modules)
+{
+    enum dvit_status status = count_visit(w);
+    size_t length = w->path_bytes;
+    for (size_t i = 0; status == DVIT_OK && i < table->count; i++) {
+        DVIT_TRY(push_key(w, separator, table->items[2 * i], i));
+        w->in_module = of_modules;
+        DVIT_TRY(walk_below(w, table->items[2 * i + 1]));
+        path_cut(w, length);
+    }
+done:
+    return status;
+}
+
+/* The state of a module, which is itself part of another one where `nested`. */
+static enum dvit_status walk_module(struct walker *w, const struct dvit_value *state, bool nested)
+{
+    enum dvit_status status = DVIT_OK;
+    size_t length = w->path_bytes;
+    char separator = nested ? '.' : '/';
+    for (size_t i = 0; i < state->count; i++) {
+        const struct dvit_value *key = state->items[2 * i], *value = state->items[2 * i + 1];
+        const char *table = module_table(key, value);
+        if (table) {
+            DVIT_TRY(walk_table(w, value, separator, strcmp(table, "_modules") == 0));
+            continue;
+        }
+        DVIT_TRY(push_key(w, '/', key, i));
+        DVIT_TRY(walk_below(w, value));
+        path_cut(w, length);
+    }
+done:
+    return status;
+}
+
 /* A tensor, or a line that names the class, and what the object holds. */
-static enum dvit_status walk_object(struct walker *w, const struct dvit_value *object)
+static enum dvit_status walk_object(struct walker *w, const struct dvit_value *object, bool nested)
 {
     enum dvit_status status = DVIT_OK;
     struct dvit_torch_tensor tensor;
@@ -254,7 +316,9 @@ static enum dvit_status walk_object(struct walker *w, const struct dvit_value *o
         goto done;
     for (int part = DVIT_OBJECT_STATE; part <= DVIT_OBJECT_CONTENT; part++) {
         const struct dvit_value *inner = object->items[part];
-        if (inner && inner->count > 0 && (inner->kind == DVIT_VALUE_DICT || has_items(inner)))
+        if (inner && is_module(inner))
+            DVIT_TRY(walk_module(w, inner, nested));
+        else if (inner && inner->count > 0 && (inner->kind == DVIT_VALUE_DICT || has_items(inner)))
             DVIT_TRY(walk_below(w, inner));
     }
 done:
@@ -264,7 +328,9 @@ done:
 static enum dvit_status walk(struct walker *w, const struct dvit_value *value)
 {
     char text[600]; /* LONG1 has at most 255 bytes */
+    bool nested = w->in_module;
     enum dvit_status status = count_visit(w);
+    w->in_module = false;
     if (status != DVIT_OK)
         return status;
     switch ((enum dvit_value_kind)value->kind) {
@@ -274,7 +340,7 @@ static enum dvit_status walk(struct walker *w, const struct dvit_value *value)
     case DVIT_VALUE_TUPLE:
         return walk_list(w, value);
     case DVIT_VALUE_OBJECT:
-        return walk_object(w, value);
+        return walk_object(w, value, nested);
     case DVIT_VALUE_NONE:
         return add_text(w, "none", "None");
     case DVIT_VALUE_BOOL:

@@ -47,7 +47,8 @@ static void try_list(const struct dvit_tensor_view *const *views, size_t count, 
     struct dvit_tensor_names names;
     struct dvit_config config;
     const struct dvit_stated stated = {.heads = average ? 0 : 1, .wanted_width = 64};
-    if (dvit_tensor_names_create(&names, views, count, average, &notes, &error) != DVIT_OK) {
+    const struct dvit_state_choice choice = {.average = average};
+    if (dvit_tensor_names_create(&names, views, count, &choice, &notes, &error) != DVIT_OK) {
         require(error.message[0] && !names.items);
     } else if (dvit_recognise(&config, &names, &stated, &notes, &error) != DVIT_OK) {
         require(error.message[0]);
