@@ -22,6 +22,7 @@ class TestFiles(CommandTest):
             with self.subTest(name):
                 run, victim = self.make_folder("run-" + name), self.path("victim")
                 write_bytes(victim, b"precious\n")
+                write_bytes(os.path.join(run, "find_lr.json"), b"{}")  # the folder of a run
                 os.symlink("../victim", os.path.join(run, name))
                 self.refused(train(run), FAILURE, name, "symbolic link")
                 self.assertEqual(read_bytes(victim), b"precious\n")
@@ -30,6 +31,7 @@ class TestFiles(CommandTest):
         for name in ("run.lock", "log.jsonl", "log.csv"):
             with self.subTest(name):
                 run = self.make_folder("run-" + name)
+                write_bytes(os.path.join(run, "find_lr.json"), b"{}")
                 os.mkfifo(os.path.join(run, name))
                 self.refused(train(run, timeout=60), FAILURE, name, "not a regular file")
 
