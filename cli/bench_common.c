@@ -1,6 +1,7 @@
 /* What the measurements of `dvit bench` share: models, keep ratios, the machine. */
 #define _DEFAULT_SOURCE
 #include "bench.h"
+#include "print.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -55,9 +56,9 @@ void cli_bench_print_machine(const struct cli_options *options, const char *how)
 {
     struct dvit_machine machine = dvit_machine_describe();
     const char *level = strcmp(options->cpu, "auto") == 0 ? machine.best_cpu : options->cpu;
-    printf("dvit %s on %s: %d threads, kernels %s, matrix products beside them %s\n%s\n\n",
-           dvit_version(), machine.processor, cli_bench_threads(options), level, machine.backend,
-           how);
+    cli_print("dvit %s on %s: %d threads, kernels %s, matrix products beside them %s\n%s\n\n",
+              dvit_version(), machine.processor, cli_bench_threads(options), level, machine.backend,
+              how);
 }
 
 double cli_peak_bytes(void)

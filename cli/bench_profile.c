@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "bench.h"
+#include "print.h"
 #include "record.h"
 
 /* An operator, or the same one of all blocks. Seconds are of all threads together. */
@@ -183,13 +184,14 @@ static void print_heading(const struct measured *m)
     double run_s = m->profile.seconds / (double)m->profile.runs;
     double gflops = 2e-9 * m->info.cost.macs * m->batch / run_s;
     cli_print_plain(m->name);
-    printf(", %s, keep ratio %g, batch %d, %d threads: %.3f ms, %.1f images/s, %.1f GFLOP/s (%.0f "
-           "%% of matrix products alone)\nlimits measured: products",
-           m->info.precision, m->info.keep, m->batch, m->info.threads, 1e3 * run_s,
-           m->batch / run_s, gflops, 100 * gflops / m->products.known[0].gflops);
+    cli_print(
+        ", %s, keep ratio %g, batch %d, %d threads: %.3f ms, %.1f images/s, %.1f GFLOP/s (%.0f "
+        "%% of matrix products alone)\nlimits measured: products",
+        m->info.precision, m->info.keep, m->batch, m->info.threads, 1e3 * run_s, m->batch / run_s,
+        gflops, 100 * gflops / m->products.known[0].gflops);
     for (int i = 0; i < m->products.count; i++)
-        printf("%s %.1f GFLOP/s in %s", i ? "," : "", m->products.known[i].gflops,
-               m->products.known[i].precision);
+        cli_print("%s %.1f GFLOP/s in %s", i ? "," : "", m->products.known[i].gflops,
+                  m->products.known[i].precision);
     printf("; memory %.1f GB/s; means of %lld batches\n\n", m->memory_gbytes, m->profile.runs);
 }
 

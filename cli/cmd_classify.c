@@ -9,6 +9,7 @@
 #include "json_lines.h"
 #include "paths.h"
 #include "picture.h"
+#include "print.h"
 #include "workbench.h"
 
 struct job {
@@ -105,7 +106,7 @@ static void print_text(const struct job *job, const struct answer *answer, const
     for (int s = 0; s < stages; s++) {
         int count = 0;
         dvit_session_kept(job->session, answer->row, s, &count);
-        printf("%s%d", s ? ", " : "  kept ", count);
+        cli_print("%s%d", s ? ", " : "  kept ", count);
     }
     if (stages)
         printf(" of %d patches\n", dvit_config_patches(dvit_model_config(job->model)));

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "json_lines.h"
+#include "print.h"
 #include "stored_file.h"
 #include "workbench.h"
 
@@ -51,21 +52,21 @@ static void print_text(const struct dvit_model *model, const struct end *in, con
 {
     const struct dvit_config *config = dvit_model_config(model);
     char text[256];
-    printf("model  %s, %zu parameters, %d classes, %dx%d pixels", config->name,
-           dvit_model_parameters(model), config->classes, config->image_width,
-           config->image_height);
+    cli_print("model  %s, %zu parameters, %d classes, %dx%d pixels", config->name,
+              dvit_model_parameters(model), config->classes, config->image_width,
+              config->image_height);
     if (config->stages)
-        printf(", prunes before blocks %s at keep %g",
-               cli_join_ints(config->stage_block, config->stages, text), config->keep);
+        cli_print(", prunes before blocks %s at keep %g",
+                  cli_join_ints(config->stage_block, config->stages, text), config->keep);
     fputs("\nin     ", stdout);
     cli_print_plain(in->path);
     if (in->is_file)
-        printf(": %s", cli_file_describe(&in->summary, text));
+        cli_print(": %s", cli_file_describe(&in->summary, text));
     else
         printf(": random weights");
     fputs("\nout    ", stdout);
     cli_print_plain(out->path);
-    printf(": %s", cli_file_describe(&out->summary, text));
+    cli_print(": %s", cli_file_describe(&out->summary, text));
     if (in->is_file && in->summary.size_bytes)
         printf(", %.1f %% of in",
                100 * (double)out->summary.size_bytes / (double)in->summary.size_bytes);

@@ -4,15 +4,16 @@
 #include "dvit/infer.h"
 #include "json_lines.h"
 #include "command_line.h"
+#include "print.h"
 
 int cli_cmd_cpu(const struct cli_options *options)
 {
     struct dvit_machine machine = dvit_machine_describe();
     if (!options->json) {
-        printf("processor        %s\nkernels          %s\nmatrix products  %s\n"
-               "precisions       f32%s%s\ndefault threads  %d\nversion          dvit %s\n",
-               machine.processor, machine.best_cpu, machine.backend, machine.bf16 ? " bf16" : "",
-               machine.int8 ? " int8" : "", machine.default_threads, dvit_version());
+        cli_print("processor        %s\nkernels          %s\nmatrix products  %s\n"
+                  "precisions       f32%s%s\ndefault threads  %d\nversion          dvit %s\n",
+                  machine.processor, machine.best_cpu, machine.backend, machine.bf16 ? " bf16" : "",
+                  machine.int8 ? " int8" : "", machine.default_threads, dvit_version());
         return CLI_EXIT_OK;
     }
     struct cli_json json = cli_json_begin(stdout);

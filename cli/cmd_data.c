@@ -5,6 +5,7 @@
 #include "dvit/image.h"
 #include "augmented_sheet.h"
 #include "json_lines.h"
+#include "print.h"
 #include "sheet.h"
 #include "workbench.h"
 
@@ -127,9 +128,9 @@ static void print_text(const struct survey *survey, bool checked)
 {
     struct dvit_dataset *set = survey->set;
     int classes = dvit_dataset_classes(set);
-    printf("%s: %zu images in %d classes, fingerprint %s%s\n", survey->split,
-           dvit_dataset_size(set), classes, dvit_dataset_fingerprint(set),
-           dvit_dataset_has_masks(set) ? ", object masks known" : "");
+    cli_print("%s: %zu images in %d classes, fingerprint %s%s\n", survey->split,
+              dvit_dataset_size(set), classes, dvit_dataset_fingerprint(set),
+              dvit_dataset_has_masks(set) ? ", object masks known" : "");
     if (survey->read > 0)
         printf("  width %d to %d, height %d to %d pixels (of %zu images read)\n", survey->min_width,
                survey->max_width, survey->min_height, survey->max_height, survey->read);
@@ -137,11 +138,11 @@ static void print_text(const struct survey *survey, bool checked)
         printf("  %zu images ask for a turn (EXIF orientation), which is not obeyed here\n",
                dvit_dataset_rotated(set));
     for (int i = 0; i < classes; i++)
-        printf("  %7zu  %s\n", survey->class_images[i], dvit_dataset_class_name(set, i));
+        cli_print("  %7zu  %s\n", survey->class_images[i], dvit_dataset_class_name(set, i));
     if (checked && survey->bad_count == 0)
         printf("  every image can be read\n");
     for (size_t i = 0; i < survey->bad_count; i++)
-        printf("  unreadable: %s\n", survey->bad[i].error.message);
+        cli_print("  unreadable: %s\n", survey->bad[i].error.message);
 }
 
 static int survey_split(struct dvit_dataset *set, const char *split,

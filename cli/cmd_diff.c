@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "comparison.h"
+#include "print.h"
 #include "workbench.h"
 
 static const char *const difference_names[] = {
@@ -123,9 +124,9 @@ static struct settings compare_settings(const struct dvit_model *a, const struct
 static void print_side(const char *name, const struct cli_side *side)
 {
     char text[256];
-    printf("%s  ", name);
+    cli_print("%s  ", name);
     cli_print_plain(side->path);
-    printf(": %s\n", cli_file_describe(&side->summary, text));
+    cli_print(": %s\n", cli_file_describe(&side->summary, text));
 }
 
 static void add_shapes(struct dvit_table *table, const struct cli_compared *row)
@@ -208,7 +209,7 @@ static void print_verdict(const struct cli_comparison *comparison, const struct 
         cli_print_plain(most->a->name);
     }
     if (settings->count)
-        printf("; %d setting%s", settings->count, settings->count > 1 ? "s differ" : " differs");
+        cli_print("; %d setting%s", settings->count, settings->count > 1 ? "s differ" : " differs");
     putchar('\n');
 }
 

@@ -9,6 +9,7 @@
 #include "image_list.h"
 #include "json_lines.h"
 #include "precision_table.h"
+#include "print.h"
 #include "throughput.h"
 #include "workbench.h"
 
@@ -230,10 +231,10 @@ static int print_table(const struct job *job)
         return CLI_EXIT_FAILURE;
     printf("%zu images of \"", job->entries[0].result.images);
     cli_print_plain(job->options->data);
-    printf("\" (%s); images/s of the model alone at batch %d on %d threads in %s, medians of %d "
-           "rounds in turn\n\n",
-           job->options->split, job->options->batch, info.threads, info.precision,
-           job->options->rounds);
+    cli_print("\" (%s); images/s of the model alone at batch %d on %d threads in %s, medians of %d "
+              "rounds in turn\n\n",
+              job->options->split, job->options->batch, info.threads, info.precision,
+              job->options->rounds);
     for (int i = 0; i < job->count; i++)
         add_row(table, job, &job->entries[i]);
     return cli_table_print(table);

@@ -4,6 +4,7 @@
 
 #include "json_lines.h"
 #include "misfits.h"
+#include "print.h"
 #include "stored_file.h"
 #include "workbench.h"
 
@@ -184,15 +185,15 @@ static int print_layers(const struct subject *subject)
 static void print_preprocess(const struct dvit_preprocess *p)
 {
     const char *filter = p->bilinear ? "bilinear" : "bicubic";
-    printf("preprocess   %s: ", p->name);
+    cli_print("preprocess   %s: ", p->name);
     if (p->fit == DVIT_FIT_NONE)
         printf("images of");
     else if (p->fit == DVIT_FIT_CROP)
-        printf("short side to %d (%s), crop", p->resize_side, filter);
+        cli_print("short side to %d (%s), crop", p->resize_side, filter);
     else if (p->resize_side)
-        printf("squash to %dx%d (%s), crop", p->resize_side, p->resize_side, filter);
+        cli_print("squash to %dx%d (%s), crop", p->resize_side, p->resize_side, filter);
     else
-        printf("squash (%s) to", filter);
+        cli_print("squash (%s) to", filter);
     printf(" %dx%d, mean %g %g %g, std %g %g %g\n", p->crop_width, p->crop_height,
            (double)p->mean[0], (double)p->mean[1], (double)p->mean[2], (double)p->std[0],
            (double)p->std[1], (double)p->std[2]);
@@ -204,27 +205,27 @@ static void print_summary(const struct subject *subject)
     char text[256];
     printf("model        ");
     cli_print_plain(subject->name);
-    printf(" (%s)\n", config->name);
+    cli_print(" (%s)\n", config->name);
     printf("shape        %d wide, %d blocks, %d heads, MLP %d, patch %d of %dx%d pixels: %d "
            "patches, %d classes\n",
            config->dim, config->depth, config->heads, config->mlp, config->patch,
            config->image_width, config->image_height, dvit_config_patches(config), config->classes);
     printf("parameters   %zu\n", dvit_model_parameters(subject->model));
-    printf("precision    %s", subject->plan.precision);
+    cli_print("precision    %s", subject->plan.precision);
     if (dvit_model_quantised_layers(subject->model))
         printf(", %zu layers calibrated for int8", dvit_model_quantised_layers(subject->model));
     if (dvit_model_calibration_images(subject->model))
-        printf(" on %zu image%s", dvit_model_calibration_images(subject->model),
-               dvit_model_calibration_images(subject->model) == 1 ? "" : "s");
+        cli_print(" on %zu image%s", dvit_model_calibration_images(subject->model),
+                  dvit_model_calibration_images(subject->model) == 1 ? "" : "s");
     putchar('\n');
     if (config->stages)
-        printf("stages       before blocks %s, pruning: %s\n",
-               cli_join_ints(config->stage_block, config->stages, text),
-               dvit_pruning_name(config->pruning));
+        cli_print("stages       before blocks %s, pruning: %s\n",
+                  cli_join_ints(config->stage_block, config->stages, text),
+                  dvit_pruning_name(config->pruning));
     if (subject->stages)
-        printf("tokens       %s patches kept of %d at keep %g\n",
-               cli_join_ints(subject->tokens, subject->stages, text), dvit_config_patches(config),
-               subject->plan.keep);
+        cli_print("tokens       %s patches kept of %d at keep %g\n",
+                  cli_join_ints(subject->tokens, subject->stages, text),
+                  dvit_config_patches(config), subject->plan.keep);
     else
         printf("tokens       all %d patches (dense path)\n", dvit_config_patches(config));
     printf("cost         %.3f GMACs per image, %.3f as published (\"GFLOPs\" of the literature)\n",
@@ -245,7 +246,7 @@ static void print_file(const struct subject *subject)
         cli_print_plain(subject->name);
         fputs(": ", stdout);
     }
-    printf("%s\n", cli_file_describe(&summary, text));
+    cli_print("%s\n", cli_file_describe(&summary, text));
     cli_file_print_contents(subject->file);
 }
 

@@ -9,6 +9,7 @@
 #include "image_list.h"
 #include "json_lines.h"
 #include "precision_table.h"
+#include "print.h"
 #include "stored_file.h"
 #include "workbench.h"
 
@@ -141,9 +142,9 @@ static int tell_file(const struct job *job)
     }
     cli_print_plain(job->options->out);
     size_t images = dvit_model_calibration_images(job->model);
-    printf(": %zu layers in int8, ranges measured on %zu image%s, %s\n\n",
-           dvit_model_quantised_layers(job->model), images, images == 1 ? "" : "s",
-           cli_file_describe(&summary, text));
+    cli_print(": %zu layers in int8, ranges measured on %zu image%s, %s\n\n",
+              dvit_model_quantised_layers(job->model), images, images == 1 ? "" : "s",
+              cli_file_describe(&summary, text));
     return CLI_EXIT_OK;
 }
 

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "exhibit.h"
+#include "print.h"
 #include "workbench.h"
 
 /* One run, and what its best model keeps of some images. */
@@ -121,7 +122,7 @@ static int write_gallery(const struct job *job)
     dvit_image_free(&gallery);
     if (status != DVIT_OK)
         return cli_fail(&error);
-    printf("%s\n", path);
+    cli_print("%s\n", path);
     return CLI_EXIT_OK;
 }
 
@@ -138,7 +139,7 @@ static int write_page(const struct job *job, const char *path)
                                  .picture_count = job->overlay_count};
     if (dvit_report_html(path, &report, &error) != DVIT_OK)
         return cli_fail(&error);
-    printf("%s\n", path);
+    cli_print("%s\n", path);
     return CLI_EXIT_OK;
 }
 

@@ -3,10 +3,15 @@
 #include "cli.h"
 
 #include <stdarg.h>
+#include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/ioctl.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "print.h"
+#include "workbench.h"
 
 static bool is_quiet;
 static bool line_is_open; /* a progress line without its newline stands on the terminal */
@@ -23,16 +28,12 @@ void cli_progress_clear(void)
     line_is_open = false;
 }
 
-/* Messages carry file names: a terminal must not obey control characters in them. */
 static void print_message(const char *prefix, const char *format, va_list arguments)
 {
-    char text[2048];
+    char *text = cli_text_list(format, arguments);
     cli_progress_clear();
-    vsnprintf(text, sizeof text, format, arguments);
-    for (char *at = text; *at; at++)
-        if ((unsigned char)*at < ' ' || *at == 127)
-            *at = '?';
-    fprintf(stderr, "%s%s\n", prefix, text);
+    fprintf(stderr, "%s%s\n", prefix, text ? text : "out of memory");
+    free(text);
 }
 
 void cli_error(const char *format, ...)
@@ -90,19 +91,21 @@ void cli_progress(const char *format, ...)
 {
     if (is_quiet)
         return;
-    char text[512];
     va_list arguments;
     va_start(arguments, format);
-    vsnprintf(text, sizeof text, format, arguments);
+    char *text = cli_text_list(format, arguments);
     va_end(arguments);
+    if (!text)
+        return;
     cli_progress_clear();
     line_is_open = cli_progress_live();
     struct winsize size = {0};
-    int width = sizeof text; /* a line that wraps could not be rewritten */
+    size_t width = SIZE_MAX; /* a line that wraps could not be rewritten */
     if (line_is_open && ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 1)
-        width = size.ws_col - 1;
-    fprintf(stderr, "%.*s%s", width, text, line_is_open ? "" : "\n");
+        width = (size_t)size.ws_col - 1;
+    fprintf(stderr, "%.*s%s", cli_shown_bytes(text, width), text, line_is_open ? "" : "\n");
     fflush(stderr);
+    free(text);
 }
 
 void cli_progress_count(void *context, size_t done, size_t total)

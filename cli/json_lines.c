@@ -1,9 +1,12 @@
 /* Writes JSON. Strings may hold any bytes (file names do): what is not UTF-8 becomes U+FFFD, so
- * that the line is always valid JSON. */
+ * that the line is always valid JSON, and controls of every kind are written as \u202e, so that a
+ * terminal does not obey them. */
 #include "json_lines.h"
 
 #include <stdlib.h>
 #include <string.h>
+
+#include "dvit/status.h"
 
 struct cli_json cli_json_begin(FILE *stream)
 {
@@ -41,6 +44,15 @@ static int sequence_length(const unsigned char *at)
     return 0;
 }
 
+/* A character of `length` bytes that JSON may have as it is. */
+static void write_character(FILE *stream, const unsigned char *at, int length)
+{
+    char character[5] = "", shown[16];
+    memcpy(character, at, (size_t)length);
+    dvit_text_display(shown, sizeof shown, character); /* \u202e is JSON's way, too */
+    fputs(shown, stream);
+}
+
 static void write_string(FILE *stream, const char *text)
 {
     fputc('"', stream);
@@ -53,7 +65,7 @@ static void write_string(FILE *stream, const char *text)
         else if (length == 0)
             fputs("\xef\xbf\xbd", stream);
         else
-            fwrite(at, 1, (size_t)length, stream);
+            write_character(stream, at, length);
         at += length ? length : 1;
     }
     fputc('"', stream);

@@ -40,7 +40,8 @@ static const struct cli_option rows[] = {
      .verbs = ON(EVAL)},
     PATH("predictions", "FILE", predictions, PATH_OUTPUT,
          "write every prediction, in the order of the data: a table where FILE ends in .csv, "
-         "one JSON object per line where it ends in .json or .jsonl",
+         "one JSON object per line where it ends in .json or .jsonl; in tables, names that a "
+         "spreadsheet would compute (= + - @) begin with an apostrophe",
          ON(EVAL)),
     TOGGLE("tensors", tensors, "every tensor of the file with the range of its values", ON(INFO)),
     TOGGLE("contents", contents, "everything that the file holds besides tensors", ON(INFO)),

@@ -6,6 +6,7 @@
 #include "dvit/quantize.h"
 #include "image_list.h"
 #include "json_lines.h"
+#include "print.h"
 #include "workbench.h"
 
 enum { PRECISIONS = 3, SHARES_TEXT = 256 };
@@ -141,8 +142,8 @@ int cli_precision_table_print(const struct cli_precision_table *table,
         code = run_keep(table, options, table->keeps[i], i == 0, shown, &base, &unanswered);
     if (code == CLI_EXIT_OK && !options->json) {
         cli_print_plain(table->name);
-        printf(", %zu image%s%s; class and kept patches beside those of f32\n\n", base.images,
-               base.images == 1 ? "" : "s", table->which ? table->which : "");
+        cli_print(", %zu image%s%s; class and kept patches beside those of f32\n\n", base.images,
+                  base.images == 1 ? "" : "s", table->which ? table->which : "");
         code = cli_table_print(shown);
     } else {
         dvit_table_free(shown);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "json_lines.h"
+#include "print.h"
 
 static struct cli_field *append(struct cli_record *record, const char *name)
 {
@@ -65,17 +66,25 @@ static void print_json(const struct cli_record *record)
     cli_json_end(&json);
 }
 
+/* A spreadsheet computes what begins so, commands included, wherever the text came from. */
+static bool is_formula(const char *text)
+{
+    return *text && strchr("=+-@\t\r", *text) != NULL;
+}
+
 static void print_quoted(const char *text)
 {
+    if (is_formula(text))
+        putchar('\'');
     if (!text[strcspn(text, ",\"\r\n")]) {
-        fputs(text, stdout);
+        cli_print("%s", text);
         return;
     }
     putchar('"');
-    for (; *text; text++) {
-        if (*text == '"')
-            putchar('"');
-        putchar(*text);
+    while (*text) {
+        size_t plain = strcspn(text, "\"");
+        cli_print("%.*s%s", (int)plain, text, text[plain] ? "\"\"" : "");
+        text += plain + (text[plain] != 0);
     }
     putchar('"');
 }

@@ -5,6 +5,7 @@
 
 #include <stdio.h>
 
+#include "print.h"
 #include "record.h"
 
 struct line {
@@ -141,7 +142,8 @@ int cli_bench_training(const struct cli_options *options)
         return code;
     }
     struct dvit_machine machine = dvit_machine_describe();
-    printf("dvit %s on %s: matrix products %s; a step is forward, backward, teacher and update\n\n",
-           dvit_version(), machine.processor, machine.backend);
+    cli_print(
+        "dvit %s on %s: matrix products %s; a step is forward, backward, teacher and update\n\n",
+        dvit_version(), machine.processor, machine.backend);
     return cli_table_print(table);
 }

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "print.h"
 #include "workbench.h"
 
 enum {
@@ -163,11 +164,12 @@ static void print_group(const struct group *group)
         putchar(' ');
         cli_print_plain(text);
     } else if (text) {
-        printf(" (%s of %zu bytes)", group->only.kind, strlen(text));
+        cli_print(" (%s of %zu bytes)", group->only.kind, strlen(text));
     } else if (group->tensors && group->values) {
         printf(" (%zu tensors, %zu values)", group->tensors, group->values);
     } else {
-        printf(" (%zu %s)", group->tensors + group->values, group->tensors ? "tensors" : "values");
+        cli_print(" (%zu %s)", group->tensors + group->values,
+                  group->tensors ? "tensors" : "values");
     }
 }
 

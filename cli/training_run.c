@@ -11,6 +11,7 @@
 #include "dvit/eval.h"
 #include "exhibit.h"
 #include "json_lines.h"
+#include "print.h"
 #include "rate_search.h"
 #include "training_signals.h"
 #include "workbench.h"
@@ -335,7 +336,7 @@ static void tell_result(const struct watch *watch, const struct cli_options *opt
         cli_json_real(&json, "seconds", cli_seconds() - watch->started_s);
         cli_json_end(&json);
     } else {
-        printf("%s\n", path);
+        cli_print("%s\n", path);
     }
 }
 

@@ -1,6 +1,7 @@
 /* Opening models, data sets and sessions for the commands; early checks of outputs. */
 #define _POSIX_C_SOURCE 200809L
 #include "workbench.h"
+#include "print.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -281,7 +282,7 @@ int cli_table_print(struct dvit_table *table)
     char *text = NULL;
     enum dvit_status status = dvit_table_text(table, &text, &error);
     if (status == DVIT_OK)
-        fputs(text, stdout);
+        cli_print_prepared(text);
     free(text);
     dvit_table_free(table);
     return status == DVIT_OK ? CLI_EXIT_OK : cli_fail(&error);
@@ -316,6 +317,5 @@ int cli_shown_bytes(const char *text, size_t room)
 
 void cli_print_plain(const char *text)
 {
-    for (; *text; text++)
-        putchar((unsigned char)*text < ' ' || *text == 127 ? '?' : *text);
+    cli_print("%s", text);
 }

@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/cpu.h"
 #include "base/file.h"
+#include "base/utf8.h"
 
 #define ELLIPSIS "\xe2\x80\xa6"
 
@@ -83,6 +84,49 @@ struct parts {
     int *none;
     float *rest;
 };
+
+static void assert_shown(const char *text, const char *shown)
+{
+    char out[200];
+    struct dvit_error error;
+    assert_int_equal(dvit_text_display(out, sizeof out, text), strlen(shown));
+    assert_string_equal(out, shown);
+    assert_int_equal(dvit_text_display(out, sizeof out, shown), strlen(shown)); /* once is enough */
+    assert_string_equal(out, shown);
+    dvit_error_set(&error, DVIT_ERROR_IO, "%s", text);
+    assert_string_equal(error.message, shown);
+    dvit_error_prefix(&error, "%s", text);
+    snprintf(out, sizeof out, "%s: %s", shown, shown);
+    assert_string_equal(error.message, out);
+}
+
+/* Controls of every kind and bytes that are no text, each in its own form; all else as it is. */
+static void test_text_display(void **state)
+{
+    (void)state;
+    assert_shown("", "");
+    assert_shown("plain \"quoted\" \\x", "plain \"quoted\" \\x");
+    assert_shown("caf\xc3\xa9 \xe9\x87\x91 \xf0\x9f\x90\x9f",
+                 "caf\xc3\xa9 \xe9\x87\x91 \xf0\x9f\x90\x9f");
+    assert_shown("\x1b[31m\n\r\t\x01\x7f", "\\x1b[31m\\n\\r\\t\\x01\\x7f");
+    assert_shown("\xc2\x9b"
+                 "2J \xc2\xa0",
+                 "\\u009b2J \xc2\xa0");
+    assert_shown("\xe2\x80\xae \xe2\x81\xa6 \xe2\x80\x8f \xd8\x9c \xe2\x80\xa8",
+                 "\\u202e \\u2066 \\u200f \\u061c \\u2028");
+    assert_shown("caf\xe9.png \xc0\xaf \xed\xa0\x80 \xe2\x82",
+                 "caf\\xe9.png \\xc0\\xaf \\xed\\xa0\\x80 \\xe2\\x82");
+    char out[8] = "xxxxxxx";
+    assert_int_equal(dvit_text_display(out, 6, "abc\xc3\xa9\xc3\xa9"), 7);
+    assert_string_equal(out, "abc\xc3\xa9");
+    assert_int_equal(dvit_text_display(out, 5, "abc\xc3\xa9"), 5);
+    assert_string_equal(out, "abc");
+    assert_int_equal(dvit_text_display(NULL, 0, "a\n"), 3);
+    assert_int_equal(dvit_utf8_cut("abc\xc3\xa9", 4), 3);
+    assert_int_equal(dvit_utf8_cut("abc\xc3\xa9", 5), 5);
+    assert_true(dvit_utf8_is_valid("\xc3\xa9"));
+    assert_false(dvit_utf8_is_valid("\xe9"));
+}
 
 static void layout(struct parts *parts, struct dvit_arena *arena)
 {
@@ -374,19 +418,13 @@ static void test_path_join(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_error_message),
-        cmocka_unit_test(test_error_truncation),
-        cmocka_unit_test(test_arena),
-        cmocka_unit_test(test_arena_refused),
-        cmocka_unit_test(test_cpu),
-        cmocka_unit_test(test_clock),
-        cmocka_unit_test(test_file_read),
-        cmocka_unit_test(test_file_replace),
-        cmocka_unit_test(test_file_disk_full),
-        cmocka_unit_test(test_file_refused),
-        cmocka_unit_test(test_file_special),
-        cmocka_unit_test(test_folder),
-        cmocka_unit_test(test_path_join),
+        cmocka_unit_test(test_error_message), cmocka_unit_test(test_error_truncation),
+        cmocka_unit_test(test_text_display),  cmocka_unit_test(test_arena),
+        cmocka_unit_test(test_arena_refused), cmocka_unit_test(test_cpu),
+        cmocka_unit_test(test_clock),         cmocka_unit_test(test_file_read),
+        cmocka_unit_test(test_file_replace),  cmocka_unit_test(test_file_disk_full),
+        cmocka_unit_test(test_file_refused),  cmocka_unit_test(test_file_special),
+        cmocka_unit_test(test_folder),        cmocka_unit_test(test_path_join),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

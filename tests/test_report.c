@@ -164,7 +164,7 @@ static void page_shows_everything_and_escapes_it(void **state)
     assert_null(strstr(html, "http:"));
     assert_null(strstr(html, "https:"));
     assert_has(html, "<h1>&lt;script&gt;alert(1)&lt;/script&gt;</h1>");
-    assert_has(html, "&quot;quoted&quot; &amp;  ");
+    assert_has(html, "&quot;quoted&quot; &amp; \\x01");
     assert_has(html, "<td>run &lt;1&gt;</td><td class=\"right\">20 of 40</td><td class=\"right\">"
                      "87.50 %</td><td class=\"right\">20</td><td class=\"right\">1.25</td>"
                      "<td class=\"right\">50.0 %</td><td class=\"right\">405</td>"

@@ -16,10 +16,9 @@ static void markup_makes_text_safe(void **state)
     dvit_markup_escape(&markup, "<a href=\"x\">&'\xc3\xa4 \xc0\xaf \xed\xa0\x80 \xe2\x82 "
                                 "\xf5\x80\x80\x80 \x1b[2J\x7f\xc2\x85\xe2\x82");
     assert_ok(dvit_markup_take(&markup, "text", &text, NULL, &error), &error);
-#define BAD "\xef\xbf\xbd"
-    assert_string_equal(text, "&lt;a href=&quot;x&quot;&gt;&amp;&#39;\xc3\xa4 " BAD BAD
-                              " " BAD BAD BAD " " BAD BAD " " BAD BAD BAD BAD "  [2J  " BAD BAD);
-#undef BAD
+    assert_string_equal(text, "&lt;a href=&quot;x&quot;&gt;&amp;&#39;\xc3\xa4 \\xc0\\xaf "
+                              "\\xed\\xa0\\x80 \\xe2\\x82 \\xf5\\x80\\x80\\x80 "
+                              "\\x1b[2J\\x7f\\u0085\\xe2\\x82");
     free(text);
     dvit_markup_escape(&markup, NULL);
     assert_ok(dvit_markup_take(&markup, "text", &text, NULL, &error), &error);
@@ -70,7 +69,7 @@ static struct dvit_table *make_table(void)
     dvit_table_row(table, (const char *[]){"dense", "1.00 ×", "done"});
     dvit_table_cell(table, "keep %.1f", 0.7);
     dvit_table_cell(table, "%d", 12);
-    dvit_table_row(table, (const char *[]){"金魚 <b>", NULL, "a\tb"});
+    dvit_table_row(table, (const char *[]){"金魚 <b>", NULL, "a b"});
     dvit_table_cell(table, "last");
     return table;
 }

@@ -7,6 +7,8 @@
 #ifndef DVIT_STATUS_H
 #define DVIT_STATUS_H
 
+#include <stddef.h>
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -34,11 +36,18 @@ enum dvit_status {
 
 struct dvit_error {
     enum dvit_status status;
-    char message[1000]; /* UTF-8, always terminated, no trailing newline */
+    char message[1000]; /* UTF-8, always terminated, one line; names in it as dvit_text_display */
 };
 
 /* A short constant English name ("argument", "io", …); never NULL, also for unknown codes. */
 DVIT_API const char *dvit_status_name(enum dvit_status status);
+
+/* Text as a terminal, a log or a page may have it. Names of files, classes and tensors, and
+ * whatever else comes from outside, may hold any bytes: control characters (C0, DEL, C1), line
+ * separators and characters that reverse the text around them become \n, \x1b or \u202e, bytes that
+ * are no UTF-8 \xff. Like snprintf: at most `capacity` bytes with the terminator, no part of a
+ * character, and returns the bytes that all of it takes. Showing again changes nothing. */
+DVIT_API size_t dvit_text_display(char *out, size_t capacity, const char *text);
 
 /* The library's version, "MAJOR.MINOR.PATCH". */
 DVIT_API const char *dvit_version(void);

@@ -6,28 +6,32 @@
 #include <string.h>
 
 #include "base/decimal.h"
+#include "base/utf8.h"
 
 #define ELLIPSIS "\xe2\x80\xa6"
 
-static void mark_truncation(char *message, size_t capacity, int wanted)
+enum { FORMATTED = 4096 /* bytes of a message before it is cut */ };
+
+/* The names in a message come from outside: it is shown as dvit_text_display does. */
+static void show(struct dvit_error *error, const char *formatted)
 {
-    if (wanted < 0 || (size_t)wanted < capacity)
+    size_t capacity = sizeof error->message;
+    if (dvit_text_display(error->message, capacity, formatted) < capacity)
         return;
-    size_t cut = capacity - sizeof ELLIPSIS;
-    while (cut > 0 && ((unsigned char)message[cut] & 0xC0) == 0x80)
-        cut--; /* never split a UTF-8 sequence */
-    memcpy(message + cut, ELLIPSIS, sizeof ELLIPSIS);
+    size_t cut = (size_t)dvit_utf8_cut(error->message, capacity - sizeof ELLIPSIS);
+    memcpy(error->message + cut, ELLIPSIS, sizeof ELLIPSIS);
 }
 
 enum dvit_status dvit_error_set(struct dvit_error *error, enum dvit_status code, const char *format,
                                 ...)
 {
     if (error) {
+        char text[FORMATTED] = "";
         va_list args;
         va_start(args, format);
         error->status = code;
-        int wanted = dvit_decimal_format_list(error->message, sizeof error->message, format, args);
-        mark_truncation(error->message, sizeof error->message, wanted);
+        dvit_decimal_format_list(text, sizeof text, format, args);
+        show(error, text);
         va_end(args);
     }
     return code;
@@ -37,17 +41,15 @@ void dvit_error_prefix(struct dvit_error *error, const char *format, ...)
 {
     if (!error)
         return;
-    char text[sizeof error->message];
+    char text[FORMATTED];
     va_list args;
     va_start(args, format);
     int used = dvit_decimal_format_list(text, sizeof text, format, args);
     va_end(args);
-    if (used < 0 || (size_t)used >= sizeof text)
+    if (used < 0 || (size_t)used >= sizeof error->message)
         return;
-    size_t room = sizeof text - (size_t)used;
-    int wanted = snprintf(text + used, room, ": %s", error->message);
-    mark_truncation(text, sizeof text, used + wanted);
-    memcpy(error->message, text, sizeof text);
+    snprintf(text + used, sizeof text - (size_t)used, ": %s", error->message);
+    show(error, text);
 }
 
 static const char *const status_names[] = {

@@ -10,9 +10,9 @@
 
 #include "base/decimal.h"
 #include "base/file.h"
+#include "base/utf8.h"
 #include "dvit/eval.h"
 #include "eval/predictions.h"
-#include "weights/text.h"
 
 /* A line being formed; grows, and remembers when it could not. */
 struct line {
@@ -67,33 +67,27 @@ static enum dvit_status end_line(struct line *line, struct dvit_file_writer *wri
     return dvit_file_write(writer, line->text, used, error);
 }
 
-/* Length of the UTF-8 character at `at`, 0 where there is none. */
-static size_t character_length(const char *at)
-{
-    for (size_t length = 1; length <= 4 && at[length - 1]; length++)
-        if (dvit_text_is_utf8(at, length))
-            return length;
-    return 0;
-}
-
 /* ----------------------------------------------------------------------------------- CSV --- */
 
+/* A spreadsheet computes a cell that begins so, whatever folder or file gave the name: an
+ * apostrophe makes it text. Controls, except those that CSV quotes, and bytes that are no UTF-8 are
+ * escaped as everywhere. */
 static void add_field(struct line *line, const char *text)
 {
     bool quoted = strpbrk(text, ",\"\r\n") != NULL;
     if (quoted)
         add(line, "\"", 1);
-    for (const char *at = text; *at;) {
-        size_t length = character_length(at);
-        char escape[8];
-        if (length == 0)
-            add(line, escape,
-                (size_t)snprintf(escape, sizeof escape, "\\x%02x", (unsigned char)*at));
-        else if (*at == '"')
-            add(line, "\"\"", 2);
-        else
-            add(line, at, length);
-        at += length ? length : 1;
+    if (*text && strchr("=+-@\t\r", *text))
+        add(line, "'", 1);
+    while (*text) {
+        char shown[DVIT_UTF8_SHOWN];
+        size_t shown_bytes;
+        if (*text == '"')
+            add(line, "\"", 1);
+        size_t length = dvit_utf8_show(text, shown, &shown_bytes);
+        bool kept = strchr("\n\r\t", *text) != NULL;
+        add(line, kept ? text : shown, kept ? 1 : shown_bytes);
+        text += length;
     }
     if (quoted)
         add(line, "\"", 1);
@@ -151,22 +145,23 @@ static void csv_row(struct line *line, const char *path, const struct dvit_predi
 
 /* ---------------------------------------------------------------------------------- JSON --- */
 
-/* As `--json` writes strings: what is not UTF-8 becomes U+FFFD. */
+/* As `--json` writes strings: what is not UTF-8 becomes U+FFFD, controls are escaped. */
 static void json_string(struct line *line, const char *text)
 {
     add(line, "\"", 1);
-    for (const char *at = text; *at;) {
-        size_t length = character_length(at);
-        char escape[8];
-        if (*at == '"' || *at == '\\')
-            add(line, escape, (size_t)snprintf(escape, sizeof escape, "\\%c", *at));
-        else if (length == 1 && (*at < ' ' || *at == 127))
-            add(line, escape, (size_t)snprintf(escape, sizeof escape, "\\u%04x", *at));
-        else if (length == 0)
+    while (*text) {
+        char escape[DVIT_UTF8_SHOWN];
+        unsigned char first = (unsigned char)*text;
+        size_t shown_bytes, length = dvit_utf8_show(text, escape, &shown_bytes);
+        if (first == '"' || first == '\\')
+            add(line, escape, (size_t)snprintf(escape, sizeof escape, "\\%c", first));
+        else if (first < ' ' || first == 127)
+            add(line, escape, (size_t)snprintf(escape, sizeof escape, "\\u%04x", first));
+        else if (length == 1 && first >= 0x80)
             add_text(line, "\xef\xbf\xbd");
         else
-            add(line, at, length);
-        at += length ? length : 1;
+            add(line, escape, shown_bytes); /* \u202e is JSON's way, too */
+        text += length;
     }
     add(line, "\"", 1);
 }

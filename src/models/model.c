@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/rng.h"
+#include "base/utf8.h"
 
 static enum dvit_status number_labels(struct dvit_model *model, struct dvit_error *error)
 {
@@ -243,6 +244,12 @@ enum dvit_status dvit_model_set_labels(struct dvit_model *model, const char *con
     if (count != model->config.classes)
         return dvit_error_set(error, DVIT_ERROR_MISMATCH, "%d labels for a model of %d classes",
                               count, model->config.classes);
+    for (int k = 0; k < count; k++)
+        if (!dvit_utf8_is_valid(labels[k]))
+            return dvit_error_set(error, DVIT_ERROR_FORMAT,
+                                  "the name of class %d is \"%s\", which is not UTF-8 (Latin-1 "
+                                  "perhaps): rename its folder or label",
+                                  k, labels[k]);
     for (int k = 0; k < count; k++) {
         char *copy = strdup(labels[k]);
         if (!copy)

@@ -16,6 +16,16 @@ enum dvit_status dvit_notes_add(struct dvit_notes *notes, struct dvit_error *err
     va_end(arguments);
     if (length < 0)
         return dvit_error_set(error, DVIT_ERROR_MEMORY, "notes: out of memory");
+    size_t shown = dvit_text_display(NULL, 0, text);
+    if (shown > (size_t)length) { /* a name in it has control characters */
+        char *escaped = malloc(shown + 1);
+        if (escaped)
+            dvit_text_display(escaped, shown + 1, text);
+        free(text);
+        text = escaped;
+    }
+    if (!text)
+        return dvit_error_set(error, DVIT_ERROR_MEMORY, "notes: out of memory");
     char **items = realloc(notes->items, (notes->count + 1) * sizeof *items);
     if (!items) {
         free(text);

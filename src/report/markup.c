@@ -69,32 +69,6 @@ void dvit_markup_format(struct dvit_markup *markup, const char *format, ...)
     va_end(arguments);
 }
 
-size_t dvit_utf8_decode(const char *text, unsigned long *code)
-{
-    static const unsigned long smallest[5] = {0, 0, 0x80, 0x800, 0x10000};
-    const unsigned char *at = (const unsigned char *)text;
-    size_t length = at[0] < 0x80             ? 1
-                    : (at[0] & 0xe0) == 0xc0 ? 2
-                    : (at[0] & 0xf0) == 0xe0 ? 3
-                    : (at[0] & 0xf8) == 0xf0 ? 4
-                                             : 0;
-    *code = 0xfffd;
-    if (length == 1)
-        *code = at[0];
-    if (length <= 1)
-        return 1;
-    unsigned long value = at[0] & (0x7fu >> length);
-    for (size_t i = 1; i < length; i++) {
-        if ((at[i] & 0xc0) != 0x80)
-            return 1; /* also at the terminator */
-        value = value << 6 | (at[i] & 0x3f);
-    }
-    if (value < smallest[length] || value > 0x10ffff || (value >= 0xd800 && value <= 0xdfff))
-        return 1;
-    *code = value;
-    return length;
-}
-
 static const char *entity(unsigned long code)
 {
     switch (code) {
@@ -117,18 +91,18 @@ static void add_foreign(struct dvit_markup *markup, const char *text, bool escap
 {
     if (!text)
         return;
-    unsigned long code;
-    for (size_t length; *text; text += length) {
-        length = dvit_utf8_decode(text, &code);
+    for (size_t length, shown_bytes; *text; text += length) {
+        char shown[DVIT_UTF8_SHOWN];
+        unsigned long code;
+        dvit_utf8_decode(text, &code);
+        length = dvit_utf8_show(text, shown, &shown_bytes);
         const char *replacement = escape ? entity(code) : NULL;
-        if (code < 0x20 || (code >= 0x7f && code < 0xa0))
-            replacement = " ";
-        else if (code == 0xfffd || (code & 0xfffe) == 0xfffe) /* noncharacters: not in HTML */
+        if ((code & 0xfffe) == 0xfffe) /* noncharacters: not in HTML */
             replacement = "\xef\xbf\xbd";
         if (replacement)
             dvit_markup_add(markup, replacement);
         else
-            dvit_markup_add_bytes(markup, text, length);
+            dvit_markup_add_bytes(markup, shown, shown_bytes);
     }
 }
 

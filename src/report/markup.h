@@ -9,6 +9,7 @@
 #include <stddef.h>
 
 #include "base/error.h"
+#include "base/utf8.h"
 
 struct dvit_markup {
     char *text;              /* owned; zero-terminated where not NULL */
@@ -21,8 +22,7 @@ void dvit_markup_add_bytes(struct dvit_markup *markup, const void *bytes, size_t
 void dvit_markup_add(struct dvit_markup *markup, const char *text);
 void dvit_markup_format(struct dvit_markup *markup, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
-/* Foreign text: invalid UTF-8 becomes U+FFFD, control characters (C0, DEL, C1) spaces. NULL adds
- * nothing. */
+/* Foreign text, controls and what is no UTF-8 escaped as dvit_utf8_show does. NULL adds nothing. */
 void dvit_markup_clean(struct dvit_markup *markup, const char *text);
 /* The same with & < > " ' escaped: safe in HTML text and in quoted attributes. */
 void dvit_markup_escape(struct dvit_markup *markup, const char *text);
@@ -36,9 +36,6 @@ enum dvit_status dvit_markup_take(struct dvit_markup *markup, const char *what, 
                                   size_t *length, struct dvit_error *error);
 void dvit_markup_free(struct dvit_markup *markup);
 
-/* Decodes one character of a zero-terminated text: its bytes (≥ 1), *code = U+FFFD if invalid
- * (overlong, surrogate, beyond U+10FFFF, cut off), then one byte is taken. */
-size_t dvit_utf8_decode(const char *text, unsigned long *code);
 /* Columns that a terminal gives valid UTF-8: combining marks 0, East Asian wide 2, others 1. */
 size_t dvit_utf8_columns(const char *text);
 

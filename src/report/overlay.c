@@ -201,10 +201,10 @@ static void draw_fitting(struct dvit_canvas *canvas, double x, double y, double 
 {
     char line[MAX_LABEL_BYTES + 8];
     size_t length = 0;
-    unsigned long code;
-    for (size_t bytes; *text && length < MAX_LABEL_BYTES; text += bytes, length += bytes) {
-        bytes = dvit_utf8_decode(text, &code);
-        memcpy(line + length, text, bytes);
+    for (size_t shown_bytes; *text && length < MAX_LABEL_BYTES; length += shown_bytes) {
+        char shown[DVIT_UTF8_SHOWN];
+        text += dvit_utf8_show(text, shown, &shown_bytes);
+        memcpy(line + length, shown, shown_bytes);
     }
     bool cut = *text != 0;
     line[length] = 0;

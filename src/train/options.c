@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/decimal.h"
+#include "base/utf8.h"
 #include "image/policy.h"
 #include "train/trainer.h"
 #include "weights/text.h"
@@ -241,10 +242,24 @@ done:
 
 /* ---- as JSON ---- */
 
+json_t *dvit_train_text_json(const char *text)
+{
+    if (dvit_utf8_is_valid(text))
+        return json_string(text);
+    size_t size = dvit_text_display(NULL, 0, text) + 1;
+    char *shown = malloc(size);
+    if (!shown)
+        return NULL;
+    dvit_text_display(shown, size, text);
+    json_t *value = json_string(shown);
+    free(shown);
+    return value;
+}
+
 static json_t *field_json(const struct dvit_train_options *options, const struct field *field)
 {
     if (field->kind == TEXT)
-        return json_string(text_of(options, field));
+        return dvit_train_text_json(text_of(options, field));
     double number = number_of(options, field);
     if (field->kind == FLAG)
         return json_boolean(number != 0);

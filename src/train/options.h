@@ -8,6 +8,9 @@
 #include "base/error.h"
 #include "dvit/train.h"
 
+/* A text as JSON; paths and command lines may hold what is no UTF-8, which is escaped then. */
+json_t *dvit_train_text_json(const char *text);
+
 /* An object of all options but those of the caller's own doing (folder, command, seed, callbacks),
  * or only of those that a resumed run must have as they were: what a saved state may depend on.
  * NULL when memory is out. The caller's reference. */

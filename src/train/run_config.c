@@ -61,11 +61,12 @@ enum dvit_status dvit_run_config_write(const char *path, const struct dvit_train
                                        struct dvit_error *error)
 {
     json_t *root = json_pack(
-        "{s:s, s:s, s:o, s:I, s:o, s:o, s:o, s:o, s:o}", "command",
-        t->options.command ? t->options.command : "", "version", dvit_version(), "build",
-        build_json(), "seed", (json_int_t)t->options.seed, "data", data_json(data), "validation",
-        validation ? data_json(validation) : json_null(), "model", model_json(t->model), "options",
-        dvit_train_options_json(&t->options, false), "machine", machine_json(t));
+        "{s:o, s:s, s:o, s:I, s:o, s:o, s:o, s:o, s:o}", "command",
+        dvit_train_text_json(t->options.command ? t->options.command : ""), "version",
+        dvit_version(), "build", build_json(), "seed", (json_int_t)t->options.seed, "data",
+        data_json(data), "validation", validation ? data_json(validation) : json_null(), "model",
+        model_json(t->model), "options", dvit_train_options_json(&t->options, false), "machine",
+        machine_json(t));
     char *text = root ? json_dumps(root, JSON_INDENT(2) | JSON_REAL_PRECISION(9)) : NULL;
     json_decref(root);
     if (!text)

@@ -16,6 +16,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "train/log_table.h"
+#include "train/options.h"
 
 enum { LOG_LIMIT_BYTES = 1 << 30 };
 
@@ -89,7 +90,7 @@ static json_t *event_record(const struct dvit_train_event *e, double time_s)
     if (e->kind == DVIT_TRAIN_EVALUATED)
         add_evaluation(line, e);
     if (e->text)
-        json_object_set_new(line, "text", json_string(e->text));
+        json_object_set_new(line, "text", dvit_train_text_json(e->text));
     return line;
 }
 

@@ -6,45 +6,20 @@
 #include <stdio.h>
 #include <string.h>
 
-#define ELLIPSIS "\xe2\x80\xa6"
+#include "base/utf8.h"
 
-/* Length of the sequence that starts at s, of at most `left` bytes, or 0 if it is ill-formed. */
-static size_t sequence_length(const unsigned char *s, size_t left)
-{
-    unsigned char low = 0x80, high = 0xBF; /* bounds of the second byte */
-    size_t length;
-    if (s[0] < 0x80)
-        return 1;
-    if (s[0] >= 0xC2 && s[0] <= 0xDF)
-        length = 2;
-    else if (s[0] >= 0xE0 && s[0] <= 0xEF)
-        length = 3;
-    else if (s[0] >= 0xF0 && s[0] <= 0xF4)
-        length = 4;
-    else
-        return 0;
-    if (s[0] == 0xE0)
-        low = 0xA0; /* below: overlong */
-    if (s[0] == 0xED)
-        high = 0x9F; /* above: surrogates */
-    if (s[0] == 0xF0)
-        low = 0x90; /* below: overlong */
-    if (s[0] == 0xF4)
-        high = 0x8F; /* above: beyond U+10FFFF */
-    if (length > left || s[1] < low || s[1] > high)
-        return 0;
-    for (size_t i = 2; i < length; i++)
-        if (s[i] < 0x80 || s[i] > 0xBF)
-            return 0;
-    return length;
-}
+#define ELLIPSIS "\xe2\x80\xa6"
 
 bool dvit_text_is_utf8(const void *text, size_t size_bytes)
 {
     const unsigned char *bytes = text;
     for (size_t i = 0; i < size_bytes;) {
-        size_t length = sequence_length(bytes + i, size_bytes - i);
-        if (length == 0)
+        char sequence[5] = {0}; /* the text is not terminated */
+        size_t left = size_bytes - i;
+        memcpy(sequence, bytes + i, left < 4 ? left : 4);
+        unsigned long code;
+        size_t length = dvit_utf8_decode(sequence, &code);
+        if (length == 1 && bytes[i] >= 0x80)
             return false;
         i += length;
     }

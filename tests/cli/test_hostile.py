@@ -1,11 +1,14 @@
 """The command on a machine that is not kind: links and FIFOs where it writes, closed descriptors,
 caches that others could have written, what killed processes left."""
 
+import csv
+import json
 import os
+import re
 import stat
 import subprocess
 
-from harness import (DVIT, FAILURE, OK, SHAPE, CommandTest, dvit, environment, main,
+from harness import (DVIT, FAILURE, OK, SHAPE, CommandTest, dvit, environment, main, png_bytes,
                      read_bytes, write_bytes, write_ppm)
 
 TINY = "builtin:scenes,image=32,classes=4,train=16,val=8"
@@ -105,6 +108,103 @@ class TestPackedCache(CommandTest):
         answer = self.check(self.classify(cache), OK)
         self.assertIn("may be written by others", answer.err)
         self.assertEqual(answer.out, right.out)
+
+
+BAD = ["\x1b[31mred", "a\u009b2J", "\u202egnp", "line\nbreak", "\u2066x", "\u061cy", "\x7f"]
+CONTROLS = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+
+
+class TestPrinting(CommandTest):
+    """Nothing in a name is obeyed by a terminal, wherever it comes out."""
+
+    def make_data(self, names):
+        for split in ("train", "val"):
+            for k, name in enumerate(names):
+                folder = os.path.join(os.fsencode(self.path("data", split)), name)
+                os.makedirs(folder)
+                for i in range(2):
+                    write_bytes(os.path.join(folder, b"%d.png" % i),
+                                png_bytes(16, 16, b"".join(b"\0" + bytes([30 * k, 9 * y, 99 + i] * 16)
+                                                         for y in range(16))))
+        return self.path("data")
+
+    def harmless(self, answer):
+        for text in (answer.out, answer.err):
+            found = CONTROLS.search(text)
+            self.assertIsNone(found, text)
+            self.assertNotIn("\nbreak", text)
+        return answer
+
+    def test_names_from_everywhere(self):
+        data = self.make_data([name.encode() for name in BAD])
+        write_bytes(self.path("data", "val", BAD[0], "\x1b[2J.png"), b"\x89PNG")
+        run = self.path("\u202erun")
+        self.harmless(dvit("data", "--data", data))
+        self.harmless(dvit("data", "--data", data, "--check"))
+        self.harmless(self.check(dvit(
+            "train", "--data", data, "--model", "vit:dim=32,depth=1,heads=2,patch=8,image=16", "--out",
+            run, "--epochs", 1, "--batch", 4, "--threads", 1), OK))
+        model = os.path.join(run, "best.safetensors")
+        for arguments in (["info", model], ["info", "--tensors", model], ["info", "--contents", model],
+                          ["convert", model, self.path("\x1bo.safetensors")], ["diff", model, model],
+                          ["diff", model, "cifar10"],
+                          ["eval", "--data", data, "--model", model, "--per-class"],
+                          ["eval", "--data", data, "--model", model, "--json"],
+                          ["classify", "--model", model, self.path("data", "val", BAD[0], "0.png")],
+                          ["classify", "--model", model, "--json",
+                           self.path("data", "val", BAD[1], "0.png")],
+                          ["classify", "--model", model, "\x1b[31mnone.png"],
+                          ["eval", "--data", data, "--model", "\u202enone"],
+                          ["report", run], ["\x1b[31mverb"], ["info", "--\u009boption"]):
+            with self.subTest(arguments):
+                answer = self.harmless(dvit(*arguments))
+                if "--json" in arguments:
+                    self.assertTrue(answer.lines)
+        with open(os.path.join(run, "report.html"), encoding="utf-8") as page:
+            self.assertIsNone(CONTROLS.search(page.read()))
+
+    def test_bytes_that_are_no_text_are_told_apart_from_controls(self):
+        data = self.make_data([b"caf\xe9", b"b\x07"])
+        answer = self.harmless(dvit("data", "--data", data))
+        self.assertIn("caf\\xe9", answer.out)
+        self.assertIn("b\\x07", answer.out)
+        run = self.path("run")
+        self.refused(dvit("train", "--data", data, "--model",
+                          "vit:dim=32,depth=1,heads=2,patch=8,image=16", "--out", run, "--epochs", 1,
+                          "--batch", 4, "--threads", 1, "--quiet"),
+                     FAILURE, "class 1", "caf\\xe9", "not UTF-8")
+        self.assertFalse(os.path.exists(os.path.join(run, "best.safetensors")))
+
+    def test_paths_that_are_no_utf8_are_trained_in(self):
+        run = os.path.join(os.fsencode(self.folder), b"r\xe9")
+        self.check(dvit("train", "--data", TINY, "--model", SHAPE, "--batch", 8, "--threads", 1,
+                        "--epochs", 1, "--quiet", "--out", os.fsdecode(run)), OK)
+        with open(os.path.join(run, b"config.json"), encoding="utf-8") as config:
+            self.assertIn("r\\xe9", json.load(config)["command"])
+
+    def test_names_are_no_formulas(self):
+        data = self.make_data([b"=1+1", b"@x", b"-1", b"+a", b"plain"])
+        run, table, confusion = self.path("run"), self.path("p.csv"), self.path("c.csv")
+        self.check(dvit("train", "--data", data, "--model",
+                        "vit:dim=32,depth=1,heads=2,patch=8,image=16", "--out", run, "--epochs", 1,
+                        "--batch", 4, "--threads", 1, "--quiet"), OK)
+        self.check(dvit("eval", "--data", data, "--model", os.path.join(run, "best.safetensors"),
+                        "--predictions", table, "--confusion", confusion, "--quiet"), OK)
+        for path in (table, confusion):
+            with open(path, encoding="utf-8", newline="") as stream:
+                cells = [cell for row in csv.reader(stream) for cell in row]
+            self.assertIn("'=1+1", cells)
+            self.assertIn("plain", cells)
+            for cell in cells:
+                self.assertFalse(cell[:1] in "=+-@" and cell[:1] and not is_number(cell), cell)
+
+
+def is_number(text):
+    try:
+        float(text)
+        return True
+    except ValueError:
+        return False
 
 
 main()
