@@ -9,6 +9,7 @@
 
 #include "dvit/report.h"
 #include "json_lines.h"
+#include "print.h"
 #include "workbench.h"
 
 enum { BAR = 50, SHOWN = 34 };
@@ -65,7 +66,7 @@ static void print_curve(const struct dvit_rate_curve *curve)
         printf("%13.2e  %14.4f  ", curve->rates[i], curve->smoothed[i]);
         for (int k = 0; k < length; k++)
             putchar('#');
-        printf("%s%s\n", share > 1.01 ? ">" : "", i == marked ? "  <- suggested" : "");
+        cli_print("%s%s\n", share > 1.01 ? ">" : "", i == marked ? "  <- suggested" : "");
     }
     if (curve->suggestion > 0)
         printf("suggested: --lr %.2g, a tenth of where the loss was lowest\n", curve->suggestion);
