@@ -6,6 +6,8 @@
 #include "print.h"
 #include "workbench.h"
 
+enum { NAMED_RUNS = 3 /* in the title of a page of many */ };
+
 /* One run, and what its best model keeps of some images. */
 struct shown_run {
     const char *folder;
@@ -126,13 +128,29 @@ static int write_gallery(const struct job *job)
     return CLI_EXIT_OK;
 }
 
+/* "dense, keep07 and 3 more". */
+static void name_runs(const struct job *job, char *title, size_t size)
+{
+    size_t used = 0;
+    int count = job->options->operand_count, named = count <= NAMED_RUNS + 1 ? count : NAMED_RUNS;
+    title[0] = 0;
+    for (int i = 0; i < named && used < size; i++)
+        used += (size_t)snprintf(title + used, size - used, "%s%.80s", i ? ", " : "",
+                                 cli_last_part(job->runs[i].folder));
+    if (named < count && used < size)
+        snprintf(title + used, size - used, " and %d more", count - named);
+}
+
 static int write_page(const struct job *job, const char *path)
 {
+    char title[100 * (NAMED_RUNS + 2)];
     struct dvit_error error = {0};
     struct dvit_report_run runs[CLI_MAX_TEXTS];
     for (int i = 0; i < job->options->operand_count; i++)
         runs[i] = (struct dvit_report_run){.folder = job->runs[i].folder};
-    struct dvit_report report = {.subtitle = job->options->data,
+    name_runs(job, title, sizeof title);
+    struct dvit_report report = {.title = job->options->title ? job->options->title : title,
+                                 .subtitle = job->options->data,
                                  .runs = runs,
                                  .run_count = job->options->operand_count,
                                  .pictures = job->report_pictures,

@@ -59,6 +59,7 @@ struct cli_options {
     const char *teacher;
     const char *picture;
     const char *gallery;
+    const char *title; /* of the page; NULL: made of the runs' names */
     const char *preview;
     const char *predictions;
     const char *confusion;

@@ -69,6 +69,12 @@ static const struct cli_option rows[] = {
            "options and --seed sees it, and what its labels become; any option of augmentation "
            "asks for that too",
            ON(DATA)),
+    {.name = "title",
+     .argument = "TEXT",
+     .type = OPTION_TEXT,
+     .field = FIELD(title),
+     .help = "title of the page; without it the names of the runs",
+     .verbs = ON(REPORT)},
     PATH("gallery", "PNG", gallery, PATH_OUTPUT,
          "also write the gallery as a picture; needs --data", ON(REPORT)),
     {.name = "count",

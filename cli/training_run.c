@@ -293,8 +293,10 @@ static void write_report(const struct watch *watch, const char *folder)
 {
     struct dvit_error error = {0};
     const struct dvit_report_run run = {.folder = folder};
-    const struct dvit_report report = {
-        .subtitle = watch->options->data, .runs = &run, .run_count = 1};
+    const struct dvit_report report = {.title = cli_last_part(folder),
+                                       .subtitle = watch->options->data,
+                                       .runs = &run,
+                                       .run_count = 1};
     char *path = cli_path(folder, "report.html");
     if (path && dvit_report_html(path, &report, &error) == DVIT_OK)
         cli_note("report: %s", path);

@@ -1,4 +1,5 @@
 /* Report pages: logs damaged in every way, and HTML that is well-formed whatever goes in. */
+#define _POSIX_C_SOURCE 200809L /* open_memstream */
 #include "html_check.h"
 
 #include <math.h>
@@ -167,8 +168,9 @@ static void page_shows_everything_and_escapes_it(void **state)
     assert_has(html, "&quot;quoted&quot; &amp; \\x01");
     assert_has(html, "<td>run &lt;1&gt;</td><td class=\"right\">20 of 40</td><td class=\"right\">"
                      "87.50 %</td><td class=\"right\">20</td><td class=\"right\">1.25</td>"
-                     "<td class=\"right\">50.0 %</td><td class=\"right\">405</td>"
-                     "<td class=\"right\">1</td><td class=\"right\">1</td><td>done</td>");
+                     "<td class=\"right\">50.0 % in training</td><td class=\"right\">405</td>"
+                     "<td class=\"right\">1</td><td class=\"right\">1</td>"
+                     "<td>1970-01-01 00:00</td><td class=\"right\">0 s</td><td>done</td>");
     assert_has(html, "<caption>A &amp; B</caption>");
     assert_has(html, "<td class=\"right\">&lt;td&gt;</td>");
     assert_int_equal(count_of(html, "<figure class=\"chart\">"), 14);
@@ -271,7 +273,7 @@ static void page_of_several_runs_has_a_chart_per_quantity(void **state)
         .run_count = 2};
     char *html = page_of(&report), part[128];
     assert_int_equal(count_of(html, "<figure class=\"chart\">"), 16);
-    assert_has(html, "Patches kept after stage 2</figcaption>");
+    assert_has(html, "Patches kept in training, after stage 2</figcaption>");
     snprintf(part, sizeof part, "<td>%s</td>", folder); /* only the last part of ./folder/// */
     assert_has(html, part);
     assert_has(html, "<title>dvit report</title>");
@@ -313,6 +315,91 @@ static void page_sets_runs_side_by_side(void **state)
     assert_null(strstr(html, ">System<")); /* nobody says */
     free(html);
     test_folder_remove(second);
+}
+
+/* How long a run was trained, without the time that it stood still. */
+static void times_are_read_from_the_log(void **state)
+{
+    static const char text[] = "{\"event\":\"started\",\"time\":1000}\n"
+                               "{\"event\":\"step\",\"time\":1100,\"step\":10,\"loss\":1}\n"
+                               "{\"event\":\"step\",\"time\":1050,\"step\":11,\"loss\":1}\n"
+                               "{\"event\":\"step\",\"time\":\"x\",\"step\":12,\"loss\":1}\n"
+                               "{\"event\":\"step\",\"time\":1e300,\"step\":13,\"loss\":1}\n"
+                               "{\"event\":\"started\",\"time\":90000}\n"
+                               "{\"event\":\"finished\",\"time\":93661,\"text\":\"done\"}\n";
+    struct dvit_logged_run log = read_log(text, sizeof text - 1);
+    assert_float_equal(log.first_s, 1000, 0);
+    assert_float_equal(log.last_s, 93661, 0);
+    assert_float_equal(log.trained_s, 100 + 3661, 0);
+    dvit_logged_run_free(&log);
+    struct dvit_report report = {.runs = (const struct dvit_report_run[]){{folder, "run"}},
+                                 .run_count = 1};
+    char *html = page_of(&report);
+    assert_has(html, "<td>1970-01-01 00:16</td><td class=\"right\">1 h 2 min</td><td>done</td>");
+    assert_has(html, "trained from 1970-01-01 00:16 to 1970-01-02 02:01 UTC");
+    free(html);
+    log = read_log("{\"event\":\"step\",\"step\":1}\n", 27);
+    assert_true(isnan(log.first_s) && log.trained_s == 0);
+    dvit_logged_run_free(&log);
+    html = page_of(&report);
+    assert_null(strstr(html, "trained from"));
+    assert_has(html, "<td>–</td><td class=\"right\">–</td><td>no end was recorded</td>");
+    assert_has(html, "<b>run</b>: no end was recorded: it is still running, or was killed.</p>");
+    free(html);
+}
+
+/* Why a run failed stands below the table, and its loss does not flatten the other one's. */
+static void page_says_why_a_run_failed(void **state)
+{
+    char second[96], path[128], *lines = NULL;
+    size_t size = 0;
+    snprintf(second, sizeof second, "%s/second", folder);
+    assert_ok(dvit_folder_create(second, &error), &error);
+    write_file("log.jsonl", good_log, sizeof good_log - 1);
+    FILE *stream = open_memstream(&lines, &size);
+    for (int i = 1; i <= 20; i++)
+        fprintf(stream, "{\"event\":\"step\",\"step\":%d,\"loss\":%d000000}\n", i, i);
+    fputs("{\"event\":\"finished\",\"text\":\"the run <diverged>: try a lower rate\"}\n", stream);
+    fclose(stream);
+    snprintf(path, sizeof path, "%s/log.jsonl", second);
+    assert_ok(dvit_file_replace(path, lines, size, &error), &error);
+    free(lines);
+    struct dvit_report report = {
+        .runs = (const struct dvit_report_run[]){{folder, "good"}, {second, "bad & ugly"}},
+        .run_count = 2};
+    char *html = page_of(&report);
+    assert_has(html, "<td>the run &lt;diverged&gt;</td>");
+    assert_has(html, "<b>bad &amp; ugly</b>: the run &lt;diverged&gt;: try a lower rate.</p>");
+    assert_has(html, "off the axis: bad &amp; ugly reaches 2e+07 at step 20</p>");
+    assert_null(strstr(html, "<b>good</b>"));
+    free(html);
+    test_folder_remove(second);
+}
+
+/* The count of inference where the folder states one; what is impossible is not believed. */
+static void page_shows_the_count_of_inference(void **state)
+{
+    static const char config[] = "{\"model\":{\"patches\":64,\"kept\":[44,31]}}";
+    static const char *const impossible[] = {
+        "{\"model\":{\"patches\":64,\"kept\":[65,0]}}", "{\"model\":{\"kept\":[44,31]}}",
+        "{\"model\":{\"patches\":1e99,\"kept\":\"x\"}}", "{\"model\":7}"};
+    struct dvit_report report = {.runs = (const struct dvit_report_run[]){{folder, "run"}},
+                                 .run_count = 1};
+    write_file("log.jsonl", good_log, sizeof good_log - 1);
+    write_file("config.json", config, sizeof config - 1);
+    char *html = page_of(&report);
+    assert_has(html, "<td class=\"right\">31 of 64 (48 %)</td>");
+    assert_has(html, "Patches kept: by inference, after the last stage.");
+    assert_has(html, "inference: 44 of 64 <b>68.75 %</b>");
+    assert_has(html, "Patches kept in training</figcaption>");
+    free(html);
+    for (size_t i = 0; i < sizeof impossible / sizeof *impossible; i++) {
+        write_file("config.json", impossible[i], strlen(impossible[i]));
+        html = page_of(&report);
+        assert_has(html, "50.0 % in training");
+        assert_null(strstr(html, "inference"));
+        free(html);
+    }
 }
 
 /* A run killed at any byte, and settings cut or changed anywhere, still make a sound page. */
@@ -392,6 +479,9 @@ int main(void)
         in_folder(page_shows_what_was_kept_over_the_epochs),
         in_folder(pictures_that_are_none_are_left_out),
         in_folder(page_of_several_runs_has_a_chart_per_quantity),
+        in_folder(times_are_read_from_the_log),
+        in_folder(page_says_why_a_run_failed),
+        in_folder(page_shows_the_count_of_inference),
         in_folder(page_survives_every_truncation),
         in_folder(page_of_deep_settings_is_bounded),
         in_folder(page_errors_name_what_is_wrong),

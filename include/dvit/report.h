@@ -196,9 +196,10 @@ struct dvit_report {
 };
 
 /* Writes one self-contained HTML file, atomically: no script and nothing fetched; light or dark as
- * the reader prefers. In order: title, tables, a summary of the runs, their curves over the steps
- * (loss, validation accuracy, share of patches kept per stage with the target dashed, parts of the
- * loss, learning rate, gradient norm, images/s; several runs overlaid), what was kept epoch by
+ * the reader prefers. In order: title, tables, a summary of the runs (how far, how good, when, how
+ * long, how they ended), their curves over the steps (loss, validation accuracy, share of patches
+ * that training kept per stage with that of inference dashed, parts of the loss, learning rate,
+ * gradient norm, images/s; several runs overlaid), what was kept epoch by
  * epoch (at most six of the pictures in kept/ of each run folder), pictures, the environment of the
  * runs side by side, the options in which they differ, the configuration of each run. Curves that
  * are missing or 0 throughout are left out. Log lines that cannot be read – a run killed in

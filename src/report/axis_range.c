@@ -36,11 +36,15 @@ static size_t collect(const struct dvit_series *series, bool log, double *values
     return count;
 }
 
-/* The range of ascending values without outliers. */
-static struct range usual_range(const double *values, size_t count, bool log)
+/* The range of ascending values, without outliers where `robust`. */
+static struct range usual_range(const double *values, size_t count, bool log, bool robust)
 {
     struct range range = {.count = count};
     if (count == 0)
+        return range;
+    range.low = values[0];
+    range.high = values[count - 1];
+    if (!robust)
         return range;
     double low = values[(size_t)ceil(tail * (double)(count - 1))];
     double high = values[(size_t)floor((1 - tail) * (double)(count - 1))];
@@ -57,9 +61,9 @@ static struct range usual_range(const double *values, size_t count, bool log)
     return range;
 }
 
-/* All ranges as one, but for series far above the lower half of them. */
+/* All ranges as one; where `robust`, but for series far above the lower half of them. */
 static struct range unite(const struct range *ranges, const double *highs, size_t used,
-                          size_t count, bool log)
+                          size_t count, bool log, bool robust)
 {
     struct range all = {INFINITY, -INFINITY, 0};
     if (used == 0)
@@ -70,6 +74,8 @@ static struct range unite(const struct range *ranges, const double *highs, size_
             base_low = fmin(base_low, ranges[s].low);
     double limit =
         base + (log ? series_reach_decades : series_reach * fmax(base - base_low, fabs(base)));
+    if (!robust)
+        limit = INFINITY;
     for (size_t s = 0; s < count; s++) {
         if (!ranges[s].count)
             continue;
@@ -97,13 +103,13 @@ static struct range find_usual(const struct dvit_chart *chart, bool log, bool *f
             size_t count = collect(&chart->series[s], log, values);
             if (count)
                 qsort(values, count, sizeof *values, compare_doubles);
-            ranges[s] = usual_range(values, count, log);
+            ranges[s] = usual_range(values, count, log, chart->robust);
             if (count)
                 highs[used++] = ranges[s].high;
         }
         if (used)
             qsort(highs, used, sizeof *highs, compare_doubles);
-        all = unite(ranges, highs, used, chart->count, log);
+        all = unite(ranges, highs, used, chart->count, log, chart->robust);
     } else {
         *failed = true;
     }

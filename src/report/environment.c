@@ -65,7 +65,7 @@ static void begin_row(struct dvit_markup *markup, const char *label)
 static void begin_table(const struct dvit_page_run *runs, size_t count, const char *title,
                         struct dvit_markup *markup)
 {
-    dvit_markup_format(markup, "<section>\n<h2>%s</h2>\n<div class=\"scroll\">\n", title);
+    dvit_markup_format(markup, "<section>\n<h2>%s</h2>\n" DVIT_PAGE_SCROLL, title);
     dvit_markup_add(markup, "<table class=\"settings\">");
     if (count > 1) {
         dvit_markup_add(markup, "<thead><tr><th></th>");

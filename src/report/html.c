@@ -77,6 +77,7 @@ static enum dvit_status read_run(struct dvit_page_run *run, const struct dvit_re
         goto done;
     DVIT_TRY(dvit_file_read(path, MAX_CONFIG_BYTES, &run->config, &run->config_bytes, error));
     run->keep = dvit_page_read_keep(run->config, run->config_bytes);
+    dvit_page_read_kept(run);
 done:
     free(path);
     return status;
@@ -91,105 +92,27 @@ static void free_runs(struct dvit_page_run *runs, int count)
     free(runs);
 }
 
-/* ---- the summary ---- */
-
-/* The last finite value of a column, or NaN. */
-static double column_last(const struct dvit_records *records, int column)
-{
-    for (size_t i = records->count; i > 0; i--) {
-        double value = records->values[(i - 1) * (size_t)records->columns + (size_t)column];
-        if (isfinite(value))
-            return value;
-    }
-    return NAN;
-}
-
-/* Top-1 of the better of the trained and the averaged weights, as the trainer chooses. */
-static double top_1(const double *evaluation)
-{
-    return fmax(evaluation[DVIT_EVALUATION_TOP1], evaluation[DVIT_EVALUATION_EMA_TOP1]);
-}
-
-/* The row with the best top-1, or NULL. */
-static const double *best_evaluation(const struct dvit_records *records)
-{
-    const double *best = NULL;
-    for (size_t i = 0; i < records->count; i++) {
-        const double *row = records->values + i * (size_t)records->columns;
-        if (isfinite(top_1(row)) && (!best || top_1(row) > top_1(best)))
-            best = row;
-    }
-    return best;
-}
-
-static void add_number_cell(struct dvit_table *table, const char *format, double value)
-    __attribute__((format(printf, 2, 0)));
-static void add_number_cell(struct dvit_table *table, const char *format, double value)
-{
-    char text[400]; /* the largest double in "%.1f" has 310 digits */
-    dvit_decimal_format(text, sizeof text, format, value);
-    dvit_table_cell(table, "%s", isfinite(value) ? text : "–");
-}
-
-static void add_run_row(struct dvit_table *table, const struct dvit_page_run *run)
-{
-    const struct dvit_logged_run *log = &run->log;
-    const double *best = best_evaluation(&log->evaluations);
-    dvit_table_cell(table, "%.*s", (int)run->label_length, run->label);
-    double done = column_last(&log->steps, DVIT_STEP_STEP);
-    if (isfinite(done) && isfinite(log->total_steps))
-        dvit_table_cell(table, "%.0f of %.0f", done, log->total_steps);
-    else
-        add_number_cell(table, "%.0f", done);
-    add_number_cell(table, "%.2f %%", best ? 100 * top_1(best) : NAN);
-    add_number_cell(table, "%.0f", best ? best[DVIT_EVALUATION_STEP] : NAN);
-    add_number_cell(table, "%.4g", column_last(&log->steps, DVIT_STEP_LOSS));
-    add_number_cell(table, "%.1f %%",
-                    log->stages ? 100 * column_last(&log->steps, DVIT_STEP_KEEP + log->stages - 1)
-                                : NAN);
-    add_number_cell(table, "%.4g", run->images_per_s);
-    add_number_cell(table, "%.0f", column_last(&log->steps, DVIT_STEP_BAD_STEPS));
-    dvit_table_cell(table, "%zu", log->skipped);
-    dvit_table_cell(table, "%s", log->finished ? log->finished : "not finished");
-}
-
-static enum dvit_status add_summary(const struct dvit_page_run *runs, int count,
-                                    struct dvit_markup *markup, struct dvit_error *error)
-{
-    static const struct dvit_table_column columns[] = {
-        {"Run", DVIT_ALIGN_LEFT},         {"Steps", DVIT_ALIGN_RIGHT},
-        {"Best top 1", DVIT_ALIGN_RIGHT}, {"at step", DVIT_ALIGN_RIGHT},
-        {"Last loss", DVIT_ALIGN_RIGHT},  {"Patches kept", DVIT_ALIGN_RIGHT},
-        {"Images/s", DVIT_ALIGN_RIGHT},   {"Bad steps", DVIT_ALIGN_RIGHT},
-        {"Skipped", DVIT_ALIGN_RIGHT},    {"State", DVIT_ALIGN_LEFT},
-    };
-    enum dvit_status status = DVIT_OK;
-    struct dvit_table *table = NULL;
-    DVIT_TRY(
-        dvit_table_create(&table, NULL, columns, (int)(sizeof columns / sizeof *columns), error));
-    for (int i = 0; i < count; i++)
-        add_run_row(table, &runs[i]);
-    DVIT_TRY(dvit_table_check(table, error));
-    dvit_markup_add(markup, "<div class=\"scroll\">\n");
-    dvit_table_add_html(table, markup);
-    dvit_markup_add(markup, "</div>\n");
-    for (int i = 0; i < count; i++) {
-        if (!runs[i].log.damaged)
-            continue;
-        dvit_markup_add(markup, "<p class=\"note\">");
-        dvit_markup_escape(markup, runs[i].folder);
-        dvit_markup_format(markup, "/log.jsonl: %zu %s could not be read and %s left out.</p>\n",
-                           runs[i].log.damaged, runs[i].log.damaged == 1 ? "line" : "lines",
-                           runs[i].log.damaged == 1 ? "was" : "were");
-    }
-done:
-    dvit_table_free(table);
-    return status;
-}
-
 /* ---- the page ---- */
 
-static void add_head(const struct dvit_report *report, struct dvit_markup *markup)
+/* When the runs were trained: the page's own date would make two pages of the same runs differ. */
+static void add_date(const struct dvit_page_run *runs, int count, struct dvit_markup *markup)
+{
+    double first = INFINITY, last = -INFINITY;
+    for (int i = 0; i < count; i++) {
+        first = fmin(first, runs[i].log.first_s); /* NaN does not count */
+        last = fmax(last, runs[i].log.last_s);
+    }
+    if (!(first <= last && first >= 0))
+        return;
+    dvit_markup_add(markup, "<p class=\"subtitle\">trained from ");
+    dvit_page_add_time(markup, first);
+    dvit_markup_add(markup, " to ");
+    dvit_page_add_time(markup, last);
+    dvit_markup_add(markup, " UTC</p>\n");
+}
+
+static void add_head(const struct dvit_report *report, const struct dvit_page_run *runs,
+                     struct dvit_markup *markup)
 {
     const char *title = report->title ? report->title : "dvit report";
     dvit_markup_add(markup,
@@ -209,6 +132,7 @@ static void add_head(const struct dvit_report *report, struct dvit_markup *marku
         dvit_markup_escape(markup, report->subtitle);
         dvit_markup_add(markup, "</p>\n");
     }
+    add_date(runs, report->run_count, markup);
     dvit_markup_add(markup, "</header>\n");
 }
 
@@ -218,9 +142,7 @@ static enum dvit_status add_tables(const struct dvit_report *report, struct dvit
     enum dvit_status status = DVIT_OK;
     for (int i = 0; i < report->table_count; i++) {
         DVIT_TRY(dvit_table_check(report->tables[i], error));
-        dvit_markup_add(markup, "<div class=\"scroll\">\n");
-        dvit_table_add_html(report->tables[i], markup);
-        dvit_markup_add(markup, "</div>\n");
+        dvit_page_add_table(report->tables[i], markup);
     }
 done:
     return status;
@@ -271,11 +193,11 @@ static enum dvit_status add_page(const struct dvit_report *report, const struct 
                                  struct dvit_markup *markup, struct dvit_error *error)
 {
     enum dvit_status status = DVIT_OK;
-    add_head(report, markup);
+    add_head(report, runs, markup);
     DVIT_TRY(add_tables(report, markup, error));
     if (report->run_count) {
         dvit_markup_add(markup, "<section>\n<h2>Training</h2>\n");
-        DVIT_TRY(add_summary(runs, report->run_count, markup, error));
+        DVIT_TRY(dvit_page_add_summary(runs, report->run_count, markup, error));
         DVIT_TRY(dvit_page_add_charts(runs, (size_t)report->run_count, markup, error));
         dvit_markup_add(markup, "</section>\n");
         DVIT_TRY(dvit_page_add_kept(runs, (size_t)report->run_count, markup, error));

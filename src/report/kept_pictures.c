@@ -83,6 +83,18 @@ done:
     return status;
 }
 
+/* What the labels in the pictures say, in a size that is always readable. */
+static void add_counts(struct dvit_markup *markup, const struct dvit_page_run *run)
+{
+    if (!run->kept_stages)
+        return;
+    dvit_markup_add(markup, "<p class=\"note\">From left to right: the image, then what inference "
+                            "keeps after each stage: ");
+    for (int s = 0; s < run->kept_stages; s++)
+        dvit_markup_format(markup, "%s%d", s ? ", " : "", run->kept[s]);
+    dvit_markup_format(markup, " of %d patches.</p>\n", run->patches);
+}
+
 static enum dvit_status add_run(const struct dvit_page_run *run, bool named, bool *begun,
                                 struct dvit_markup *markup, struct dvit_error *error)
 {
@@ -109,6 +121,7 @@ static enum dvit_status add_run(const struct dvit_page_run *run, bool named, boo
         dvit_markup_escape(markup, label.text);
         dvit_markup_add(markup, "</h3>\n");
     }
+    add_counts(markup, run);
     dvit_markup_add(markup, "<div class=\"epochs\">\n");
     for (size_t i = 0; i < shown; i++) {
         size_t at = shown > 1 ? i * (count - 1) / (shown - 1) : 0;

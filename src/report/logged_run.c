@@ -119,6 +119,20 @@ done:
     return status;
 }
 
+/* Counts the time since the record before, but for a run that has begun anew. */
+static void add_time(struct dvit_logged_run *log, const json_t *line, bool begins)
+{
+    static const double latest = 1e11; /* beyond it is no year that people live in */
+    double time_s = number(json_object_get(line, "time"));
+    if (!(time_s >= 0 && time_s < latest))
+        return;
+    if (isnan(log->first_s))
+        log->first_s = time_s;
+    else if (!begins && time_s > log->last_s)
+        log->trained_s += time_s - log->last_s;
+    log->last_s = time_s;
+}
+
 static enum dvit_status add_line(struct dvit_logged_run *log, const json_t *line, bool *damaged,
                                  struct dvit_error *error)
 {
@@ -128,6 +142,7 @@ static enum dvit_status add_line(struct dvit_logged_run *log, const json_t *line
     *damaged = !event;
     if (!event)
         goto done;
+    add_time(log, line, strcmp(event, "started") == 0);
     if (strcmp(event, "step") == 0) {
         DVIT_TRY(add_step(log, line, damaged, error));
     } else if (strcmp(event, "evaluated") == 0) {
@@ -227,7 +242,7 @@ enum dvit_status dvit_logged_run_read(struct dvit_logged_run *log, const char *f
     enum dvit_status status = DVIT_OK;
     unsigned char *text = NULL;
     size_t size;
-    *log = (struct dvit_logged_run){.total_steps = NAN};
+    *log = (struct dvit_logged_run){.total_steps = NAN, .first_s = NAN, .last_s = NAN};
     log->steps.columns = DVIT_STEP_COLUMNS;
     log->evaluations.columns = DVIT_EVALUATION_COLUMNS;
     char *path = dvit_path_join(folder, "log.jsonl");

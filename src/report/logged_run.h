@@ -48,6 +48,10 @@ struct dvit_logged_run {
     double total_steps; /* NaN = not stated */
     size_t skipped;     /* "skipped" events */
     size_t damaged;     /* lines that are no record */
+    double first_s;     /* wall clock of the first record, seconds since 1970; NaN = not stated */
+    double last_s;      /* of the last one */
+    double
+        trained_s;  /* without the time between a stop and going on; 0 where no times are stated */
     char *finished; /* text of the last "finished" event, owned; NULL = still going, or killed */
 };
 

@@ -23,6 +23,7 @@ enum {
     MAX_PICTURE_PIXELS = 1 << 27, /* 512 MiB of canvas */
     MAX_LABEL_BYTES = 400,        /* nothing longer fits a picture */
     MIN_COLUMN_PX = 150,          /* of a photograph's view, so that its label can be read */
+    MIN_FONT_PX = 11,             /* also on narrow views, whose labels are shorter instead */
     MIN_HATCH_PX = 6,             /* between the lines on dropped patches … */
     HATCH_LINES = 64,             /* … or the short side of what patches cover by this */
 };
@@ -167,7 +168,7 @@ static struct strip measure_strip(const struct scene *scene,
     int column = strip.tile_width;
     if (scene->photo && column < MIN_COLUMN_PX)
         column = MIN_COLUMN_PX;
-    strip.font_px = fmin(fmax(column / 17.0, 9), 26);
+    strip.font_px = fmin(fmax(column / 17.0, MIN_FONT_PX), 26);
     strip.caption_height = overlay->caption ? (int)ceil(2.0 * strip.font_px) : 0;
     strip.label_height = (int)ceil(1.8 * strip.font_px);
     strip.legend_height = scene->photo && (strip.has_unseen || steps) ? strip.label_height : 0;
@@ -359,6 +360,9 @@ static void draw_strip(struct dvit_canvas *canvas, const struct scene *scene,
         int kept = overlay->kept_count[stage];
         dvit_decimal_format(label, sizeof label, "stage %d · %d of %d (%.0f %%)", stage + 1, kept,
                             patches, 100.0 * kept / patches);
+        if (dvit_canvas_text_width(canvas, strip->font_px, false, label) > width)
+            dvit_decimal_format(label, sizeof label, "%d/%d (%.0f %%)", kept, patches,
+                                100.0 * kept / patches);
         draw_fitting(canvas, x, y + below, width, strip->font_px, DVIT_COLOUR_MUTED, false, label);
     }
     if (strip->legend_height)

@@ -5,9 +5,9 @@
 
 static const char base_rules[] =
     ":root{color-scheme:light dark;--paper:#fff;--ink:#1a1d21;--muted:#5f6772;--rule:#e1e4e8;"
-    "--card:#f7f8fa}\n"
+    "--card:#f7f8fa;--shade:#0000004d}\n"
     "@media(prefers-color-scheme:dark){:root{--paper:#14171a;--ink:#e6e8eb;--muted:#9aa3ad;"
-    "--rule:#30363d;--card:#1b1f24}}\n"
+    "--rule:#30363d;--card:#1b1f24;--shade:#ffffff4d}}\n"
     "*{box-sizing:border-box}\n"
     "body{margin:0;background:var(--paper);color:var(--ink);font:16px/1.5 system-ui,-apple-system,"
     "\"Segoe UI\",Roboto,\"DejaVu Sans\",sans-serif;-webkit-text-size-adjust:100%}\n"
@@ -20,7 +20,15 @@ static const char base_rules[] =
     ".note{font-size:.9rem}\n";
 
 static const char table_rules[] =
-    ".scroll{overflow-x:auto;margin:0 0 1.4rem}\n"
+    /* Shadows at the sides where there is more, as the content covers its own ones at its ends. */
+    ".scroll{overflow-x:auto;margin:0 0 1.4rem;scrollbar-width:thin;padding-bottom:.3rem;"
+    "background:linear-gradient(to right,var(--paper) 40%,transparent) left/2.5rem 100% no-repeat "
+    "local,linear-gradient(to left,var(--paper) 40%,transparent) right/2.5rem 100% no-repeat local,"
+    "linear-gradient(to right,var(--shade),transparent) left/1rem 100% no-repeat scroll,"
+    "linear-gradient(to left,var(--shade),transparent) right/1rem 100% no-repeat scroll}\n"
+    ".scroll::-webkit-scrollbar{height:8px}\n"
+    ".scroll::-webkit-scrollbar-thumb{background:var(--muted);border-radius:4px}\n"
+    ".scroll:focus-visible{outline:2px solid var(--muted)}\n"
     "table{border-collapse:collapse;font-size:.92rem;font-variant-numeric:tabular-nums}\n"
     "caption{text-align:left;font-weight:600;padding:0 0 .4rem;white-space:nowrap}\n"
     "th,td{padding:.32rem .55rem;text-align:left;vertical-align:top;"
@@ -42,6 +50,7 @@ static const char table_rules[] =
 
 static const char figure_rules[] =
     "figure{margin:0}\n"
+    ".chart .note{margin:.4rem 0 0}\n"
     ".charts{display:grid;gap:1rem;grid-template-columns:repeat(auto-fill,minmax(min(100%,21rem),"
     "1fr))}\n"
     ".chart{background:var(--card);border:1px solid var(--rule);border-radius:8px;"
@@ -63,11 +72,13 @@ static const char figure_rules[] =
     "padding:0;font-size:.85rem;color:var(--muted)}\n"
     ".legend b{color:var(--ink);font-weight:600}\n"
     ".legend svg{vertical-align:middle}\n"
-    ".epochs{display:grid;gap:.4rem 1.2rem;grid-template-columns:repeat(auto-fill,minmax(min(100%,"
-    "23rem),1fr))}\n"
-    ".picture{margin:0 0 1.4rem}\n"
-    ".picture figcaption{color:var(--muted);font-size:.92rem;margin:.3rem 0 0}\n"
-    ".picture img{display:block;max-width:100%;height:auto;border-radius:6px;background:#fff}\n"
+    /* Pictures hold text: where they do not fit they are scrolled, and not made illegible. */
+    ".epochs{display:flex;flex-wrap:wrap;gap:.4rem 1.2rem}\n"
+    ".picture{margin:0 0 1.4rem;max-width:100%;overflow-x:auto}\n"
+    ".picture figcaption{position:sticky;left:0;color:var(--muted);font-size:.92rem;"
+    "margin:.3rem 0 0}\n"
+    ".picture "
+    "img{display:block;max-width:max(100%,44rem);height:auto;border-radius:6px;background:#fff}\n"
     "@media print{details{break-inside:avoid}.chart{break-inside:avoid}}\n";
 
 void dvit_page_add_style(struct dvit_markup *markup)

@@ -166,14 +166,24 @@ static void draw(struct draft *draft, struct dvit_chart *chart, struct dvit_mark
     draft_clear(draft);
 }
 
+/* Losses, norms and rates may be spread over decades. A rate is what was asked for, never an
+ * outlier. */
+static void choose_axis(const struct group *group, struct dvit_chart *chart)
+{
+    int column = group->quantities[0].column;
+    bool of_steps = group->quantities[0].source == FROM_STEPS;
+    bool rate = of_steps && (column == DVIT_STEP_RATE || column == DVIT_STEP_BACKBONE_RATE);
+    chart->robust = !group->percent && !rate;
+    chart->may_log = !group->percent && !(of_steps && column == DVIT_STEP_IMAGES_PER_S);
+}
+
 static void add_group(const struct group *group, const struct dvit_page_run *runs, size_t count,
                       struct draft *draft, struct dvit_markup *markup)
 {
     struct dvit_chart chart = {.title = group->title, .unit = group->unit};
     chart.percent = group->percent;
     chart.from_zero = group->from_zero;
-    chart.robust = !group->percent;
-    chart.may_log = !group->percent;
+    choose_axis(group, &chart);
     for (int q = 0; q < group->count; q++) {
         const struct quantity *quantity = &group->quantities[q];
         for (size_t r = 0; r < count; r++)
@@ -188,7 +198,8 @@ static void add_group(const struct group *group, const struct dvit_page_run *run
         draw(draft, &chart, markup);
 }
 
-/* The kept share of one stage of one run, and its target as a dashed line of the same colour. */
+/* The kept share of one stage of one run, and what inference keeps, or the target, as a dashed line
+ * of the same colour. */
 static void add_stage(struct draft *draft, const struct dvit_page_run *run, int stage, int colour,
                       bool by_run)
 {
@@ -204,30 +215,35 @@ static void add_stage(struct draft *draft, const struct dvit_page_run *run, int 
         add_label(name, run);
     else
         dvit_markup_format(name, "stage %d", stage + 1);
-    if (isnan(run->keep))
+    bool counted = stage < run->kept_stages;
+    if (!counted && isnan(run->keep))
         return;
     ends[0] = steps->values[0];
     ends[1] = steps->values[(steps->count - 1) * (size_t)steps->columns];
-    ends[2] = ends[3] = pow(run->keep, stage + 1);
+    ends[2] = ends[3] =
+        counted ? (double)run->kept[stage] / run->patches : pow(run->keep, stage + 1);
     struct dvit_series *target = add_line(draft, colour, &name);
     target->x = ends;
     target->y = ends + 2;
     target->count = 2;
     target->stride = 1;
     target->target = true;
-    dvit_markup_add(name, "target");
+    if (counted)
+        dvit_markup_format(name, "inference: %d of %d", run->kept[stage], run->patches);
+    else
+        dvit_markup_add(name, "target");
 }
 
 static void add_keep_charts(const struct dvit_page_run *runs, size_t count, struct draft *draft,
                             struct dvit_markup *markup)
 {
-    struct dvit_chart chart = {.title = "Patches kept", .unit = "", .percent = true};
-    char title[48];
+    struct dvit_chart chart = {.title = "Patches kept in training", .unit = "", .percent = true};
+    char title[64];
     for (int stage = 0; stage < DVIT_MAX_STAGES; stage++) {
         for (size_t r = 0; r < count; r++)
             add_stage(draft, &runs[r], stage, count > 1 ? (int)r : stage, count > 1);
         if (count > 1) {
-            snprintf(title, sizeof title, "Patches kept after stage %d", stage + 1);
+            snprintf(title, sizeof title, "Patches kept in training, after stage %d", stage + 1);
             chart.title = title;
             draw(draft, &chart, markup);
         }

@@ -90,7 +90,7 @@ void dvit_page_add_settings(const unsigned char *json, size_t size, struct dvit_
     json_error_t reason;
     json_t *root = json_loadb((const char *)json, size, 0, &reason);
     if (root) {
-        dvit_markup_add(markup, "<div class=\"scroll\">\n");
+        dvit_markup_add(markup, DVIT_PAGE_SCROLL);
         add_value(markup, root, 0);
         dvit_markup_add(markup, "</div>\n");
     } else {
@@ -107,6 +107,23 @@ static double ratio_in(const json_t *root, const char *section)
     const json_t *value = json_object_get(json_object_get(root, section), "keep");
     double keep = json_is_number(value) ? json_number_value(value) : NAN;
     return keep > 0 && keep <= 1 ? keep : NAN;
+}
+
+void dvit_page_read_kept(struct dvit_page_run *run)
+{
+    json_t *root = json_loadb((const char *)run->config, run->config_bytes, 0, NULL);
+    const json_t *model = json_object_get(root, "model"), *kept = json_object_get(model, "kept");
+    json_int_t patches = json_integer_value(json_object_get(model, "patches"));
+    size_t stages = json_array_size(kept);
+    run->kept_stages = 0;
+    run->patches = patches > 0 && patches <= DVIT_MAX_PATCHES ? (int)patches : 0;
+    for (size_t s = 0; run->patches && s < stages && s < DVIT_MAX_STAGES; s++) {
+        json_int_t count = json_integer_value(json_array_get(kept, s));
+        if (count < 1 || count > patches)
+            break;
+        run->kept[run->kept_stages++] = (int)count;
+    }
+    json_decref(root);
 }
 
 double dvit_page_read_keep(const unsigned char *json, size_t size)

@@ -20,11 +20,15 @@ static json_t *model_json(const struct dvit_model *model)
     json_t *blocks = json_array();
     for (int s = 0; s < c->stages; s++)
         json_array_append_new(blocks, json_integer(c->stage_block[s]));
-    return json_pack("{s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:o, s:s, s:I}", "name",
-                     c->name, "image_width", c->image_width, "image_height", c->image_height,
-                     "patch", c->patch, "dim", c->dim, "depth", c->depth, "heads", c->heads, "mlp",
-                     c->mlp, "classes", c->classes, "stage_blocks", blocks, "pruning",
-                     c->stages ? dvit_pruning_name(c->pruning) : "none", "parameters",
+    json_t *kept = json_array();
+    for (int s = 0; s < c->stages; s++)
+        json_array_append_new(kept, json_integer(dvit_config_kept(c, c->keep, s)));
+    return json_pack("{s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:o, s:s, s:i, s:o, s:I}",
+                     "name", c->name, "image_width", c->image_width, "image_height",
+                     c->image_height, "patch", c->patch, "dim", c->dim, "depth", c->depth, "heads",
+                     c->heads, "mlp", c->mlp, "classes", c->classes, "stage_blocks", blocks,
+                     "pruning", c->stages ? dvit_pruning_name(c->pruning) : "none", "patches",
+                     dvit_config_patches(c), "kept", kept, "parameters",
                      (json_int_t)model->parameters.total);
 }
 

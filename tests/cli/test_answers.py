@@ -357,6 +357,26 @@ class Report(ModelTest):
         self.assertNotIn("<script", html)
         png_size(gallery)
 
+    def test_the_page_says_what_and_when(self):
+        page = self.path("page.html")
+        self.check(dvit("report", *self.runs(), "--out", page), OK)
+        html = read_bytes(page).decode("utf-8")
+        names = ", ".join(os.path.basename(run) for run in self.runs())
+        self.assertIn("<h1>%s</h1>" % names, html)
+        self.assertIn("<p class=\"subtitle\">trained from 2", html)
+        kept = kept_patches(0.7)[-1]
+        self.assertIn(">%d of %d (%.0f %%)<" % (kept, PATCHES, 100 * kept / PATCHES), html)
+        self.check(dvit("report", *self.runs(), "--out", page, "--title", "A & B"), OK)
+        self.assertIn("<h1>A &amp; B</h1>", read_bytes(page).decode("utf-8"))
+
+    def test_many_runs_are_told_apart(self):
+        page = self.path("page.html")
+        self.check(dvit("report", *self.runs() * 10, "--out", page), OK)
+        html = read_bytes(page).decode("utf-8")
+        self.assertIn(" and 17 more</h1>", html)
+        for looks in ("s6", "s0 d1", "s5 d2"):
+            self.assertIn('<g class="%s"' % looks, html)
+
     def test_curves_alone(self):
         page = self.path("page.html")
         self.check(dvit("report", self.runs()[0], "--out", page), OK)
