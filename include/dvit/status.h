@@ -3,6 +3,9 @@
  * Contract: a function that can fail returns `enum dvit_status` and takes a `struct dvit_error *`
  * as its last argument, which may be NULL. On failure the record holds one sentence that says what
  * failed, which object, what was expected and what was found; out-parameters are NULL or untouched.
+ * A pointer that is NULL where the function's comment does not allow it is DVIT_ERROR_ARGUMENT;
+ * functions without a status return 0, NULL or a zeroed struct then, and where an index is out of
+ * range. Functions that free accept NULL.
  * The library never prints, exits, or reads the environment. */
 #ifndef DVIT_STATUS_H
 #define DVIT_STATUS_H

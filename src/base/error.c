@@ -52,6 +52,18 @@ void dvit_error_prefix(struct dvit_error *error, const char *format, ...)
     show(error, text);
 }
 
+enum dvit_status dvit_error_require(struct dvit_error *error, const char *function,
+                                    const char *names, const void *const *pointers, size_t count)
+{
+    for (size_t i = 0; i < count; i++, names += strcspn(names, ",")) {
+        names += strspn(names, ", ");
+        if (!pointers[i])
+            return dvit_error_set(error, DVIT_ERROR_ARGUMENT, "%s: %.*s is NULL", function,
+                                  (int)strcspn(names, ","), names);
+    }
+    return DVIT_OK;
+}
+
 static const char *const status_names[] = {
     [DVIT_OK] = "ok",
     [DVIT_ERROR_ARGUMENT] = "argument",

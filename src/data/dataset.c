@@ -196,9 +196,10 @@ enum dvit_status dvit_dataset_open_files(struct dvit_dataset **out, const char *
                                          size_t count, const struct dvit_dataset_options *options,
                                          struct dvit_error *error)
 {
+    DVIT_CLEAR(out);
+    DVIT_REQUIRE(error, out, paths);
     enum dvit_status status = DVIT_OK;
     struct dvit_dataset *dataset = NULL;
-    *out = NULL;
     DVIT_TRY(begin(&dataset, options, error));
     DVIT_TRY(dvit_dataset_open_list(dataset, paths, count, error));
     DVIT_TRY(finish(dataset, error));
@@ -213,9 +214,10 @@ enum dvit_status dvit_dataset_open(struct dvit_dataset **out, const char *spec, 
                                    const struct dvit_dataset_options *options,
                                    struct dvit_error *error)
 {
+    DVIT_CLEAR(out);
+    DVIT_REQUIRE(error, out);
     enum dvit_status status = DVIT_OK;
     struct dvit_dataset *dataset = NULL;
-    *out = NULL;
     DVIT_TRY(begin(&dataset, options, error));
     DVIT_TRY(check_options(&dataset->options, split, error));
     if (!spec || !*spec)
@@ -257,46 +259,56 @@ void dvit_dataset_free(struct dvit_dataset *dataset)
 
 size_t dvit_dataset_size(const struct dvit_dataset *dataset)
 {
+    if (!dataset)
+        return 0;
     return dataset->size;
 }
 
 int dvit_dataset_classes(const struct dvit_dataset *dataset)
 {
+    if (!dataset)
+        return 0;
     return dataset->classes;
 }
 
 const char *dvit_dataset_class_name(const struct dvit_dataset *dataset, int label)
 {
-    return label >= 0 && label < dataset->classes ? dataset->class_names[label] : NULL;
+    return dataset && label >= 0 && label < dataset->classes ? dataset->class_names[label] : NULL;
 }
 
 const char *dvit_dataset_item_name(const struct dvit_dataset *dataset, size_t index)
 {
-    return index < dataset->size ? dataset->names + dataset->items[index].name : NULL;
+    return dataset && index < dataset->size ? dataset->names + dataset->items[index].name : NULL;
 }
 
 int dvit_dataset_label(const struct dvit_dataset *dataset, size_t index)
 {
-    return index < dataset->size ? dataset->items[index].label : -1;
+    return dataset && index < dataset->size ? dataset->items[index].label : -1;
 }
 
 bool dvit_dataset_has_masks(const struct dvit_dataset *dataset)
 {
+    if (!dataset)
+        return false;
     return dataset->has_masks;
 }
 
 const char *dvit_dataset_fingerprint(const struct dvit_dataset *dataset)
 {
+    if (!dataset)
+        return NULL;
     return dataset->fingerprint;
 }
 
 const char *dvit_dataset_warning(const struct dvit_dataset *dataset, size_t index)
 {
-    return index < dataset->warning_count ? dataset->warnings[index] : NULL;
+    return dataset && index < dataset->warning_count ? dataset->warnings[index] : NULL;
 }
 
 size_t dvit_dataset_rotated(const struct dvit_dataset *dataset)
 {
+    if (!dataset)
+        return 0;
     return atomic_load(&dataset->turned_count);
 }
 
@@ -381,9 +393,10 @@ void dvit_view_release(struct dvit_view *view)
 enum dvit_status dvit_dataset_read(struct dvit_dataset *dataset, size_t index,
                                    struct dvit_sample *out, struct dvit_error *error)
 {
+    DVIT_CLEAR(out);
+    DVIT_REQUIRE(error, out, dataset);
     enum dvit_status status = DVIT_OK;
     struct dvit_view view = {0};
-    *out = (struct dvit_sample){0};
     DVIT_TRY(dvit_dataset_view(dataset, index, &view, error));
     if (view.own.image.pixels) {
         *out = view.own;

@@ -280,9 +280,10 @@ enum dvit_status dvit_loader_create(struct dvit_loader **out, struct dvit_datase
                                     const struct dvit_loader_options *options,
                                     struct dvit_error *error)
 {
+    DVIT_CLEAR(out);
+    DVIT_REQUIRE(error, out, dataset, options);
     enum dvit_status status = DVIT_OK;
     struct dvit_loader *loader = NULL;
-    *out = NULL;
     DVIT_TRY(dvit_loader_options_check(options, dataset, error));
     loader = calloc(1, sizeof *loader);
     if (!loader)
@@ -343,6 +344,8 @@ void dvit_loader_free(struct dvit_loader *loader)
 
 size_t dvit_loader_batches(const struct dvit_loader *loader)
 {
+    if (!loader)
+        return 0;
     return loader->batches;
 }
 
@@ -373,6 +376,7 @@ static void order_images(struct dvit_loader *loader)
 enum dvit_status dvit_loader_start(struct dvit_loader *loader, uint64_t epoch, size_t first_batch,
                                    struct dvit_error *error)
 {
+    DVIT_REQUIRE(error, loader);
     if (first_batch > loader->batches)
         return dvit_error_set(error, DVIT_ERROR_ARGUMENT,
                               "loader: first batch is %zu, an epoch has %zu", first_batch,
@@ -528,9 +532,10 @@ static enum dvit_status end_of_epoch(const struct dvit_loader *loader, struct dv
 enum dvit_status dvit_loader_next(struct dvit_loader *loader, const struct dvit_batch **out,
                                   struct dvit_error *error)
 {
+    DVIT_CLEAR(out);
+    DVIT_REQUIRE(error, out, loader);
     enum dvit_status status = DVIT_OK;
     int count = 0;
-    *out = NULL;
     DVIT_TRY(check_process(loader, error));
     if (!loader->started)
         DVIT_FAIL(error, DVIT_ERROR_ARGUMENT, "loader: no epoch was started");
@@ -554,12 +559,14 @@ done:
 
 size_t dvit_loader_skipped_count(const struct dvit_loader *loader)
 {
+    if (!loader)
+        return 0;
     return loader->skip_count;
 }
 
 bool dvit_loader_skipped(const struct dvit_loader *loader, size_t i, struct dvit_skip *out)
 {
-    if (i >= loader->skip_count)
+    if (!loader || !out || i >= loader->skip_count)
         return false;
     *out = loader->skips[i];
     if (!out->message)

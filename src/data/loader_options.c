@@ -1,11 +1,10 @@
 /* The loader's options: defaults and bounds. */
 #include "data/loader_options.h"
 
-#include <math.h>
-
 #include "data/dataset.h"
 #include "data/mixup.h"
 #include "image/augment.h"
+#include "image/room.h"
 
 enum { MAX_BATCH = 4096, MAX_WORKERS = 64, MAX_AHEAD = 64, MAX_REPEATS = 64 };
 
@@ -28,23 +27,15 @@ enum dvit_status dvit_loader_options_check(const struct dvit_loader_options *opt
                                            struct dvit_error *error)
 {
     enum dvit_status status = DVIT_OK;
-    const struct dvit_preprocess *preprocess = &options->preprocess;
     DVIT_TRY(check_range("batch", options->batch, 1, MAX_BATCH, error));
     DVIT_TRY(check_range("workers", options->workers, 0, MAX_WORKERS, error));
     DVIT_TRY(check_range("ahead", options->ahead, 1, MAX_AHEAD, error));
     DVIT_TRY(check_range("repeats", options->repeats, 1, MAX_REPEATS, error));
-    DVIT_TRY(check_range("preprocess.crop_width", preprocess->crop_width, 1, DVIT_MAX_IMAGE_SIDE,
-                         error));
-    DVIT_TRY(check_range("preprocess.crop_height", preprocess->crop_height, 1, DVIT_MAX_IMAGE_SIDE,
-                         error));
-    if (preprocess->fit != DVIT_FIT_NONE)
-        DVIT_TRY(check_range("preprocess.resize_side", preprocess->resize_side,
-                             preprocess->fit == DVIT_FIT_CROP, 2 * DVIT_MAX_IMAGE_SIDE, error));
-    for (int i = 0; i < 3; i++)
-        if (!isfinite(preprocess->mean[i]) || !(preprocess->std[i] > 0))
-            DVIT_FAIL(error, DVIT_ERROR_ARGUMENT,
-                      "loader: preprocess.mean[%d] is %g and std %g, expected finite and above 0",
-                      i, (double)preprocess->mean[i], (double)preprocess->std[i]);
+    status = dvit_preprocess_check(&options->preprocess, error);
+    if (status != DVIT_OK) {
+        dvit_error_prefix(error, "loader");
+        goto done;
+    }
     if (options->augment)
         DVIT_TRY(dvit_augment_check(options->augment, error));
     if (options->mixing)

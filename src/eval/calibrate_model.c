@@ -42,6 +42,7 @@ enum dvit_status dvit_model_calibrate(struct dvit_model *model, struct dvit_data
                                       void (*progress)(void *context, size_t done, size_t total),
                                       void *context, struct dvit_error *error)
 {
+    DVIT_REQUIRE(error, model, dataset);
     enum dvit_status status = DVIT_OK;
     const struct dvit_calibrate_options defaults = dvit_calibrate_options_default();
     const struct dvit_calibrate_options *o = options ? options : &defaults;

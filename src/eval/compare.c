@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "dvit/quantize.h"
+#include "infer/session.h"
 
 /* What is counted of one session. */
 struct counts {
@@ -76,8 +77,18 @@ static void summarise(const struct counts *counts, size_t images, int stages,
 }
 
 static enum dvit_status check_sessions(struct dvit_session *const *sessions, int count,
-                                       struct dvit_error *error)
+                                       const struct dvit_model *model, struct dvit_error *error)
 {
+    if (count < 1)
+        return dvit_error_set(error, DVIT_ERROR_ARGUMENT,
+                              "comparison of %d sessions, expected at least 1", count);
+    for (int i = 0; i < count; i++) {
+        if (!sessions[i])
+            return dvit_error_set(error, DVIT_ERROR_ARGUMENT, "session %d of %d is NULL", i, count);
+        enum dvit_status status = dvit_session_check_model(sessions[i], model, error);
+        if (status != DVIT_OK)
+            return status;
+    }
     double keep = dvit_session_describe(sessions[0]).keep;
     for (int i = 1; i < count; i++)
         if (dvit_session_describe(sessions[i]).keep != keep)
@@ -94,7 +105,10 @@ enum dvit_status dvit_compare_sessions(struct dvit_session *const *sessions, int
                                        void *context, struct dvit_comparison *out,
                                        struct dvit_error *error)
 {
-    enum dvit_status status = DVIT_OK;
+    DVIT_REQUIRE(error, sessions, model, dataset, options, out);
+    enum dvit_status status = check_sessions(sessions, count, model, error);
+    if (status != DVIT_OK)
+        return status;
     const int classes = dvit_model_config(model)->classes;
     size_t wanted = dvit_dataset_size(dataset), done = 0;
     struct dvit_loader *loader = NULL;
@@ -113,7 +127,6 @@ enum dvit_status dvit_compare_sessions(struct dvit_session *const *sessions, int
     const struct dvit_batch *batch;
     if (!logits || !answers || !counts)
         DVIT_FAIL(error, DVIT_ERROR_MEMORY, "comparison: out of memory");
-    DVIT_TRY(check_sessions(sessions, count, error));
     DVIT_TRY(dvit_loader_create(&loader, dataset, &load, error));
     DVIT_TRY(dvit_loader_start(loader, 0, 0, error));
     while (done < wanted) {

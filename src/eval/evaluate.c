@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "dvit/eval.h"
+#include "infer/session.h"
 
 struct tally {
     size_t images, unanswered, top1, top5;
@@ -197,6 +198,8 @@ static enum dvit_status copy_skips(struct dvit_evaluation *out, const struct dvi
 
 void dvit_evaluation_free(struct dvit_evaluation *evaluation)
 {
+    if (!evaluation)
+        return;
     for (size_t i = 0; evaluation->unread && i < evaluation->skipped; i++)
         free(evaluation->unread[i].message);
     for (int k = 0; evaluation->class_names && k < evaluation->classes; k++)
@@ -227,6 +230,8 @@ enum dvit_status dvit_evaluate(struct dvit_session *session, const struct dvit_m
                                void (*progress)(void *context, size_t done, size_t total),
                                void *context, struct dvit_evaluation *out, struct dvit_error *error)
 {
+    DVIT_CLEAR(out);
+    DVIT_REQUIRE(error, session, model, dataset, options, out);
     enum dvit_status status = DVIT_OK;
     struct dvit_loader *loader = NULL;
     struct tally tally = {0};
@@ -236,6 +241,7 @@ enum dvit_status dvit_evaluate(struct dvit_session *session, const struct dvit_m
     out->has_masks = dvit_dataset_has_masks(dataset) && !pools;
     struct dvit_loader_options load = loader_options(model, options, out->has_masks);
     DVIT_TRY(check_fit(model, dataset, error));
+    DVIT_TRY(dvit_session_check_model(session, model, error));
     DVIT_TRY(dvit_loader_create(&loader, dataset, &load, error));
     logits =
         calloc((size_t)options->batch * (size_t)dvit_model_config(model)->classes, sizeof *logits);

@@ -39,12 +39,13 @@ enum dvit_status dvit_dataset_open_for(struct dvit_dataset **out, const struct d
                                        const struct dvit_dataset_options *options,
                                        struct dvit_error *error)
 {
+    DVIT_CLEAR(out);
+    DVIT_REQUIRE(error, out, model);
     enum dvit_status status = DVIT_OK;
     struct dvit_dataset_options chosen = options ? *options : dvit_dataset_options_default();
     struct dvit_class_names classes = {.count = dvit_model_config(model)->classes};
     size_t count = (size_t)classes.count;
     const char **labels = calloc(count, sizeof *labels), **ids = calloc(count, sizeof *ids);
-    *out = NULL;
     if (!labels || !ids)
         DVIT_FAIL(error, DVIT_ERROR_MEMORY, "data set: out of memory for the names of %zu classes",
                   count);

@@ -224,6 +224,7 @@ static const struct format *find_format(const char *path)
 
 enum dvit_status dvit_predictions_check(const char *path, struct dvit_error *error)
 {
+    DVIT_REQUIRE(error, path);
     if (find_format(path))
         return DVIT_OK;
     return dvit_error_set(error, DVIT_ERROR_ARGUMENT,
@@ -240,6 +241,9 @@ static enum dvit_status write_evaluated(struct dvit_file_writer *writer, struct 
     enum dvit_status status = DVIT_OK;
     const struct dvit_evaluation *evaluation = of->evaluation;
     size_t unread = 0;
+    if (!evaluation || !of->model)
+        DVIT_FAIL(error, DVIT_ERROR_ARGUMENT, "\"%s\": an evaluation or its model's name is NULL",
+                  writer->path);
     if (evaluation->prediction_count > dvit_dataset_size(dataset))
         DVIT_FAIL(error, DVIT_ERROR_MISMATCH, "\"%s\": %zu predictions over a data set of %zu",
                   writer->path, evaluation->prediction_count, dvit_dataset_size(dataset));
@@ -261,6 +265,7 @@ enum dvit_status dvit_predictions_write(const char *path, const struct dvit_data
                                         const struct dvit_evaluated *evaluated, int count,
                                         struct dvit_error *error)
 {
+    DVIT_REQUIRE(error, path, dataset, evaluated);
     enum dvit_status status = DVIT_OK;
     struct dvit_file_writer writer = {0};
     struct line line = {0};
@@ -313,6 +318,7 @@ enum dvit_status dvit_evaluation_write_confusion(const char *path,
                                                  const struct dvit_evaluation *evaluation,
                                                  struct dvit_error *error)
 {
+    DVIT_REQUIRE(error, path, evaluation);
     enum dvit_status status = DVIT_OK;
     struct dvit_file_writer writer = {0};
     struct line line = {0};

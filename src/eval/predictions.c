@@ -9,6 +9,8 @@
 void dvit_evaluation_class_counts(const struct dvit_evaluation *evaluation,
                                   struct dvit_class_counts *out)
 {
+    if (!evaluation || !out || evaluation->classes < 1)
+        return;
     memset(out, 0, (size_t)evaluation->classes * sizeof *out);
     for (size_t i = 0; i < evaluation->prediction_count; i++) {
         const struct dvit_prediction *prediction = &evaluation->predictions[i];
@@ -56,9 +58,10 @@ enum dvit_status dvit_evaluation_confusions(const struct dvit_evaluation *evalua
                                             struct dvit_confusion **out, size_t *count,
                                             struct dvit_error *error)
 {
+    DVIT_CLEAR(out);
+    DVIT_CLEAR(count);
+    DVIT_REQUIRE(error, evaluation, out, count);
     size_t wrong = 0;
-    *out = NULL;
-    *count = 0;
     for (size_t i = 0; i < evaluation->prediction_count; i++) {
         const struct dvit_prediction *prediction = &evaluation->predictions[i];
         wrong += prediction->top[0] >= 0 && prediction->top[0] != prediction->label;

@@ -8,6 +8,11 @@
 void dvit_image_short_side(int width, int height, int side, int *out_width, int *out_height)
 {
     bool portrait = width <= height;
+    if (!out_width || !out_height)
+        return;
+    *out_width = *out_height = 0;
+    if (width < 1 || height < 1 || side < 1)
+        return;
     long long shorter = portrait ? width : height, longer = portrait ? height : width;
     long long scaled = side * longer / shorter;
     int longest = scaled > INT32_MAX ? INT32_MAX : (int)scaled;
@@ -24,6 +29,8 @@ static int centre_offset(int difference)
 
 static int centre_start(int image, int crop)
 {
+    image = image > 0 ? image : 0;
+    crop = crop > 0 ? crop : 0;
     if (image >= crop)
         return centre_offset(image - crop);
     return -((crop - image) / 2); /* floor before, ceil after */
@@ -53,6 +60,7 @@ enum dvit_status dvit_image_cut(struct dvit_image *out, const struct dvit_image 
                                 struct dvit_box box, struct dvit_error *error)
 {
     enum dvit_status status = DVIT_OK;
+    DVIT_TRY(dvit_image_check(in, error));
     DVIT_TRY(dvit_image_fit(out, box.width, box.height, error));
     int x, y, columns, rows;
     overlap(box.x, box.width, in->width, &x, &columns);
@@ -71,6 +79,7 @@ done:
 enum dvit_status dvit_image_crop(struct dvit_image *out, const struct dvit_image *in,
                                  struct dvit_box box, struct dvit_error *error)
 {
-    *out = (struct dvit_image){0};
+    DVIT_CLEAR(out);
+    DVIT_REQUIRE(error, out, in);
     return dvit_image_cut(out, in, box, error);
 }

@@ -205,6 +205,10 @@ enum dvit_status dvit_image_decode(struct dvit_image *out, const void *data, siz
                                    const struct dvit_decode_options *options,
                                    struct dvit_decode_info *info, struct dvit_error *error)
 {
+    DVIT_CLEAR(out);
+    DVIT_REQUIRE(error, out);
+    if (size > 0)
+        DVIT_REQUIRE(error, data);
     enum dvit_status status = DVIT_OK;
     struct dvit_decode_options chosen = options ? *options : dvit_decode_options_default();
     struct dvit_decode_source source = {.data = data, .size = size, .limits = &chosen.limits};
@@ -239,12 +243,13 @@ enum dvit_status dvit_image_load(struct dvit_image *out, const char *path,
                                  const struct dvit_decode_options *options,
                                  struct dvit_decode_info *info, struct dvit_error *error)
 {
+    DVIT_CLEAR(out);
+    DVIT_REQUIRE(error, out, path);
     enum dvit_status status = DVIT_OK;
     unsigned char *data = NULL;
     size_t size = 0;
     size_t limit =
         options ? options->limits.max_bytes : dvit_decode_options_default().limits.max_bytes;
-    *out = (struct dvit_image){0};
     DVIT_TRY(dvit_file_read(path, limit, &data, &size, error));
     status = dvit_image_decode(out, data, size, options, info, error);
     if (status != DVIT_OK)

@@ -13,8 +13,9 @@
 enum dvit_status dvit_image_create(struct dvit_image *out, int width, int height,
                                    struct dvit_error *error)
 {
+    DVIT_CLEAR(out);
+    DVIT_REQUIRE(error, out);
     enum dvit_status status = DVIT_OK;
-    *out = (struct dvit_image){0};
     if (width < 1 || height < 1 || width > DVIT_MAX_SIDE || height > DVIT_MAX_SIDE)
         DVIT_FAIL(error, DVIT_ERROR_ARGUMENT, "image of %dx%d pixels, sides must be in 1 to %d",
                   width, height, DVIT_MAX_SIDE);
@@ -48,12 +49,27 @@ enum dvit_status dvit_image_fit(struct dvit_image *image, int width, int height,
     return dvit_image_create(image, width, height, error);
 }
 
+enum dvit_status dvit_image_check(const struct dvit_image *image, struct dvit_error *error)
+{
+    if (!image->pixels || image->width < 1 || image->height < 1)
+        return dvit_error_set(error, DVIT_ERROR_ARGUMENT, "empty image: %dx%d pixels%s",
+                              image->width, image->height,
+                              image->pixels ? "" : ", and no memory for them");
+    if (image->width > DVIT_MAX_SIDE || image->height > DVIT_MAX_SIDE)
+        return dvit_error_set(error, DVIT_ERROR_ARGUMENT,
+                              "image of %dx%d pixels, sides must be in 1 to %d", image->width,
+                              image->height, DVIT_MAX_SIDE);
+    return DVIT_OK;
+}
+
 enum dvit_status dvit_image_copy(struct dvit_image *out, const struct dvit_image *in,
                                  struct dvit_error *error)
 {
+    DVIT_CLEAR(out);
+    DVIT_REQUIRE(error, out, in);
     enum dvit_status status = DVIT_OK;
     struct dvit_image copy;
-    *out = (struct dvit_image){0};
+    DVIT_TRY(dvit_image_check(in, error));
     DVIT_TRY(dvit_image_create(&copy, in->width, in->height, error));
     memcpy(copy.pixels, in->pixels, 3 * (size_t)in->width * (size_t)in->height);
     *out = copy;
@@ -63,6 +79,8 @@ done:
 
 void dvit_image_flip(struct dvit_image *image)
 {
+    if (!image || !image->pixels)
+        return;
     size_t row_bytes = 3 * (size_t)image->width;
     for (int y = 0; y < image->height; y++) {
         unsigned char *left = image->pixels + (size_t)y * row_bytes;
@@ -108,12 +126,14 @@ static struct walk orientation_walk(int width, int height, int orientation)
 enum dvit_status dvit_image_orient(struct dvit_image *out, const struct dvit_image *in,
                                    int orientation, struct dvit_error *error)
 {
+    DVIT_CLEAR(out);
+    DVIT_REQUIRE(error, out, in);
     enum dvit_status status = DVIT_OK;
     struct dvit_image turned;
-    *out = (struct dvit_image){0};
     if (orientation < 1 || orientation > 8)
         DVIT_FAIL(error, DVIT_ERROR_ARGUMENT, "EXIF orientation is %d, must be in 1 to 8",
                   orientation);
+    DVIT_TRY(dvit_image_check(in, error));
     bool swaps_sides = orientation >= 5;
     int width = swaps_sides ? in->height : in->width;
     int height = swaps_sides ? in->width : in->height;

@@ -56,6 +56,7 @@ static const struct preset {
 enum dvit_status dvit_preprocess_preset(const char *name, int width, int height,
                                         struct dvit_preprocess *out, struct dvit_error *error)
 {
+    DVIT_REQUIRE(error, name, out);
     enum dvit_status status = DVIT_OK;
     if (width < 1 || height < 1 || width > DVIT_MAX_IMAGE_SIDE || height > DVIT_MAX_IMAGE_SIDE)
         DVIT_FAIL(error, DVIT_ERROR_ARGUMENT,
@@ -126,9 +127,6 @@ static enum dvit_status resized_size(const struct dvit_preprocess *preprocess, i
     } else if (preprocess->fit == DVIT_FIT_SQUASH) {
         *width = side ? side : *width;
         *height = side ? side : *height;
-    } else if (preprocess->fit != DVIT_FIT_NONE) {
-        DVIT_FAIL(error, DVIT_ERROR_ARGUMENT, "preprocessing fit is %d, must be 0 to 2",
-                  (int)preprocess->fit);
     } else if (in_width != *width || in_height != *height) {
         DVIT_FAIL(error, DVIT_ERROR_MISMATCH,
                   "image has %dx%d pixels, preprocessing \"%s\" expects exactly %dx%d", in_width,
@@ -151,13 +149,50 @@ done:
     return status;
 }
 
+static enum dvit_status check_range(const char *name, int value, int low, int high,
+                                    struct dvit_error *error)
+{
+    if (value >= low && value <= high)
+        return DVIT_OK;
+    return dvit_error_set(error, DVIT_ERROR_ARGUMENT, "preprocess.%s is %d, expected %d … %d", name,
+                          value, low, high);
+}
+
+static enum dvit_status check_geometry(const struct dvit_preprocess *p, struct dvit_error *error)
+{
+    enum dvit_status status = DVIT_OK;
+    DVIT_TRY(check_range("fit", (int)p->fit, DVIT_FIT_CROP, DVIT_FIT_NONE, error));
+    DVIT_TRY(check_range("crop_width", p->crop_width, 1, DVIT_MAX_IMAGE_SIDE, error));
+    DVIT_TRY(check_range("crop_height", p->crop_height, 1, DVIT_MAX_IMAGE_SIDE, error));
+    if (p->fit != DVIT_FIT_NONE)
+        DVIT_TRY(check_range("resize_side", p->resize_side, p->fit == DVIT_FIT_CROP,
+                             2 * DVIT_MAX_IMAGE_SIDE, error));
+done:
+    return status;
+}
+
+enum dvit_status dvit_preprocess_check(const struct dvit_preprocess *p, struct dvit_error *error)
+{
+    enum dvit_status status = check_geometry(p, error);
+    for (int i = 0; i < 3 && status == DVIT_OK; i++)
+        if (!isfinite(p->mean[i]) || !isfinite(p->std[i]) || !(p->std[i] > 0))
+            status =
+                dvit_error_set(error, DVIT_ERROR_ARGUMENT,
+                               "preprocess.mean[%d] is %g and std %g, expected finite and above 0",
+                               i, (double)p->mean[i], (double)p->std[i]);
+    return status;
+}
+
 enum dvit_status dvit_preprocess_cut(const struct dvit_preprocess *preprocess,
                                      const struct dvit_image *in, struct dvit_resizer *resizer,
                                      struct dvit_image *out, struct dvit_error *error)
 {
     int width, height;
-    enum dvit_status status =
-        resized_size(preprocess, in->width, in->height, &width, &height, error);
+    enum dvit_status status = dvit_image_check(in, error);
+    if (status == DVIT_OK)
+        status = check_geometry(preprocess, error);
+    if (status == DVIT_OK)
+        status = resized_size(preprocess, in->width, in->height, &width, &height, error);
     if (status != DVIT_OK)
         dvit_image_free(out);
     else if (preprocess->fit == DVIT_FIT_NONE)
@@ -171,9 +206,13 @@ enum dvit_status dvit_preprocess_region(const struct dvit_preprocess *preprocess
                                         int height, struct dvit_region *out,
                                         struct dvit_error *error)
 {
+    DVIT_CLEAR(out);
+    DVIT_REQUIRE(error, preprocess, out);
     enum dvit_status status = DVIT_OK;
     int resized_width, resized_height;
-    *out = (struct dvit_region){0};
+    if (width < 1 || height < 1)
+        DVIT_FAIL(error, DVIT_ERROR_ARGUMENT, "region of an image of %dx%d pixels", width, height);
+    DVIT_TRY(check_geometry(preprocess, error));
     DVIT_TRY(resized_size(preprocess, width, height, &resized_width, &resized_height, error));
     struct dvit_box box = dvit_image_centre_box(resized_width, resized_height,
                                                 preprocess->crop_width, preprocess->crop_height);
@@ -188,8 +227,9 @@ enum dvit_status dvit_preprocess_geometry(const struct dvit_preprocess *preproce
                                           const struct dvit_image *in, struct dvit_image *out,
                                           struct dvit_error *error)
 {
+    DVIT_CLEAR(out);
+    DVIT_REQUIRE(error, preprocess, in, out);
     struct dvit_resizer resizer = dvit_resizer_begin(dvit_cpu_best());
-    *out = (struct dvit_image){0};
     enum dvit_status status = dvit_preprocess_cut(preprocess, in, &resizer, out, error);
     dvit_resizer_free(&resizer);
     return status;
@@ -200,6 +240,8 @@ void dvit_preprocess_normalise(const struct dvit_preprocess *preprocess,
 {
     struct dvit_pixel_loops loops = dvit_pixel_loops_select(dvit_cpu_best());
     struct dvit_pixel_scale scale;
+    if (!preprocess || !in || !in->pixels || !out || in->width < 1 || in->height < 1)
+        return;
     dvit_pixel_scale_fill(&scale, preprocess->mean, preprocess->std);
     loops.normalise(out, in->pixels, (size_t)in->width * (size_t)in->height, &scale);
 }
@@ -208,8 +250,10 @@ enum dvit_status dvit_preprocess_run(const struct dvit_preprocess *preprocess,
                                      const struct dvit_image *in, float *out,
                                      struct dvit_error *error)
 {
+    DVIT_REQUIRE(error, preprocess, in, out);
     enum dvit_status status = DVIT_OK;
     struct dvit_image fitted = {0};
+    DVIT_TRY(dvit_preprocess_check(preprocess, error));
     DVIT_TRY(dvit_preprocess_geometry(preprocess, in, &fitted, error));
     dvit_preprocess_normalise(preprocess, &fitted, out);
 done:

@@ -173,6 +173,10 @@ static enum dvit_status check(const struct dvit_resize *resize, const struct dvi
 {
     enum dvit_status status = DVIT_OK;
     struct dvit_box box = resize->box, window = resize->window;
+    DVIT_TRY(dvit_image_check(in, error));
+    if (resize->filter != DVIT_FILTER_BILINEAR && resize->filter != DVIT_FILTER_BICUBIC)
+        DVIT_FAIL(error, DVIT_ERROR_ARGUMENT, "resize filter is %d, expected 0 or 1",
+                  (int)resize->filter);
     if (resize->width < 1 || resize->height < 1) /* only the window has to fit in memory */
         DVIT_FAIL(error, DVIT_ERROR_ARGUMENT, "resize to %dx%d pixels, sides must be at least 1",
                   resize->width, resize->height);
@@ -242,6 +246,8 @@ enum dvit_status dvit_image_resize_box(struct dvit_image *out, const struct dvit
                                        struct dvit_box box, int width, int height,
                                        enum dvit_filter filter, struct dvit_error *error)
 {
+    DVIT_CLEAR(out);
+    DVIT_REQUIRE(error, out, in);
     struct dvit_box all = {0, 0, width, height};
     return dvit_image_resize_window(out, in, box, width, height, all, filter, error);
 }
@@ -249,6 +255,8 @@ enum dvit_status dvit_image_resize_box(struct dvit_image *out, const struct dvit
 enum dvit_status dvit_image_resize(struct dvit_image *out, const struct dvit_image *in, int width,
                                    int height, enum dvit_filter filter, struct dvit_error *error)
 {
+    DVIT_CLEAR(out);
+    DVIT_REQUIRE(error, out, in);
     struct dvit_box all = {0, 0, in->width, in->height};
     return dvit_image_resize_box(out, in, all, width, height, filter, error);
 }

@@ -5,6 +5,9 @@
 
 #include "image/resize.h"
 
+/* Whether there is an image: sides in 1 … 65535, and pixels. */
+enum dvit_status dvit_image_check(const struct dvit_image *image, struct dvit_error *error);
+
 /* Makes `image` width × height, with whatever pixels: its memory is kept where the size is the
  * same. It is empty or owned; on failure it is empty. */
 enum dvit_status dvit_image_fit(struct dvit_image *image, int width, int height,
@@ -25,5 +28,9 @@ enum dvit_status dvit_image_cut(struct dvit_image *out, const struct dvit_image 
 enum dvit_status dvit_preprocess_cut(const struct dvit_preprocess *preprocess,
                                      const struct dvit_image *in, struct dvit_resizer *resizer,
                                      struct dvit_image *out, struct dvit_error *error);
+
+/* Whether every field is in its range. */
+enum dvit_status dvit_preprocess_check(const struct dvit_preprocess *preprocess,
+                                       struct dvit_error *error);
 
 #endif

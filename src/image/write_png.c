@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "dvit/image.h"
+#include "image/room.h"
 
 struct png_output {
     png_structp png;
@@ -82,12 +83,12 @@ static void encode_guarded(struct png_output *output)
 enum dvit_status dvit_image_encode_png(const struct dvit_image *image, unsigned char **out,
                                        size_t *size, struct dvit_error *error)
 {
+    DVIT_CLEAR(out);
+    DVIT_CLEAR(size);
+    DVIT_REQUIRE(error, image, out, size);
     enum dvit_status status = DVIT_OK;
     struct png_output output = {.image = image, .error = error};
-    *out = NULL;
-    *size = 0;
-    if (!image->pixels)
-        DVIT_FAIL(error, DVIT_ERROR_ARGUMENT, "cannot encode an empty image as PNG");
+    DVIT_TRY(dvit_image_check(image, error));
     output.png = png_create_write_struct(PNG_LIBPNG_VER_STRING, &output, on_error, on_warning);
     output.info = output.png ? png_create_info_struct(output.png) : NULL;
     if (!output.info)
@@ -106,6 +107,7 @@ done:
 enum dvit_status dvit_image_write_png(const char *path, const struct dvit_image *image,
                                       struct dvit_error *error)
 {
+    DVIT_REQUIRE(error, path, image);
     enum dvit_status status = DVIT_OK;
     unsigned char *data = NULL;
     size_t size = 0;

@@ -6,6 +6,8 @@
 
 void dvit_softmax(const float *logits, int classes, float *probabilities)
 {
+    if (!logits || !probabilities || classes < 1)
+        return;
     double high = logits[0], sum = 0;
     for (int k = 1; k < classes; k++)
         high = logits[k] > high ? logits[k] : high;
@@ -17,6 +19,8 @@ void dvit_softmax(const float *logits, int classes, float *probabilities)
 
 bool dvit_logits_finite(const float *logits, int classes)
 {
+    if (!logits)
+        return false;
     for (int k = 0; k < classes; k++)
         if (!isfinite(logits[k]))
             return false;
@@ -26,6 +30,7 @@ bool dvit_logits_finite(const float *logits, int classes)
 enum dvit_status dvit_answer_check(const struct dvit_model *model, const float *logits,
                                    struct dvit_error *error)
 {
+    DVIT_REQUIRE(error, model, logits);
     struct dvit_error cause = {0};
     int classes = dvit_model_config(model)->classes, bad = 0;
     if (dvit_logits_finite(logits, classes))
@@ -52,6 +57,8 @@ static bool before(const float *values, int a, int b)
 
 void dvit_top_k(const float *values, int count, int k, int *indices)
 {
+    if (!values || !indices)
+        return;
     int held = 0;
     for (int i = 0; k > 0 && i < count; i++) {
         int at = held < k ? held++ : k;

@@ -172,11 +172,16 @@ enum dvit_status dvit_matmul_rate(const struct dvit_config *config, const char *
                                   int threads, double seconds, double *gflops,
                                   struct dvit_error *error)
 {
+    DVIT_CLEAR(gflops);
+    DVIT_REQUIRE(error, config, gflops);
+    if (!(seconds >= 0 && seconds <= 3600))
+        return dvit_error_set(error, DVIT_ERROR_ARGUMENT,
+                              "matrix-product measurement of %g s, expected 0 to 3600", seconds);
     enum dvit_status status = DVIT_OK;
     enum dvit_precision parsed;
     double other = 0;
-    *gflops = 0;
     threads = threads > 0 ? threads : dvit_threads_default();
+    DVIT_TRY(dvit_config_check(config, error));
     DVIT_TRY(dvit_cpu_parse_precision(precision, dvit_cpu_best(), false, &parsed, error));
     DVIT_TRY(measure_rate(config, parsed, true, threads, seconds / 2, gflops, error));
     if (parsed != DVIT_PRECISION_INT8)

@@ -40,10 +40,14 @@ static void measure_member(void *context, int member, int members)
 enum dvit_status dvit_memory_rate(size_t bytes, int threads, double seconds, double *gbytes,
                                   struct dvit_error *error)
 {
+    DVIT_CLEAR(gbytes);
+    DVIT_REQUIRE(error, gbytes);
+    if (!(seconds >= 0 && seconds <= 3600))
+        return dvit_error_set(error, DVIT_ERROR_ARGUMENT,
+                              "memory measurement of %g s, expected 0 to 3600", seconds);
     enum dvit_status status = DVIT_OK;
     struct dvit_threads *team = NULL;
     struct copies *c = calloc(1, sizeof *c);
-    *gbytes = 0;
     if (!c)
         DVIT_FAIL(error, DVIT_ERROR_MEMORY, "memory measurement: out of memory");
     c->half = bytes < 128 ? 64 : bytes / 2;

@@ -176,10 +176,11 @@ enum dvit_status dvit_session_create(struct dvit_session **out, const struct dvi
                                      const struct dvit_session_options *options,
                                      struct dvit_error *error)
 {
+    DVIT_CLEAR(out);
+    DVIT_REQUIRE(error, out, model);
     enum dvit_status status = DVIT_OK;
     struct dvit_session_options o = options ? *options : dvit_session_options_default();
     enum dvit_cpu cpu;
-    *out = NULL;
     struct dvit_session *s = calloc(1, sizeof *s);
     if (!s)
         DVIT_FAIL(error, DVIT_ERROR_MEMORY, "session: out of memory");
@@ -297,6 +298,8 @@ static void note_run(struct dvit_session *s, double begin)
 enum dvit_status dvit_session_run(struct dvit_session *s, const float *pixels, int count,
                                   float *logits, struct dvit_error *error)
 {
+    DVIT_REQUIRE_AS(error, "session", s);
+    DVIT_REQUIRE(error, pixels, logits);
     int members = dvit_threads_count(s->threads);
     if (count < 1 || count > s->max_batch)
         return dvit_error_set(error, DVIT_ERROR_ARGUMENT, "batch of %d images, expected 1 to %d",
@@ -326,6 +329,20 @@ enum dvit_status dvit_session_run(struct dvit_session *s, const float *pixels, i
     return DVIT_OK;
 }
 
+enum dvit_status dvit_session_check_model(const struct dvit_session *s,
+                                          const struct dvit_model *model, struct dvit_error *error)
+{
+    const struct dvit_config *a = &s->model->config, *b = &model->config;
+    if (a->classes == b->classes && a->image_width == b->image_width &&
+        a->image_height == b->image_height)
+        return DVIT_OK;
+    return dvit_error_set(error, DVIT_ERROR_MISMATCH,
+                          "the session is of another model: %d classes of %d × %d pixels, "
+                          "expected %d of %d × %d",
+                          a->classes, a->image_width, a->image_height, b->classes, b->image_width,
+                          b->image_height);
+}
+
 void dvit_session_observe(struct dvit_session *s, struct dvit_observer observer)
 {
     s->observer = observer;
@@ -333,18 +350,24 @@ void dvit_session_observe(struct dvit_session *s, struct dvit_observer observer)
 
 const int *dvit_session_kept(const struct dvit_session *s, int image, int stage, int *count)
 {
-    bool known = image >= 0 && image < s->count && stage >= 0 && stage < s->graph->stages;
-    *count = known ? s->graph->kept[stage] : 0;
-    return known ? s->kept[stage] + (size_t)image * (size_t)*count : NULL;
+    bool known = s && image >= 0 && image < s->count && stage >= 0 && stage < s->graph->stages;
+    int kept = known ? s->graph->kept[stage] : 0;
+    if (count)
+        *count = kept;
+    return known ? s->kept[stage] + (size_t)image * (size_t)kept : NULL;
 }
 
 int dvit_session_stages(const struct dvit_session *s)
 {
+    if (!s)
+        return 0;
     return s->graph->stages;
 }
 
 struct dvit_session_info dvit_session_describe(const struct dvit_session *s)
 {
+    if (!s)
+        return (struct dvit_session_info){0};
     struct dvit_session_info info = {
         .keep = s->keep,
         .threads = dvit_threads_count(s->threads),
@@ -363,20 +386,27 @@ struct dvit_session_info dvit_session_describe(const struct dvit_session *s)
 
 enum dvit_status dvit_session_profile_begin(struct dvit_session *s, struct dvit_error *error)
 {
+    DVIT_REQUIRE_AS(error, "session", s);
     return dvit_times_begin(&s->times, s->graph, dvit_threads_count(s->threads), error);
 }
 
 struct dvit_profile dvit_session_profile(const struct dvit_session *s)
 {
+    if (!s)
+        return (struct dvit_profile){0};
     return s->times.sum;
 }
 
 size_t dvit_session_profile_rows(const struct dvit_session *s)
 {
+    if (!s)
+        return 0;
     return s->times.members ? (size_t)s->graph->op_count + 1 : 0;
 }
 
 struct dvit_profile_row dvit_session_profile_row(const struct dvit_session *s, size_t index)
 {
+    if (index >= dvit_session_profile_rows(s))
+        return (struct dvit_profile_row){0};
     return dvit_times_row(&s->times, s->graph, &s->model->parameters, index);
 }

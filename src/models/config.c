@@ -134,12 +134,14 @@ static const char *const pruning_names[] = {
 
 const char *dvit_pruning_name(enum dvit_pruning pruning)
 {
-    return pruning_names[pruning];
+    bool known = (unsigned)pruning < sizeof pruning_names / sizeof *pruning_names;
+    return known ? pruning_names[pruning] : "unknown";
 }
 
 enum dvit_status dvit_pruning_parse(const char *name, enum dvit_pruning *out,
                                     struct dvit_error *error)
 {
+    DVIT_REQUIRE(error, name, out);
     for (size_t i = 0; i < sizeof pruning_names / sizeof *pruning_names; i++)
         if (strcmp(name, pruning_names[i]) == 0) {
             *out = (enum dvit_pruning)i;
@@ -209,6 +211,7 @@ done:
 enum dvit_status dvit_config_parse(const char *text, struct dvit_config *config,
                                    struct dvit_error *error)
 {
+    DVIT_REQUIRE(error, text, config);
     bool vit = strncmp(text, "vit:", 4) == 0, lvvit = strncmp(text, "lvvit:", 6) == 0;
     if (vit || lvvit) {
         enum dvit_status status = vit ? parse_fields("vit", 4, text + 4, config, error)
@@ -228,6 +231,8 @@ enum dvit_status dvit_config_parse(const char *text, struct dvit_config *config,
 
 void dvit_config_add_stages(struct dvit_config *config, int stages, double keep)
 {
+    if (!config)
+        return;
     config->stages = stages;
     config->keep = keep;
     for (int s = 1; s <= stages && s <= DVIT_MAX_STAGES; s++)
@@ -274,6 +279,7 @@ static enum dvit_status check_pruning(const struct dvit_config *c, struct dvit_e
 enum dvit_status dvit_config_check_keep(const struct dvit_config *c, double keep,
                                         struct dvit_error *error)
 {
+    DVIT_REQUIRE_AS(error, "config", c);
     if (!(keep > 0 && keep <= 1))
         return dvit_error_set(error, DVIT_ERROR_ARGUMENT, "keep is %g, expected above 0 up to 1",
                               keep);
@@ -330,7 +336,14 @@ static enum dvit_status check_head(const struct dvit_config *c, struct dvit_erro
 
 enum dvit_status dvit_config_check(const struct dvit_config *c, struct dvit_error *error)
 {
+    DVIT_REQUIRE_AS(error, "config", c);
     enum dvit_status status = DVIT_OK;
+    if (!memchr(c->name, 0, sizeof c->name))
+        DVIT_FAIL(error, DVIT_ERROR_ARGUMENT, "model: the name has no end within %zu bytes",
+                  sizeof c->name);
+    if ((unsigned)c->pruning >= sizeof pruning_names / sizeof *pruning_names)
+        DVIT_FAIL(error, DVIT_ERROR_ARGUMENT, "model: pruning is %d, expected 0 to %zu",
+                  (int)c->pruning, sizeof pruning_names / sizeof *pruning_names - 1);
     DVIT_TRY(check_range("image width", c->image_width, 1, DVIT_MAX_IMAGE_SIDE, error));
     DVIT_TRY(check_range("image height", c->image_height, 1, DVIT_MAX_IMAGE_SIDE, error));
     DVIT_TRY(check_range("patch", c->patch, 1, DVIT_MAX_IMAGE_SIDE, error));
@@ -362,18 +375,27 @@ done:
 
 int dvit_config_prefix(const struct dvit_config *config)
 {
+    if (!config)
+        return 0;
     return config->distilled ? 2 : 1;
 }
 
 int dvit_config_patches(const struct dvit_config *config)
 {
-    return config->image_width / config->patch * (config->image_height / config->patch);
+    if (!config || config->patch < 1 || config->image_width < 0 || config->image_height < 0)
+        return 0;
+    long long patches =
+        (long long)(config->image_width / config->patch) * (config->image_height / config->patch);
+    return patches > INT_MAX ? INT_MAX : (int)patches;
 }
 
 /* pow and truncation in double, as the reference computes them: exact floor arithmetic and repeated
  * products give other counts at some grids. */
 int dvit_config_kept(const struct dvit_config *config, double keep, int stage)
 {
-    int kept = (int)(dvit_config_patches(config) * pow(keep, stage + 1));
-    return kept > 1 ? kept : 1;
+    int patches = dvit_config_patches(config);
+    double kept = patches * pow(keep, stage + 1.0);
+    if (!(kept > 1)) /* NaN too */
+        return patches > 0;
+    return kept < patches ? (int)kept : patches;
 }

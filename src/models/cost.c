@@ -34,11 +34,15 @@ done:
 enum dvit_status dvit_layers_create(struct dvit_layers **out, const struct dvit_config *config,
                                     double keep, struct dvit_error *error)
 {
+    DVIT_CLEAR(out);
+    DVIT_REQUIRE(error, out, config);
     return create(out, config, keep, false, error);
 }
 
 size_t dvit_layers_count(const struct dvit_layers *layers)
 {
+    if (!layers)
+        return 0;
     return (size_t)layers->graph->op_count;
 }
 
@@ -54,6 +58,8 @@ static bool used_before(const struct dvit_graph *graph, size_t index, int parame
 
 struct dvit_layer_info dvit_layers_get(const struct dvit_layers *layers, size_t index)
 {
+    if (index >= dvit_layers_count(layers))
+        return (struct dvit_layer_info){0};
     const struct dvit_graph *graph = layers->graph;
     const struct dvit_op *op = &graph->ops[index];
     struct dvit_layer_info info = {
@@ -96,6 +102,8 @@ static double unpublished_macs(const struct dvit_config *config, const struct dv
 enum dvit_status dvit_model_cost(const struct dvit_config *config, double keep,
                                  struct dvit_cost *out, struct dvit_error *error)
 {
+    DVIT_CLEAR(out);
+    DVIT_REQUIRE(error, config, out);
     enum dvit_status status = DVIT_OK;
     struct dvit_layers *layers = NULL, *whole = NULL;
     DVIT_TRY(create(&layers, config, keep, false, error));

@@ -68,6 +68,7 @@ static void describe_nonfinite(const struct dvit_model *model, struct nonfinite 
 
 enum dvit_status dvit_model_check_finite(const struct dvit_model *model, struct dvit_error *error)
 {
+    DVIT_REQUIRE(error, model);
     char text[400];
     struct nonfinite found = find_nonfinite(model);
     if (found.tensors == 0)

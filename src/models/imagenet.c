@@ -366,6 +366,8 @@ static int compare(const void *wnid, const void *row)
 
 int dvit_imagenet_class(const char *wnid)
 {
+    if (!wnid)
+        return -1;
     const struct row *found =
         bsearch(wnid, classes, DVIT_IMAGENET_CLASSES, sizeof *classes, compare);
     return found ? (int)(found - classes) : -1;

@@ -65,6 +65,8 @@ void dvit_model_free(struct dvit_model *model)
 
 size_t dvit_model_quantised_layers(const struct dvit_model *model)
 {
+    if (!model)
+        return 0;
     size_t layers = 0;
     for (size_t i = 0; i < model->parameters.count; i++)
         layers += model->inputs[i].scale != 0.0f;
@@ -119,6 +121,8 @@ void dvit_model_initialise(struct dvit_model *model, int group, uint64_t seed)
 enum dvit_status dvit_model_create(struct dvit_model **out, const struct dvit_config *config,
                                    uint64_t seed, struct dvit_error *error)
 {
+    DVIT_CLEAR(out);
+    DVIT_REQUIRE(error, out, config);
     enum dvit_status status = dvit_model_allocate(out, config, error);
     if (status == DVIT_OK)
         dvit_model_initialise(*out, -1, seed);
@@ -161,6 +165,7 @@ enum dvit_status dvit_model_copy(struct dvit_model **out, const struct dvit_mode
 enum dvit_status dvit_model_set_pruning(struct dvit_model *model, enum dvit_pruning pruning,
                                         struct dvit_error *error)
 {
+    DVIT_REQUIRE(error, model);
     if (model->config.stages && model->config.pruning != pruning)
         return dvit_error_set(error, DVIT_ERROR_MISMATCH,
                               "pruning is %s, but the model \"%s\" has stages that prune by %s",
@@ -174,9 +179,10 @@ enum dvit_status dvit_model_sparsify(struct dvit_model **out, const struct dvit_
                                      int stages, const int *stage_block, double keep, uint64_t seed,
                                      struct dvit_error *error)
 {
+    DVIT_CLEAR(out);
+    DVIT_REQUIRE(error, out, dense);
     enum dvit_status status = DVIT_OK;
     struct dvit_config config = dense->config;
-    *out = NULL;
     if (stages < 1 || stages > DVIT_MAX_STAGES)
         DVIT_FAIL(error, DVIT_ERROR_ARGUMENT, "stages is %d, expected 1 to %d", stages,
                   DVIT_MAX_STAGES);
@@ -201,27 +207,33 @@ done:
 
 const struct dvit_config *dvit_model_config(const struct dvit_model *model)
 {
+    if (!model)
+        return NULL;
     return &model->config;
 }
 
 bool dvit_model_chooses(const struct dvit_model *model)
 {
+    if (!model)
+        return false;
     return model->config.stages > 0 && model->config.pruning != DVIT_PRUNING_POOL;
 }
 
 const struct dvit_preprocess *dvit_model_preprocess(const struct dvit_model *model)
 {
+    if (!model)
+        return NULL;
     return &model->preprocess;
 }
 
 const char *dvit_model_note(const struct dvit_model *model, size_t index)
 {
-    return index < model->notes.count ? model->notes.items[index] : NULL;
+    return model && index < model->notes.count ? model->notes.items[index] : NULL;
 }
 
 const char *dvit_model_label(const struct dvit_model *model, int class_index)
 {
-    bool known = class_index >= 0 && class_index < model->config.classes;
+    bool known = model && class_index >= 0 && class_index < model->config.classes;
     return known ? model->labels[class_index] : "?";
 }
 
@@ -229,6 +241,7 @@ enum dvit_status dvit_model_set_preprocess(struct dvit_model *model,
                                            const struct dvit_preprocess *preprocess,
                                            struct dvit_error *error)
 {
+    DVIT_REQUIRE(error, model, preprocess);
     const struct dvit_config *c = &model->config;
     if (preprocess->crop_width != c->image_width || preprocess->crop_height != c->image_height)
         return dvit_error_set(
@@ -241,15 +254,19 @@ enum dvit_status dvit_model_set_preprocess(struct dvit_model *model,
 enum dvit_status dvit_model_set_labels(struct dvit_model *model, const char *const *labels,
                                        int count, struct dvit_error *error)
 {
+    DVIT_REQUIRE(error, model, labels);
     if (count != model->config.classes)
         return dvit_error_set(error, DVIT_ERROR_MISMATCH, "%d labels for a model of %d classes",
                               count, model->config.classes);
-    for (int k = 0; k < count; k++)
+    for (int k = 0; k < count; k++) {
+        if (!labels[k])
+            return dvit_error_set(error, DVIT_ERROR_ARGUMENT, "label %d of %d is NULL", k, count);
         if (!dvit_utf8_is_valid(labels[k]))
             return dvit_error_set(error, DVIT_ERROR_FORMAT,
                                   "the name of class %d is \"%s\", which is not UTF-8 (Latin-1 "
                                   "perhaps): rename its folder or label",
                                   k, labels[k]);
+    }
     for (int k = 0; k < count; k++) {
         char *copy = strdup(labels[k]);
         if (!copy)
@@ -262,16 +279,22 @@ enum dvit_status dvit_model_set_labels(struct dvit_model *model, const char *con
 
 size_t dvit_model_parameters(const struct dvit_model *model)
 {
+    if (!model)
+        return 0;
     return model->parameters.total;
 }
 
 size_t dvit_model_tensor_count(const struct dvit_model *model)
 {
+    if (!model)
+        return 0;
     return model->parameters.count;
 }
 
 struct dvit_tensor_info dvit_model_tensor(const struct dvit_model *model, size_t index)
 {
+    if (index >= dvit_model_tensor_count(model))
+        return (struct dvit_tensor_info){0};
     const struct dvit_parameter *item = &model->parameters.items[index];
     struct dvit_tensor_info info = {
         .name = item->name, .rank = item->rank, .data = dvit_model_weights(model, index)};

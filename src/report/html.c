@@ -228,12 +228,25 @@ static enum dvit_status check_report(const struct dvit_report *report, struct dv
         return dvit_error_set(error, DVIT_ERROR_ARGUMENT,
                               "report of %d tables and %d pictures, expected 0 … %d of each",
                               report->table_count, report->picture_count, DVIT_MAX_REPORT_ITEMS);
+    bool whole = (report->runs || !report->run_count) && (report->tables || !report->table_count) &&
+                 (report->pictures || !report->picture_count);
+    for (int i = 0; whole && i < report->run_count; i++)
+        whole = report->runs[i].folder != NULL;
+    for (int i = 0; whole && i < report->table_count; i++)
+        whole = report->tables[i] != NULL;
+    for (int i = 0; whole && i < report->picture_count; i++)
+        whole = report->pictures[i].image != NULL;
+    if (!whole)
+        return dvit_error_set(error, DVIT_ERROR_ARGUMENT,
+                              "report of %d runs, %d tables and %d pictures, of which one is NULL",
+                              report->run_count, report->table_count, report->picture_count);
     return DVIT_OK;
 }
 
 enum dvit_status dvit_report_html(const char *path, const struct dvit_report *report,
                                   struct dvit_error *error)
 {
+    DVIT_REQUIRE(error, path, report);
     enum dvit_status status = DVIT_OK;
     struct dvit_markup markup = {0};
     struct dvit_page_run *runs = NULL;

@@ -72,6 +72,10 @@ static enum dvit_status check_stage(const struct dvit_overlay *overlay, int stag
                                     struct dvit_error *error)
 {
     int patches = overlay->grid_width * overlay->grid_height;
+    if (!overlay->kept || !overlay->kept_count || !overlay->kept[stage])
+        return dvit_error_set(error, DVIT_ERROR_ARGUMENT,
+                              "overlay stage %d of %d: kept or kept_count is NULL", stage + 1,
+                              overlay->stages);
     int count = overlay->kept_count[stage];
     if (count < 0 || count > patches)
         return dvit_error_set(error, DVIT_ERROR_ARGUMENT, "overlay stage %d keeps %d patches of %d",
@@ -467,10 +471,11 @@ enum dvit_status dvit_report_gallery(struct dvit_image *out, const struct dvit_o
                                      int count, const struct dvit_overlay_options *options,
                                      struct dvit_error *error)
 {
+    DVIT_CLEAR(out);
+    DVIT_REQUIRE(error, out, overlays);
     enum dvit_status status = DVIT_OK;
     struct dvit_overlay_options defaults = dvit_overlay_options_default();
     struct scene *scenes = NULL;
-    *out = (struct dvit_image){0};
     scenes = calloc(count > 0 ? (size_t)count : 1, sizeof *scenes);
     if (!scenes)
         DVIT_FAIL(error, DVIT_ERROR_MEMORY, "gallery of %d overlays: out of memory", count);
@@ -496,6 +501,8 @@ enum dvit_status dvit_report_overlay(struct dvit_image *out, const struct dvit_o
                                      const struct dvit_overlay_options *options,
                                      struct dvit_error *error)
 {
+    DVIT_CLEAR(out);
+    DVIT_REQUIRE(error, out, overlay);
     struct dvit_overlay_options single = single_options(options);
     return dvit_report_gallery(out, overlay, 1, &single, error);
 }
@@ -505,10 +512,11 @@ enum dvit_status dvit_report_photo(struct dvit_image *out, const struct dvit_ove
                                    const struct dvit_overlay_options *options,
                                    struct dvit_error *error)
 {
+    DVIT_CLEAR(out);
+    DVIT_REQUIRE(error, out, overlay, seen);
     enum dvit_status status = DVIT_OK;
     struct dvit_overlay_options single = single_options(options);
     struct scene scene = {overlay, *seen, true};
-    *out = (struct dvit_image){0};
     DVIT_TRY(check_image(overlay, error));
     DVIT_TRY(draw_gallery(out, &scene, 1, &single, error));
 done:

@@ -47,9 +47,21 @@ static enum dvit_status check(const struct dvit_plot *plots, int count, struct d
                               DVIT_MAX_PLOTS);
     for (int p = 0; p < count; p++)
         if (plots[p].line_count < 1 || plots[p].line_count > DVIT_MAX_PLOT_LINES)
+            return dvit_error_set(
+                error, DVIT_ERROR_ARGUMENT, "plot \"%s\" has %d lines, expected 1 to %d",
+                plots[p].title ? plots[p].title : "", plots[p].line_count, DVIT_MAX_PLOT_LINES);
+    for (int p = 0; p < count; p++) {
+        if (!plots[p].lines || !plots[p].title || !plots[p].x_label || !plots[p].unit)
             return dvit_error_set(error, DVIT_ERROR_ARGUMENT,
-                                  "plot \"%s\" has %d lines, expected 1 to %d", plots[p].title,
-                                  plots[p].line_count, DVIT_MAX_PLOT_LINES);
+                                  "plot %d has NULL for a text or lines", p);
+        for (int i = 0; i < plots[p].line_count; i++)
+            if (!plots[p].lines[i].name || !plots[p].lines[i].x || !plots[p].lines[i].y ||
+                plots[p].lines[i].count < 0)
+                return dvit_error_set(
+                    error, DVIT_ERROR_ARGUMENT,
+                    "plot \"%s\": line %d has NULL for name, x or y, or %d points", plots[p].title,
+                    i, plots[p].lines[i].count);
+    }
     return DVIT_OK;
 }
 
@@ -105,12 +117,16 @@ static void add_legend(struct dvit_markup *markup, const struct dvit_plot *plot,
 enum dvit_status dvit_report_text(const char *path, const char *text, size_t length,
                                   struct dvit_error *error)
 {
+    DVIT_REQUIRE(error, path);
+    if (length > 0)
+        DVIT_REQUIRE(error, text);
     return dvit_file_replace(path, text, length, error);
 }
 
 enum dvit_status dvit_report_plots(const char *path, const struct dvit_plot *plots, int count,
                                    struct dvit_error *error)
 {
+    DVIT_REQUIRE(error, path, plots);
     static const struct dvit_plot_axes usual[DVIT_MAX_PLOTS];
     return dvit_report_plots_on(path, plots, usual, count, error);
 }
@@ -119,6 +135,7 @@ enum dvit_status dvit_report_plots_on(const char *path, const struct dvit_plot *
                                       const struct dvit_plot_axes *axes, int count,
                                       struct dvit_error *error)
 {
+    DVIT_REQUIRE(error, path, plots, axes);
     enum dvit_status status = DVIT_OK;
     struct dvit_markup markup = {0};
     char *text = NULL;

@@ -35,9 +35,10 @@ enum dvit_status dvit_table_create(struct dvit_table **out, const char *title,
                                    const struct dvit_table_column *columns, int count,
                                    struct dvit_error *error)
 {
+    DVIT_CLEAR(out);
+    DVIT_REQUIRE(error, out, columns);
     enum dvit_status status = DVIT_OK;
     struct dvit_table *table = NULL;
-    *out = NULL;
     if (count < 1 || count > DVIT_MAX_TABLE_COLUMNS)
         DVIT_FAIL(error, DVIT_ERROR_ARGUMENT, "a table has 1 … %d columns, got %d",
                   DVIT_MAX_TABLE_COLUMNS, count);
@@ -106,6 +107,8 @@ static void append(struct dvit_table *table, const char *text)
 
 void dvit_table_row(struct dvit_table *table, const char *const *cells)
 {
+    if (!table || !cells)
+        return;
     while (!table->failure && table->used % (size_t)table->columns)
         append(table, NULL);
     for (int i = 0; i < table->columns; i++)
@@ -114,6 +117,8 @@ void dvit_table_row(struct dvit_table *table, const char *const *cells)
 
 void dvit_table_cell(struct dvit_table *table, const char *format, ...)
 {
+    if (!table || !format)
+        return;
     va_list arguments, again;
     va_start(arguments, format);
     va_copy(again, arguments);
@@ -132,6 +137,8 @@ void dvit_table_cell(struct dvit_table *table, const char *format, ...)
 
 size_t dvit_table_rows(const struct dvit_table *table)
 {
+    if (!table)
+        return 0;
     size_t columns = (size_t)table->columns;
     return (table->used + columns - 1) / columns;
 }
@@ -192,10 +199,11 @@ static void measure(const struct dvit_table *table, size_t *widths)
 enum dvit_status dvit_table_text(const struct dvit_table *table, char **out,
                                  struct dvit_error *error)
 {
+    DVIT_CLEAR(out);
+    DVIT_REQUIRE(error, table, out);
     enum dvit_status status = DVIT_OK;
     struct dvit_markup markup = {0};
     size_t widths[DVIT_MAX_TABLE_COLUMNS];
-    *out = NULL;
     DVIT_TRY(dvit_table_check(table, error));
     measure(table, widths);
     if (table->title)
@@ -258,9 +266,10 @@ void dvit_table_add_html(const struct dvit_table *table, struct dvit_markup *mar
 enum dvit_status dvit_table_html(const struct dvit_table *table, char **out,
                                  struct dvit_error *error)
 {
+    DVIT_CLEAR(out);
+    DVIT_REQUIRE(error, table, out);
     enum dvit_status status = DVIT_OK;
     struct dvit_markup markup = {0};
-    *out = NULL;
     DVIT_TRY(dvit_table_check(table, error));
     dvit_table_add_html(table, &markup);
     DVIT_TRY(dvit_markup_take(&markup, "table", out, NULL, error));

@@ -111,10 +111,11 @@ enum dvit_status dvit_train_find_rate(struct dvit_rate_curve *out, const struct 
                                       const struct dvit_train_options *options,
                                       const volatile int *stop, struct dvit_error *error)
 {
+    DVIT_CLEAR(out);
+    DVIT_REQUIRE(error, out, model, train, options);
     enum dvit_status status = DVIT_OK;
     struct dvit_train_options own = search_options(options);
     struct search s = {.options = &own, .stop = stop};
-    *out = (struct dvit_rate_curve){0};
     if (dvit_dataset_classes(train) != model->config.classes)
         DVIT_FAIL(error, DVIT_ERROR_MISMATCH, "the training data has %d classes, the model %d",
                   dvit_dataset_classes(train), model->config.classes);

@@ -116,10 +116,11 @@ enum dvit_status dvit_train_measure(struct dvit_step_speed *out, const struct dv
                                     const struct dvit_train_options *options, double seconds,
                                     struct dvit_error *error)
 {
+    DVIT_CLEAR(out);
+    DVIT_REQUIRE(error, out, model, options);
     enum dvit_status status = DVIT_OK;
     struct measurement m = {0};
     double spent = 0, first;
-    *out = (struct dvit_step_speed){0};
     DVIT_TRY(prepare(&m, model, teacher, options, error));
     DVIT_TRY(one_step(&m, options->batch, options->accumulate, &first, error)); /* warms up */
     while (m.steps < MOST_STEPS && (m.steps < LEAST_STEPS || spent < seconds)) {

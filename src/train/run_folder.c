@@ -96,6 +96,8 @@ static const struct {
 
 bool dvit_run_owns(const char *name)
 {
+    if (!name)
+        return false;
     for (size_t i = 0; i < sizeof own_names / sizeof *own_names; i++)
         if (own_names[i].prefix ? strncmp(name, own_names[i].name, strlen(own_names[i].name)) == 0
                                 : strcmp(name, own_names[i].name) == 0)
@@ -105,6 +107,8 @@ bool dvit_run_owns(const char *name)
 
 bool dvit_run_exists(const char *folder)
 {
+    if (!folder)
+        return false;
     bool exists = false;
     for (size_t i = 0; !exists && i < sizeof own_names / sizeof *own_names; i++) {
         char *path = own_names[i].marks ? dvit_path_join(folder, own_names[i].name) : NULL;

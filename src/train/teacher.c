@@ -26,6 +26,8 @@ static bool same_tokens(const struct dvit_config *c, const struct dvit_config *d
 
 bool dvit_train_compares_tokens(const struct dvit_model *student, const struct dvit_model *teacher)
 {
+    if (!student || !teacher)
+        return false;
     return same_tokens(&student->config, &teacher->config);
 }
 

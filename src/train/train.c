@@ -217,6 +217,7 @@ enum dvit_status dvit_train(struct dvit_model *model, const struct dvit_model *t
                             const struct dvit_train_options *options, dvit_train_callback *callback,
                             void *context, const volatile int *stop, struct dvit_error *error)
 {
+    DVIT_REQUIRE(error, model, train, options);
     enum dvit_status status = DVIT_OK;
     struct dvit_job job = {
         .train = train,

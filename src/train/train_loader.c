@@ -32,13 +32,14 @@ enum dvit_status dvit_train_loader_create(struct dvit_loader **out, struct dvit_
                                           struct dvit_preprocess *preprocess,
                                           struct dvit_error *error)
 {
+    DVIT_CLEAR(out);
+    DVIT_REQUIRE(error, out, train, options, preprocess);
     enum dvit_status status = DVIT_OK;
     const struct dvit_train_options *o = options;
     struct dvit_loader_options load = dvit_loader_options_default();
     int width = preprocess->crop_width, height = preprocess->crop_height;
     struct dvit_augment augment = dvit_augment_default(width, height);
     struct dvit_mixing mixing = {o->mixup, o->cutmix, o->label_smoothing};
-    *out = NULL;
     DVIT_TRY(dvit_train_options_check(o, error));
     DVIT_TRY(dvit_policy_parse(&augment.policy, o->rand_augment, error));
     if (has_native_size(train, preprocess)) { /* nothing to resize, no margin to spare for crops */

@@ -230,8 +230,9 @@ enum dvit_status dvit_model_load_key(struct dvit_model **out, const char *path, 
                                      const struct dvit_load_options *options,
                                      struct dvit_error *error)
 {
+    DVIT_CLEAR(out);
+    DVIT_REQUIRE(error, out, path);
     struct dvit_import import = {.path = path, .key = key};
-    *out = NULL;
     if (options)
         import.options = *options;
     enum dvit_status status = dvit_weight_file_open(&import.file, path, error);

@@ -19,9 +19,10 @@ enum dvit_status dvit_model_open(struct dvit_model **out, const char *text,
                                  const struct dvit_load_options *options, uint64_t seed,
                                  bool *is_random, struct dvit_error *error)
 {
+    DVIT_CLEAR(out);
+    DVIT_REQUIRE(error, out, text);
     struct dvit_config config;
     struct dvit_error shape_error;
-    *out = NULL;
     if (is_random)
         *is_random = false;
     if (dvit_file_exists(text) || dvit_folder_exists(text) || looks_like_a_file(text))

@@ -74,6 +74,7 @@ done:
 enum dvit_status dvit_model_save(const struct dvit_model *model, const char *path,
                                  const struct dvit_save_options *options, struct dvit_error *error)
 {
+    DVIT_REQUIRE(error, model, path);
     enum dvit_status status = DVIT_OK;
     const struct dvit_save_options defaults = {0}, *o = options ? options : &defaults;
     struct dvit_model_metadata metadata = {0};

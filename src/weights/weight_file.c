@@ -335,8 +335,9 @@ static enum dvit_status locate(char **out, const char *path, struct dvit_error *
 enum dvit_status dvit_weight_file_open(struct dvit_weight_file **out, const char *path,
                                        struct dvit_error *error)
 {
+    DVIT_CLEAR(out);
+    DVIT_REQUIRE(error, out, path);
     char *located;
-    *out = NULL;
     enum dvit_status status = locate(&located, path, error);
     if (status == DVIT_OK)
         status = open_file(out, located, false, error);
@@ -375,11 +376,15 @@ void dvit_weight_file_free(struct dvit_weight_file *file)
 
 const char *dvit_weight_file_format(const struct dvit_weight_file *file)
 {
+    if (!file)
+        return NULL;
     return file->format;
 }
 
 size_t dvit_weight_file_tensor_count(const struct dvit_weight_file *file)
 {
+    if (!file)
+        return 0;
     return file->tensor_count;
 }
 
@@ -391,6 +396,8 @@ const struct dvit_tensor_view *dvit_weight_file_view(const struct dvit_weight_fi
 
 struct dvit_stored_tensor dvit_weight_file_tensor(const struct dvit_weight_file *file, size_t index)
 {
+    if (index >= dvit_weight_file_tensor_count(file))
+        return (struct dvit_stored_tensor){0};
     const struct dvit_tensor_view *view = file->tensors[index];
     struct dvit_stored_tensor tensor = {.name = view->name,
                                         .dtype = dvit_dtype_name(view->dtype),
@@ -404,6 +411,7 @@ struct dvit_stored_tensor dvit_weight_file_tensor(const struct dvit_weight_file 
 enum dvit_status dvit_weight_file_read(const struct dvit_weight_file *file, size_t index,
                                        float *out, struct dvit_error *error)
 {
+    DVIT_REQUIRE(error, file, out);
     if (index >= file->tensor_count)
         return dvit_error_set(error, DVIT_ERROR_ARGUMENT, "tensor %zu of %zu", index,
                               file->tensor_count);
@@ -413,11 +421,15 @@ enum dvit_status dvit_weight_file_read(const struct dvit_weight_file *file, size
 
 size_t dvit_weight_file_value_count(const struct dvit_weight_file *file)
 {
+    if (!file)
+        return 0;
     return file->value_count;
 }
 
 struct dvit_stored_value dvit_weight_file_value(const struct dvit_weight_file *file, size_t index)
 {
+    if (index >= dvit_weight_file_value_count(file))
+        return (struct dvit_stored_value){0};
     return file->values[index];
 }
 
