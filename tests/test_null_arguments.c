@@ -54,6 +54,7 @@ static struct {
     struct dvit_decode_info decode_info;
     struct dvit_overlay_options overlay_options;
     enum dvit_pruning pruning;
+    max_align_t anything[512];
     const struct dvit_batch *batch;
     const char *texts[CLASSES];
     char folder[64], path[96], run[96];

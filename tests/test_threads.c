@@ -9,6 +9,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/flag.h"
+#include "base/thread_start.h"
 #include "base/threads.h"
 
 enum { MOST = 8, ROUNDS = 100 };
@@ -293,14 +295,40 @@ static void test_default_count(void **state)
     assert_int_equal(dvit_threads_default(), count);
 }
 
+static volatile int flag; /* as a program has it */
+
+static void *raise_flag(void *context)
+{
+    usleep(2000);
+    flag = 1;
+    return NULL;
+}
+
+/* Under ThreadSanitizer: a program's volatile write beside the library's read is no race. */
+static void test_flag(void **state)
+{
+    pthread_t thread;
+    assert_int_equal(dvit_flag_read(NULL), 0);
+    assert_int_equal(dvit_thread_start(&thread, raise_flag, NULL), 0);
+    while (!dvit_flag_read(&flag))
+        sched_yield();
+    assert_int_equal(pthread_join(thread, NULL), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_every_member_runs), cmocka_unit_test(test_sleeping_workers_wake),
-        cmocka_unit_test(test_barrier),           cmocka_unit_test(test_two_teams),
-        cmocka_unit_test(test_setting),           cmocka_unit_test(test_free_at_once),
-        cmocka_unit_test(test_count_refused),     cmocka_unit_test(test_default_count),
-        cmocka_unit_test(test_signals_wait),      cmocka_unit_test(test_fork),
+        cmocka_unit_test(test_every_member_runs),
+        cmocka_unit_test(test_sleeping_workers_wake),
+        cmocka_unit_test(test_barrier),
+        cmocka_unit_test(test_two_teams),
+        cmocka_unit_test(test_setting),
+        cmocka_unit_test(test_free_at_once),
+        cmocka_unit_test(test_count_refused),
+        cmocka_unit_test(test_default_count),
+        cmocka_unit_test(test_signals_wait),
+        cmocka_unit_test(test_fork),
+        cmocka_unit_test(test_flag),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

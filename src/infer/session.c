@@ -143,7 +143,7 @@ done:
 
 const char *dvit_session_note(const struct dvit_session *s, size_t index)
 {
-    return index == 0 && s->packed_trouble[0] ? s->packed_trouble : NULL;
+    return s && index == 0 && s->packed_trouble[0] ? s->packed_trouble : NULL;
 }
 
 static void lay_out(struct dvit_session *s)

@@ -3,6 +3,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "base/flag.h"
 #include "train/trainer.h"
 
 static const double lowest = 1e-7, highest = 10;
@@ -53,7 +54,7 @@ static enum dvit_status take_step(struct search *s, double rate, bool *skipped,
     s->trainer->options.learning_rate = s->trainer->options.min_learning_rate = rate;
     for (int i = 0; i < s->options->accumulate; i++) {
         const struct dvit_batch *batch;
-        if (s->stop && __atomic_load_n(s->stop, __ATOMIC_ACQUIRE))
+        if (dvit_flag_read(s->stop))
             DVIT_FAIL(error, DVIT_ERROR_INTERRUPTED, "stopped on request");
         DVIT_TRY(next_batch(s, &batch, error));
         struct dvit_micro_batch micro = {

@@ -1,5 +1,6 @@
 /* What a run saves: states, models, the state that a rollback returns to; and what it does when it
  * is asked to save or to stop. */
+#include "base/flag.h"
 #include "train/job.h"
 
 #include <stdio.h>
@@ -80,20 +81,14 @@ enum dvit_status dvit_job_begin_good_state(struct dvit_job *job)
     return DVIT_OK;
 }
 
-/* Written by another thread, or by a signal handler. */
-static int read_flag(const volatile int *flag)
-{
-    return __atomic_load_n(flag, __ATOMIC_ACQUIRE);
-}
-
 bool dvit_job_stop_requested(const struct dvit_job *job)
 {
-    return job->stop && read_flag(job->stop);
+    return dvit_flag_read(job->stop) != 0;
 }
 
 int dvit_job_save_requests(const struct dvit_job *job)
 {
-    return job->options->save_requests ? read_flag(job->options->save_requests) : 0;
+    return dvit_flag_read(job->options->save_requests);
 }
 
 enum dvit_status dvit_job_stop_early(struct dvit_job *job)

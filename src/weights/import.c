@@ -223,6 +223,8 @@ done:
 enum dvit_status dvit_model_load(struct dvit_model **out, const char *path,
                                  const struct dvit_load_options *options, struct dvit_error *error)
 {
+    DVIT_CLEAR(out);
+    DVIT_REQUIRE(error, out, path);
     return dvit_model_load_key(out, path, NULL, options, error);
 }
 
