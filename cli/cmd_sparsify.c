@@ -103,8 +103,6 @@ int cli_cmd_sparsify(const struct cli_options *given)
                             options->stage_blocks.count ? options->stage_blocks.values : NULL,
                             options->train.keep, options->seed, &error) != DVIT_OK)
         code = cli_fail(&error);
-    if (code == CLI_EXIT_OK)
-        code = cli_make_folder(options->train.out);
     if (code == CLI_EXIT_OK) {
         const struct dvit_model *parent = dvit_model_config(dense)->stages == 0 ? dense : NULL;
         code = cli_training_run(model, teacher ? teacher : parent, &data, options);

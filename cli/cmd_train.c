@@ -47,8 +47,6 @@ int cli_cmd_train(const struct cli_options *given)
     if (code == CLI_EXIT_OK && options->teacher)
         code = cli_training_teacher(&teacher, model, &own);
     if (code == CLI_EXIT_OK)
-        code = cli_make_folder(options->train.out);
-    if (code == CLI_EXIT_OK)
         code = cli_training_run(model, teacher, &data, options);
     cli_training_close(&data);
     dvit_model_free(teacher);

@@ -356,7 +356,8 @@ int cli_training_run(struct dvit_model *model, const struct dvit_model *teacher,
     }
     if (options->find_rate) {
         free(path);
-        return cli_find_rate(model, teacher, data, &train, options);
+        int code = cli_make_folder(train.out);
+        return code == CLI_EXIT_OK ? cli_find_rate(model, teacher, data, &train, options) : code;
     }
     if (dvit_model_chooses(model)) {
         train.draw = draw_kept;

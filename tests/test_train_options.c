@@ -149,7 +149,9 @@ static void defaults_are_within_their_bounds(void **state)
     assert_ok(dvit_train_options_check(&sparsify, &error), &error);
     assert_int_equal(dense.epochs, 30);
     assert_true(dense.backbone_lr_scale == 1 && sparsify.backbone_lr_scale == .01);
-    assert_true(dense.backbone_freeze_epochs == 0 && sparsify.backbone_freeze_epochs == 5);
+    assert_true(dense.backbone_freeze_epochs == 0 &&
+                sparsify.backbone_freeze_epochs == DVIT_TRAIN_FIT);
+    assert_true(dense.warmup_epochs == DVIT_TRAIN_FIT && dense.ema_decay == DVIT_TRAIN_FIT);
     assert_true(!dense.freeze_embeddings && sparsify.freeze_embeddings);
     assert_true(sparsify.keep == .7 && sparsify.weight_ratio == 2 && sparsify.weight_kl == .5);
 }

@@ -4,14 +4,15 @@
 #include "train/checkpoint.h"
 
 #include <jansson.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "train/options.h"
+#include "train/state_record.h"
 #include "weights/model_file.h"
 #include "weights/model_json.h"
-#include "weights/text.h"
 
 static const char training_key[] = "dvit.training";
 
@@ -29,31 +30,6 @@ static void parts_of(const struct dvit_trainer *t, struct part parts[PARTS])
     parts[3] = (struct part){"average.", t->average ? t->average->weights : NULL};
 }
 
-/* The options with what "auto" came to. */
-static struct dvit_train_options resolved_options(const struct dvit_trainer *t)
-{
-    struct dvit_train_options options = t->options;
-    options.precision = t->bf16 ? "bf16" : "f32";
-    return options;
-}
-
-static char *progress_text(const struct dvit_trainer *t, const struct dvit_run_identity *identity)
-{
-    const struct dvit_progress *p = &t->progress;
-    struct dvit_train_options options = resolved_options(t);
-    json_t *root = json_pack(
-        "{s:I, s:I, s:I, s:I, s:f, s:I, s:I, s:s, s:s?, s:I, s:b, s:b, s:o}", "step",
-        (json_int_t)p->step, "adam_step", (json_int_t)p->adam_step, "bad_steps",
-        (json_int_t)p->bad_steps, "bad_in_row", (json_int_t)p->bad_in_row, "best_top1",
-        p->best_top1, "seed", (json_int_t)t->options.seed, "steps_per_epoch",
-        (json_int_t)identity->steps_per_epoch, "data", identity->data, "teacher", identity->teacher,
-        "rollbacks", (json_int_t)p->rollbacks, "unevaluated", p->unevaluated, "good", p->good,
-        "options", dvit_train_options_json(&options, true));
-    char *text = root ? json_dumps(root, JSON_COMPACT | JSON_REAL_PRECISION(17)) : NULL;
-    json_decref(root);
-    return text;
-}
-
 enum dvit_status dvit_checkpoint_save(const struct dvit_trainer *t,
                                       const struct dvit_run_identity *identity, const char *path,
                                       struct dvit_error *error)
@@ -63,7 +39,7 @@ enum dvit_status dvit_checkpoint_save(const struct dvit_trainer *t,
     struct dvit_model_metadata metadata = {0};
     struct part parts[PARTS];
     size_t count = 0;
-    char *progress = progress_text(t, identity);
+    char *progress = dvit_state_record_text(t, identity);
     struct dvit_safetensors_entry *entries = calloc(PARTS * table->count, sizeof *entries);
     char(*names)[96] = calloc(PARTS * table->count, sizeof *names);
     if (!progress || !entries || !names)
@@ -87,17 +63,7 @@ done:
     return status;
 }
 
-/* ---- is the saved run this run? ---- */
-
-static enum dvit_status expect_same_number(const char *what, json_int_t saved, json_int_t now,
-                                           struct dvit_error *error)
-{
-    json_t *before = json_integer(saved), *present = json_integer(now);
-    enum dvit_status status = dvit_expect_same(what, before, present, error);
-    json_decref(before);
-    json_decref(present);
-    return status;
-}
+/* ---- loading ---- */
 
 /* Every key of two objects that dvit made of the same kind of thing. */
 static enum dvit_status expect_same_object(const char *what, char *saved_text, char *now_text,
@@ -138,77 +104,24 @@ static enum dvit_status expect_same_model(const struct dvit_model *saved,
                               dvit_preprocess_to_json(&now->preprocess), but, error);
 }
 
-/* States of earlier versions have a few options beside the counters, and no "options". */
-static enum dvit_status check_identity(const struct dvit_trainer *t,
-                                       const struct dvit_run_identity *identity, const json_t *root,
-                                       struct dvit_error *error)
+/* What a step goes on from must be finite, unless the state says that it is not: then a rollback
+ * follows. A mean of squares is never negative. */
+static enum dvit_status check_values(const struct dvit_parameters *table, const char *prefix,
+                                     const float *values, bool broken, struct dvit_error *error)
 {
-    enum dvit_status status = DVIT_OK;
-    struct dvit_train_options options = resolved_options(t);
-    const json_t *saved_options = json_object_get(root, "options");
-    const json_t *teacher = json_object_get(root, "teacher");
-    const char *data = json_string_value(json_object_get(root, "data"));
-    json_t *now_teacher = identity->teacher ? json_string(identity->teacher) : json_null();
-    DVIT_TRY(expect_same_number("seed", json_integer_value(json_object_get(root, "seed")),
-                                (json_int_t)t->options.seed, error));
-    DVIT_TRY(dvit_train_options_compare(saved_options ? saved_options : root, &options, error));
-    DVIT_TRY(expect_same_number("steps per epoch",
-                                json_integer_value(json_object_get(root, "steps_per_epoch")),
-                                identity->steps_per_epoch, error));
-    if (strcmp(data, identity->data) != 0)
-        DVIT_FAIL(error, DVIT_ERROR_MISMATCH,
-                  "the saved run used other data (fingerprint %s, now %s): it cannot be resumed",
-                  dvit_text_show(data).text, identity->data);
-    if (teacher)
-        DVIT_TRY(dvit_expect_same("teacher (fingerprint)", teacher, now_teacher, error));
-done:
-    json_decref(now_teacher);
-    return status;
+    bool squares = strcmp(prefix, "moment2.") == 0;
+    for (size_t i = 0; i < table->count; i++)
+        for (size_t k = 0; k < table->items[i].count; k++) {
+            float value = values[table->items[i].offset + k];
+            if ((broken || isfinite(value)) && !(squares && value < 0))
+                continue;
+            return dvit_error_set(error, DVIT_ERROR_FORMAT,
+                                  "tensor \"%s%s\": value %zu is %g, expected a finite number%s",
+                                  prefix, table->items[i].name, k, (double)value,
+                                  squares ? " that is not negative" : "");
+        }
+    return DVIT_OK;
 }
-
-static enum dvit_status read_progress(const struct dvit_trainer *t,
-                                      const struct dvit_run_identity *identity, const char *text,
-                                      struct dvit_progress *out, struct dvit_error *error)
-{
-    enum dvit_status status = DVIT_OK;
-    json_error_t problem;
-    json_int_t step, adam_step, bad_steps, bad_in_row, seed, steps_per_epoch, rollbacks = 0;
-    int batch, accumulate, unevaluated = 0, good = 0; /* older states lack what has a value here */
-    double best;
-    const char *data, *optimizer;
-    json_t *teacher, *options = NULL, *root = json_loads(text, JSON_REJECT_DUPLICATES, &problem);
-    if (!root || json_unpack_ex(
-                     root, &problem, JSON_STRICT,
-                     "{s:I, s:I, s:I, s:I, s:F, s:I, s:I, s:s, s?I, s?b, s?b, s?o, s?o, s?i, "
-                     "s?i, s?s}",
-                     "step", &step, "adam_step", &adam_step, "bad_steps", &bad_steps, "bad_in_row",
-                     &bad_in_row, "best_top1", &best, "seed", &seed, "steps_per_epoch",
-                     &steps_per_epoch, "data", &data, "rollbacks", &rollbacks, "unevaluated",
-                     &unevaluated, "good", &good, "teacher", &teacher, "options", &options, "batch",
-                     &batch, "accumulate", &accumulate, "optimizer", &optimizer) != 0)
-        DVIT_FAIL(error, DVIT_ERROR_FORMAT, "training state: %s", problem.text);
-    if (options && !json_is_object(options))
-        DVIT_FAIL(error, DVIT_ERROR_FORMAT, "training state: \"options\" is not an object");
-    DVIT_TRY(check_identity(t, identity, root, error));
-    if (step < 0 || adam_step < 0 || adam_step > step || bad_steps < 0 || bad_in_row < 0 ||
-        rollbacks < 0 || rollbacks > DVIT_MAX_ROLLBACKS)
-        DVIT_FAIL(error, DVIT_ERROR_FORMAT, "training state: impossible counters");
-    *out = (struct dvit_progress){
-        .step = (long)step,
-        .adam_step = (long)adam_step,
-        .bad_steps = (long)bad_steps,
-        .bad_in_row = (long)bad_in_row,
-        .best_top1 = best,
-        .rollbacks = (long)rollbacks,
-        .unevaluated = unevaluated,
-        .good = good,
-    };
-done:
-    json_decref(root);
-    return status;
-}
-
-/* ---- loading ---- */
 
 enum dvit_status dvit_checkpoint_load(struct dvit_trainer *t,
                                       const struct dvit_run_identity *identity, const char *path,
@@ -226,14 +139,17 @@ enum dvit_status dvit_checkpoint_load(struct dvit_trainer *t,
     if (!text)
         DVIT_FAIL(error, DVIT_ERROR_FORMAT, "no \"%s\" in the metadata: not a training state",
                   training_key);
-    DVIT_TRY(read_progress(t, identity, text, &progress, error));
     DVIT_TRY(dvit_model_from_metadata(&saved, file, "model.", error));
+    DVIT_TRY(dvit_state_record_read(&progress, t, identity, saved, text, error));
     DVIT_TRY(expect_same_model(saved, t->model, error));
     parts_of(t, parts);
     for (int i = 0; i < PARTS; i++) /* all of it must be readable before any of it is taken */
-        if (parts[i].data)
+        if (parts[i].data) {
             DVIT_TRY(dvit_model_read(file, &t->model->parameters, parts[i].prefix, saved->weights,
                                      error));
+            DVIT_TRY(check_values(&t->model->parameters, parts[i].prefix, saved->weights,
+                                  progress.broken, error));
+        }
     for (int i = 0; i < PARTS; i++)
         if (parts[i].data)
             DVIT_TRY(dvit_model_read(file, &t->model->parameters, parts[i].prefix, parts[i].data,

@@ -6,8 +6,10 @@
 
 /* What must be the same for a resumed run to be the same run. */
 struct dvit_run_identity {
-    const char *data;    /* fingerprint of the training data */
-    const char *teacher; /* fingerprint of the teacher; NULL without one */
+    const char *data;          /* fingerprint of the training data */
+    size_t images;             /* of them */
+    const char *teacher;       /* fingerprint of the teacher; NULL without one */
+    const char *teacher_model; /* the name of its shape; NULL without one */
     long steps_per_epoch;
 };
 
@@ -18,7 +20,8 @@ enum dvit_status dvit_checkpoint_save(const struct dvit_trainer *trainer,
 
 /* Puts weights, moments, EMA and progress into a trainer made with the same model and options. A
  * state of another model, teacher, seed or data set, or of options that compute something else, is
- * an error that names what differs; the trainer is then unchanged. */
+ * an error that names what differs, and so is one with numbers that no run has; weights and moments
+ * are then unchanged. A state of fewer epochs is one to go on from: see trainer->saved_epochs. */
 enum dvit_status dvit_checkpoint_load(struct dvit_trainer *trainer,
                                       const struct dvit_run_identity *identity, const char *path,
                                       struct dvit_error *error);

@@ -35,7 +35,8 @@ struct dvit_job {
     struct dvit_run_identity identity;
     char teacher_name[17]; /* its fingerprint */
     struct dvit_run_folder folder;
-    int saves_done;                               /* of *options->save_requests */
+    bool resumed;   /* from a state, which resuming does without where there is none */
+    int saves_done; /* of *options->save_requests */
     long steps_per_epoch, total_steps, last_step; /* last_step: where this run ends */
     long next_batch; /* of the loader's epoch, after the last one taken */
     size_t skips_told;

@@ -71,10 +71,10 @@ enum dvit_status dvit_job_begin_good_state(struct dvit_job *job)
     struct dvit_progress *progress = &job->trainer->progress;
     bool resumed_is_good = progress->good;
     progress->good = false;
-    job->saved_step = job->options->resume ? progress->step : -1;
+    job->saved_step = job->resumed ? progress->step : -1;
     if (job->options->max_rollbacks == 0)
         return DVIT_OK;
-    if (!job->options->resume)
+    if (!job->resumed)
         return dvit_checkpoint_save(job->trainer, &job->identity, job->folder.good, job->error);
     if (resumed_is_good || !dvit_file_exists(job->folder.good))
         return dvit_file_duplicate(job->folder.state, job->folder.good, job->error);

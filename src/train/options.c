@@ -25,7 +25,7 @@ struct dvit_train_options dvit_train_options_dense(void)
         .learning_rate = 1e-3,
         .backbone_lr_scale = 1,
         .min_learning_rate = 1e-6,
-        .warmup_epochs = 5,
+        .warmup_epochs = DVIT_TRAIN_FIT,
         .layer_decay = 1,
         .weight_decay = .05,
         .weight_decay_end = -1,
@@ -33,7 +33,7 @@ struct dvit_train_options dvit_train_options_dense(void)
         .beta2 = .999,
         .adam_eps = 1e-8,
         .momentum = .9,
-        .ema_decay = .9999,
+        .ema_decay = DVIT_TRAIN_FIT,
         .label_smoothing = .1,
         .augment = true,
         .flip = true,
@@ -55,7 +55,7 @@ struct dvit_train_options dvit_train_options_sparsify(void)
 {
     struct dvit_train_options options = dvit_train_options_dense();
     options.backbone_lr_scale = .01;
-    options.backbone_freeze_epochs = 5;
+    options.backbone_freeze_epochs = DVIT_TRAIN_FIT;
     options.freeze_embeddings = true;
     options.keep = .7;
     options.weight_token = .5;
@@ -95,7 +95,12 @@ enum bound { CLOSED, HALF_OPEN, OPEN_BELOW }; /* [low, high], [low, high), (low,
 
 /* Whether a run that goes on must have it as before: it changes what is computed, or from which
  * images. What only says how fast, how often saved or how long may change. */
-enum when_resumed { MAY_CHANGE, STAYS };
+enum when_resumed {
+    MAY_CHANGE,
+    STAYS,
+    GROWS, /* the run is extended */
+    FITS, /* stays; DVIT_TRAIN_FIT leaves the value to the run, and when resumed to the saved one */
+};
 
 struct field {
     const char *key;  /* in config.json and saved states */
@@ -111,7 +116,7 @@ struct field {
 #define AT(field) offsetof(struct dvit_train_options, field)
 
 static const struct field fields[] = {
-    {"epochs", "epochs", AT(epochs), WHOLE, STAYS, 1, 100000, CLOSED, NULL},
+    {"epochs", "epochs", AT(epochs), WHOLE, GROWS, 1, 100000, CLOSED, NULL},
     {"batch", "batch", AT(batch), WHOLE, STAYS, 1, 4096, CLOSED, NULL},
     {"accumulate", "accumulate", AT(accumulate), WHOLE, STAYS, 1, 1024, CLOSED, NULL},
     {"threads", "threads", AT(threads), WHOLE, MAY_CHANGE, 0, DVIT_MAX_THREADS, CLOSED, NULL},
@@ -122,8 +127,8 @@ static const struct field fields[] = {
      100, CLOSED, NULL},
     {"min_learning_rate", "minimum learning rate", AT(min_learning_rate), REAL, STAYS, 0, 100,
      CLOSED, NULL},
-    {"warmup_epochs", "warm-up epochs", AT(warmup_epochs), REAL, STAYS, 0, 100000, CLOSED, NULL},
-    {"backbone_freeze_epochs", "backbone freeze epochs", AT(backbone_freeze_epochs), REAL, STAYS, 0,
+    {"warmup_epochs", "warm-up epochs", AT(warmup_epochs), REAL, FITS, 0, 100000, CLOSED, NULL},
+    {"backbone_freeze_epochs", "backbone freeze epochs", AT(backbone_freeze_epochs), REAL, FITS, 0,
      100000, CLOSED, NULL},
     {"freeze_backbone", "frozen backbone", AT(freeze_backbone), FLAG, STAYS, 0, 1, CLOSED, NULL},
     {"freeze_embeddings", "frozen embeddings", AT(freeze_embeddings), FLAG, STAYS, 0, 1, CLOSED,
@@ -139,7 +144,7 @@ static const struct field fields[] = {
     {"momentum", "momentum", AT(momentum), REAL, STAYS, 0, 1, HALF_OPEN, NULL},
     {"nesterov", "Nesterov momentum", AT(nesterov), FLAG, STAYS, 0, 1, CLOSED, NULL},
     {"clip_norm", "gradient clipping norm", AT(clip_norm), REAL, STAYS, 0, 1e9, CLOSED, NULL},
-    {"ema_decay", "EMA decay", AT(ema_decay), REAL, STAYS, 0, 1, HALF_OPEN, NULL},
+    {"ema_decay", "EMA decay", AT(ema_decay), REAL, FITS, 0, 1, HALF_OPEN, NULL},
     {"drop_path", "drop path", AT(drop_path), REAL, STAYS, 0, 1, HALF_OPEN, NULL},
     {"label_smoothing", "label smoothing", AT(label_smoothing), REAL, STAYS, 0, 1, HALF_OPEN, NULL},
     {"augment", "augmentation", AT(augment), FLAG, STAYS, 0, 1, CLOSED, NULL},
@@ -201,6 +206,8 @@ static const char *text_of(const struct dvit_train_options *options, const struc
 static enum dvit_status check(const struct field *f, double value, struct dvit_error *error)
 {
     bool inside = value >= f->low && value <= f->high;
+    if (f->resumed == FITS && value == DVIT_TRAIN_FIT)
+        return DVIT_OK;
     if (f->bound == HALF_OPEN)
         inside = value >= f->low && value < f->high;
     if (f->bound == OPEN_BELOW)
@@ -315,17 +322,60 @@ enum dvit_status dvit_expect_same(const char *name, const json_t *saved, const j
                           show(saved).text, show(now).text);
 }
 
+enum dvit_status dvit_train_options_take(struct dvit_train_options *options, const json_t *saved,
+                                         const struct dvit_train_options *asked,
+                                         struct dvit_error *error)
+{
+    for (size_t i = 0; i < FIELDS; i++) {
+        const struct field *f = &fields[i];
+        const json_t *before = json_object_get(saved, f->key);
+        if (f->resumed != FITS || number_of(asked, f) != DVIT_TRAIN_FIT || !json_is_number(before))
+            continue;
+        double value = json_number_value(before);
+        if (value == 0) /* switched off: an option that must be given again */
+            continue;
+        enum dvit_status status = value < 0 ? DVIT_ERROR_ARGUMENT : check(f, value, error);
+        if (status != DVIT_OK)
+            return dvit_error_set(error, DVIT_ERROR_FORMAT,
+                                  "training state: %s is %.10g, expected %.10g to %s%.10g", f->name,
+                                  value, f->low, f->bound == HALF_OPEN ? "below " : "", f->high);
+        *(double *)((char *)options + f->offset) = value;
+    }
+    return DVIT_OK;
+}
+
+static enum dvit_status compare_field(const struct field *f, const json_t *before,
+                                      const json_t *present, struct dvit_error *error)
+{
+    if (f->resumed == GROWS && json_is_integer(before) &&
+        json_integer_value(before) < json_integer_value(present) &&
+        json_integer_value(before) >= (json_int_t)f->low)
+        return DVIT_OK;
+    if (f->resumed == GROWS && json_is_integer(before) &&
+        json_integer_value(before) > json_integer_value(present))
+        return dvit_error_set(
+            error, DVIT_ERROR_MISMATCH,
+            "the saved run has %s %s, this one %s: it cannot be resumed, for a run "
+            "may be extended but not shortened; --max-steps ends it sooner",
+            f->name, show(before).text, show(present).text);
+    return dvit_expect_same(f->name, before, present, error);
+}
+
 enum dvit_status dvit_train_options_compare(const json_t *saved,
-                                            const struct dvit_train_options *now,
+                                            const struct dvit_train_options *now, bool complete,
                                             struct dvit_error *error)
 {
     enum dvit_status status = DVIT_OK;
     for (size_t i = 0; i < FIELDS && status == DVIT_OK; i++) {
         const json_t *before = json_object_get(saved, fields[i].key);
-        if (fields[i].resumed == MAY_CHANGE || !before)
+        if (fields[i].resumed == MAY_CHANGE)
             continue;
-        json_t *present = field_json(now, &fields[i]);
-        status = dvit_expect_same(fields[i].name, before, present, error);
+        if (!before && complete)
+            return dvit_error_set(error, DVIT_ERROR_FORMAT,
+                                  "training state: the option \"%s\" is missing", fields[i].key);
+        json_t *present = before ? field_json(now, &fields[i]) : NULL;
+        if (before)
+            status = compare_field(&fields[i], before, present, error);
         json_decref(present);
     }
     return status;

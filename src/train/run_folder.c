@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/file.h"
 #include "dvit/train.h"
@@ -30,12 +31,30 @@ enum dvit_status dvit_run_folder_name(struct dvit_run_folder *f, const char *pat
     return DVIT_OK;
 }
 
+/* As dvit_run_folder.made. */
+static size_t first_missing(char *path)
+{
+    for (char *at = path + 1;; at++) {
+        char end = *at;
+        if (end != '/' && end != 0)
+            continue;
+        *at = 0;
+        bool exists = dvit_folder_exists(path);
+        *at = end;
+        if (!exists)
+            return (size_t)(at - path);
+        if (!end)
+            return 0;
+    }
+}
+
 enum dvit_status dvit_run_folder_claim(struct dvit_run_folder *f, struct dvit_error *error)
 {
     enum dvit_status status = DVIT_OK;
     char *path = dvit_path_join(f->path, "run.lock");
     if (!path)
         DVIT_FAIL(error, DVIT_ERROR_MEMORY, "run folder: out of memory");
+    f->made = first_missing(f->path);
     DVIT_TRY(dvit_folder_create(f->path, error));
     DVIT_TRY(dvit_lock_take(&f->lock, path, error));
 done:
@@ -125,6 +144,33 @@ void dvit_run_folder_sweep(const struct dvit_run_folder *f)
     if (kept)
         dvit_folder_sweep(kept);
     free(kept);
+}
+
+void dvit_run_folder_abandon(struct dvit_run_folder *f)
+{
+    struct dvit_names names;
+    if (!f->made)
+        return;
+    dvit_lock_release(&f->lock);
+    if (dvit_folder_list(f->path, &names, NULL) == DVIT_OK) {
+        for (size_t i = 0; i < names.count; i++) {
+            char *path = dvit_path_join(f->path, names.items[i]);
+            if (path && dvit_run_owns(names.items[i]))
+                remove(path);
+            free(path);
+        }
+        dvit_names_free(&names);
+    }
+    for (size_t length = strlen(f->path); length >= f->made && rmdir(f->path) == 0;) {
+        while (length > f->made && f->path[length - 1] != '/')
+            length--;
+        while (length > f->made && f->path[length - 1] == '/')
+            length--;
+        if (f->path[length] == 0)
+            break;
+        f->path[length] = 0;
+    }
+    f->made = 0;
 }
 
 static void remove_kept(const struct dvit_run_folder *f, long last_removed)

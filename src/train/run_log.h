@@ -39,6 +39,13 @@ enum dvit_status dvit_run_log_event(struct dvit_run_log *log, const struct dvit_
 /* Seconds since 1970 for a record made now: never before an earlier record's. */
 double dvit_run_log_time(const struct dvit_run_log *log);
 
+/* Tells, in sentences, what of the configuration at `path` is not so now though a run that goes on
+ * may have it otherwise: validation data, threads, machine, versions. One that cannot be read has
+ * nothing to tell. */
+void dvit_run_config_compare(const char *path, const struct dvit_trainer *trainer,
+                             const struct dvit_dataset *data, const struct dvit_dataset *validation,
+                             void (*tell)(void *context, const char *sentence), void *context);
+
 /* config.json: options, model, data, command, version, machine. validation may be NULL. */
 enum dvit_status dvit_run_config_write(const char *path, const struct dvit_trainer *trainer,
                                        const struct dvit_dataset *data,

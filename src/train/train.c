@@ -8,6 +8,7 @@
 
 #include "base/file.h"
 #include "train/job.h"
+#include "train/options.h"
 #include "train/train_loader.h"
 
 /* -------------------------------------------------------------------------------- steps --- */
@@ -155,12 +156,76 @@ static enum dvit_status count_steps(struct dvit_job *job)
 static void identify(struct dvit_job *job, const struct dvit_model *teacher)
 {
     job->identity = (struct dvit_run_identity){.data = dvit_dataset_fingerprint(job->train),
+                                               .images = dvit_dataset_size(job->train),
                                                .steps_per_epoch = job->steps_per_epoch};
     if (!teacher)
         return;
     snprintf(job->teacher_name, sizeof job->teacher_name, "%016" PRIx64,
              dvit_teacher_weights(teacher));
     job->identity.teacher = job->teacher_name;
+    job->identity.teacher_model = teacher->config.name;
+}
+
+/* Whether there is a state to go on from. A job that is started again and again gives the same
+ * options each time: where nothing was saved yet, the run begins. */
+static enum dvit_status choose_resuming(struct dvit_job *job)
+{
+    const struct dvit_run_folder *f = &job->folder;
+    const char *out = job->options->out;
+    bool has_state = dvit_file_exists(f->state);
+    if (has_state && !job->options->resume)
+        return dvit_error_set(job->error, DVIT_ERROR_ARGUMENT,
+                              "\"%s\" holds a run already: go on with --resume, or name another "
+                              "folder",
+                              out);
+    if (!has_state && job->options->resume &&
+        (dvit_file_exists(f->best) || dvit_file_exists(f->last)))
+        return dvit_error_set(job->error, DVIT_ERROR_IO,
+                              "\"%s\" is not there, but models of the run are: it cannot go on, "
+                              "and beginning anew would replace them; name another folder",
+                              f->state);
+    job->resumed = has_state;
+    return DVIT_OK;
+}
+
+static void note(void *context, const char *text)
+{
+    dvit_job_emit_text(context, DVIT_TRAIN_NOTED, text);
+}
+
+/* What a user should know at the start; the configuration of before is then replaced. */
+static enum dvit_status tell_start(struct dvit_job *job)
+{
+    const struct dvit_trainer *t = job->trainer;
+    struct dvit_train_event started = {.kind = DVIT_TRAIN_STARTED};
+    struct dvit_train_plan plan = {
+        .asked = &t->asked,
+        .used = &t->options,
+        .steps_per_epoch = job->steps_per_epoch,
+        .total_steps = job->total_steps,
+        .last_step = job->last_step,
+        .has_backbone_to_freeze = t->model->config.stages > 0 && !t->options.freeze_backbone,
+    };
+    char text[1200];
+    dvit_job_emit(job, &started);
+    if (job->options->resume && !job->resumed) {
+        snprintf(text, sizeof text, "\"%.1000s\" holds no state to resume: the run begins",
+                 job->options->out);
+        note(job, text);
+    }
+    for (int i = 0; !job->resumed && dvit_train_plan_note(&plan, i, text); i++)
+        note(job, text);
+    if (job->resumed && t->saved_epochs > 0 && t->saved_epochs < t->options.epochs) {
+        snprintf(text, sizeof text,
+                 "the run is extended from %d epochs to %d: from step %ld on its rates follow the "
+                 "schedule of %d epochs",
+                 t->saved_epochs, t->options.epochs, t->progress.step, t->options.epochs);
+        note(job, text);
+    }
+    if (job->resumed)
+        dvit_run_config_compare(job->folder.config, t, job->train, job->validation, note, job);
+    dvit_job_tell_teacher(job);
+    return dvit_run_config_write(job->folder.config, t, job->train, job->validation, job->error);
 }
 
 static enum dvit_status begin(struct dvit_job *job, struct dvit_model *model,
@@ -183,24 +248,22 @@ static enum dvit_status begin(struct dvit_job *job, struct dvit_model *model,
     DVIT_TRY(
         dvit_teacher_keep(&job->trainer->teacher, o, job->train, &model->preprocess, job->error));
     DVIT_TRY(dvit_run_folder_claim(&job->folder, job->error));
-    if (!o->resume && dvit_file_exists(job->folder.state))
-        DVIT_FAIL(job->error, DVIT_ERROR_ARGUMENT,
-                  "\"%s\" holds a run already: go on with --resume, or name another folder",
-                  o->out);
-    if (o->resume)
+    DVIT_TRY(choose_resuming(job));
+    if (job->resumed)
         DVIT_TRY(dvit_checkpoint_load(job->trainer, &job->identity, job->folder.state, job->error));
     dvit_run_folder_sweep(&job->folder);
     DVIT_TRY(dvit_job_begin_good_state(job));
     struct dvit_run_log_options log = {.folder = o->out,
                                        .stages = model->config.stages,
                                        .tensorboard = o->tensorboard,
-                                       .resume = o->resume,
+                                       .resume = job->resumed,
                                        .resumed_step = job->trainer->progress.step,
                                        .unevaluated = job->trainer->progress.unevaluated};
     DVIT_TRY(dvit_run_log_open(&job->log, &log, job->error));
-    DVIT_TRY(dvit_run_config_write(job->folder.config, job->trainer, job->train, job->validation,
-                                   job->error));
+    DVIT_TRY(tell_start(job));
 done:
+    if (status != DVIT_OK)
+        dvit_run_folder_abandon(&job->folder);
     return status;
 }
 
@@ -229,14 +292,11 @@ enum dvit_status dvit_train(struct dvit_model *model, const struct dvit_model *t
         .error = error,
     };
     DVIT_TRY(begin(&job, model, teacher));
-    struct dvit_train_event started = {.kind = DVIT_TRAIN_STARTED};
-    dvit_job_emit(&job, &started);
-    dvit_job_tell_teacher(&job);
     job.saves_done = dvit_job_save_requests(&job);
     if (job.trainer->progress.unevaluated) {
         dvit_job_reset_window(&job.window);
         DVIT_TRY(dvit_job_end_epoch(&job));
-    } else if (options->resume) {
+    } else if (job.resumed) {
         DVIT_TRY(dvit_job_keep_epoch(&job)); /* the run may have ended before it had kept all */
     }
     while (job.trainer->progress.step < job.last_step)

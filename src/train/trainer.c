@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/rng.h"
+#include "train/options.h"
 
 /* Gradients are computed for what may be updated; a backbone whose rate is 0 for the first epochs
  * still gets them, for its moments. */
@@ -151,7 +152,8 @@ enum dvit_status dvit_trainer_create(struct dvit_trainer **out, struct dvit_mode
     if (!t)
         DVIT_FAIL(error, DVIT_ERROR_MEMORY, "trainer: out of memory");
     t->model = model;
-    t->options = *options;
+    t->asked = t->options = *options;
+    dvit_train_options_fit(&t->options, total_steps);
     t->steps_per_epoch = steps_per_epoch;
     t->total_steps = total_steps;
     t->progress.best_top1 = -1;
@@ -184,7 +186,7 @@ enum dvit_status dvit_trainer_create(struct dvit_trainer **out, struct dvit_mode
     DVIT_TRY(build_student(t, cpu, members, error));
     /* A calibration is that of weights which will be others. */
     memset(model->inputs, 0, model->parameters.count * sizeof *model->inputs);
-    if (options->ema_decay > 0)
+    if (t->options.ema_decay > 0)
         DVIT_TRY(dvit_model_copy(&t->average, model, error));
     bind_inputs(t);
     *out = t;

@@ -21,6 +21,7 @@ struct dvit_progress {
     long rollbacks;   /* to an earlier state; each halves the learning rate for the rest */
     bool unevaluated; /* the epoch's steps are done, its evaluation is not */
     bool good;        /* of a saved state: it is what a rollback returns to */
+    bool broken;      /* of a saved state: not all of its values are finite, and it says so */
 };
 
 enum dvit_optimizer { DVIT_OPTIMIZER_ADAMW, DVIT_OPTIMIZER_LAMB, DVIT_OPTIMIZER_SGD };
@@ -36,7 +37,9 @@ struct dvit_trainer {
     struct dvit_model *model;   /* trained in place */
     struct dvit_model *average; /* EMA; NULL where it is off */
     struct dvit_teacher teacher;
-    struct dvit_train_options options;
+    struct dvit_train_options asked;   /* as they were given */
+    struct dvit_train_options options; /* nothing left to fit */
+    int saved_epochs; /* of the run as it was saved, where it was resumed; otherwise 0 */
     long steps_per_epoch, total_steps;
     struct dvit_progress progress;
 
