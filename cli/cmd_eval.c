@@ -195,6 +195,15 @@ static void add_shares(struct dvit_table *table, const double *shares, int count
     dvit_table_cell(table, "%s", text);
 }
 
+/* Where no model has more classes than that, all are right by it. */
+static bool shows_top5(const struct job *job)
+{
+    for (int i = 0; i < job->count; i++)
+        if (dvit_model_config(job->entries[i].model)->classes > DVIT_PREDICTION_TOP)
+            return true;
+    return false;
+}
+
 static void add_row(struct dvit_table *table, const struct job *job, const struct entry *entry)
 {
     const struct dvit_evaluation *result = &entry->result;
@@ -205,7 +214,8 @@ static void add_row(struct dvit_table *table, const struct job *job, const struc
     dvit_table_cell(table, "%s", entry->name);
     dvit_table_cell(table, "%g", info.keep);
     dvit_table_cell(table, "%.2f", 100 * result->top1);
-    dvit_table_cell(table, "%.2f", 100 * result->top5);
+    if (shows_top5(job))
+        dvit_table_cell(table, "%.2f", 100 * result->top5);
     if (result->unanswered < result->images)
         dvit_table_cell(table, "%.4f", result->loss);
     else
@@ -225,7 +235,13 @@ static int print_table(const struct job *job)
     static const char *const headers[] = {
         "model",     "keep",    "top-1 %",  "top-5 %",  "loss",           "GMACs",
         "published", "patches", "images/s", "speed-up", "patches kept %", "object kept %"};
-    struct dvit_table *table = cli_table_create(headers, 12, 1);
+    enum { HEADERS = sizeof headers / sizeof *headers, TOP5 = 3 };
+    const char *shown[HEADERS];
+    int count = 0;
+    for (int i = 0; i < HEADERS; i++)
+        if (i != TOP5 || shows_top5(job))
+            shown[count++] = headers[i];
+    struct dvit_table *table = cli_table_create(shown, count, 1);
     struct dvit_session_info info = dvit_session_describe(job->entries[0].session);
     if (!table)
         return CLI_EXIT_FAILURE;

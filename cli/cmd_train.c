@@ -21,6 +21,16 @@ static int create_model(struct dvit_model **out, struct dvit_config *config, boo
     return CLI_EXIT_OK;
 }
 
+/* Without a teacher nothing is distilled; of a dense model that is what one expects. */
+static void learn_from_labels(const struct dvit_model *model, struct cli_options *options)
+{
+    options->train.weight_kl = options->train.weight_token = 0;
+    if (dvit_model_config(model)->stages > 0)
+        cli_note("\"%s\" is a dynamic model and no --teacher is named: it learns from the labels "
+                 "alone (--w-kl 0 --w-token 0)",
+                 options->model);
+}
+
 int cli_cmd_train(const struct cli_options *given)
 {
     struct cli_options own = *given;
@@ -46,6 +56,8 @@ int cli_cmd_train(const struct cli_options *given)
         code = create_model(&model, &config, names_classes, data.train, options);
     if (code == CLI_EXIT_OK && options->teacher)
         code = cli_training_teacher(&teacher, model, &own);
+    else if (code == CLI_EXIT_OK)
+        learn_from_labels(model, &own);
     if (code == CLI_EXIT_OK)
         code = cli_training_run(model, teacher, &data, options);
     cli_training_close(&data);

@@ -128,8 +128,9 @@ const char *cli_option_range(const struct cli_option *option, char text[96])
     case OPTION_SPAN:
     case OPTION_REALS:
         if (option->above_min || option->below_max)
-            snprintf(text, 96, "%s %.10g, %s %.10g", option->above_min ? "above" : "at least",
-                     option->min, option->below_max ? "below" : "at most", option->max);
+            snprintf(text, 96, "%s %.10g, %s %.10g%s%s", option->above_min ? "above" : "at least",
+                     option->min, option->below_max ? "below" : "at most", option->max,
+                     option->word ? ", or " : "", option->word ? option->word : "");
         else
             snprintf(text, 96, "%.10g to %.10g%s%s", option->min, option->max,
                      option->word ? ", or " : "", option->word ? option->word : "");
@@ -313,6 +314,10 @@ static bool set_value(struct cli_options *options, const struct cli_option *opti
         *(int *)field = (int)value;
         return true;
     case OPTION_REAL:
+        if (option->word && strcmp(text, option->word) == 0) {
+            *(double *)field = CLI_WORD;
+            return true;
+        }
         return read_number(option, text, strlen(text), field);
     case OPTION_SPAN:
         return read_span(option, text, field);

@@ -14,7 +14,7 @@ enum {
     CLI_MAX_TEXTS = 64,
     CLI_MAX_GROUP = 64,    /* rows of one file of the option table */
     CLI_MAX_OPTIONS = 512, /* rows of the table */
-    CLI_WORD = -1,         /* the number of an OPTION_INT for which its word was given */
+    CLI_WORD = -1,         /* the number for which the row's word was given */
 };
 
 struct cli_ints {
@@ -121,7 +121,7 @@ struct cli_options {
 enum cli_option_type {
     OPTION_FLAG,    /* bool, becomes true */
     OPTION_FLAG_NO, /* bool, becomes false */
-    OPTION_INT,     /* where the row has a `word`, that stands for CLI_WORD */
+    OPTION_INT,     /* where the row has a `word`, that stands for CLI_WORD; so of OPTION_REAL */
     OPTION_SEED,    /* uint64_t */
     OPTION_SIZE,    /* struct cli_size: "384" or "384x256" */
     OPTION_REAL,
@@ -156,7 +156,7 @@ struct cli_option {
     bool above_min;           /* min itself is out of range */
     bool below_max;           /* max itself is out of range */
     const char *choices;      /* "a|b|c" */
-    const char *word;         /* of OPTION_INT: may be given instead of a number */
+    const char *word;         /* of OPTION_INT and OPTION_REAL: may be given instead of a number */
     const char *default_text; /* parsed into the field; NULL: the field's initial value stands */
     const char *help;
     unsigned verbs;    /* bit 1 << enum cli_verb_id */

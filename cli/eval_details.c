@@ -47,7 +47,8 @@ static double share(size_t part, size_t whole)
 static int print_classes(const struct dvit_evaluation *evaluation, const struct details *details)
 {
     static const char *const headers[] = {"class", "index", "images", "top-1 %", "top-5 %"};
-    struct dvit_table *table = cli_table_create(headers, 5, 1);
+    bool top5 = evaluation->classes > DVIT_PREDICTION_TOP; /* else all are right by it */
+    struct dvit_table *table = cli_table_create(headers, top5 ? 5 : 4, 1);
     int empty = 0;
     if (!table)
         return CLI_EXIT_FAILURE;
@@ -60,7 +61,8 @@ static int print_classes(const struct dvit_evaluation *evaluation, const struct 
         dvit_table_cell(table, "%d", k);
         dvit_table_cell(table, "%zu", counts->images);
         dvit_table_cell(table, "%.2f", 100 * share(counts->top1, counts->images));
-        dvit_table_cell(table, "%.2f", 100 * share(counts->top5, counts->images));
+        if (top5)
+            dvit_table_cell(table, "%.2f", 100 * share(counts->top5, counts->images));
     }
     int code = cli_table_print(table);
     if (empty)

@@ -226,7 +226,9 @@ static const struct cli_option rows[] = {
 
     /* ---- the work in pieces ---- */
     WHOLE("epochs", "N", 1, 100000, train.epochs, "passes over the training images", TRAINING),
-    WHOLE("batch", "N", 1, 4096, train.batch, "images computed at a time", TRAINING),
+    FITTED(OPTION_INT, "batch", 1, 4096, false, train.batch,
+           "images computed at a time; auto is 64, halved while an epoch has less than 2 steps",
+           TRAINING),
     {.name = "batch",
      .argument = "N",
      .type = OPTION_INT,
@@ -247,8 +249,8 @@ static const struct cli_option rows[] = {
      .verbs = ON(BENCH)},
     WHOLE("accumulate", "N", 1, 1024, train.accumulate, "batches whose gradients make one step",
           TRAINING),
-    WHOLE("max-steps", "N", 0, 2e9, train.max_steps, "stop after so many steps; 0 is no bound",
-          TRAINING),
+    WHOLE("max-steps", "N", 0, 2e9, train.max_steps,
+          "stop after so many steps, on the schedule of all --epochs; 0 is no bound", TRAINING),
     {.name = "limit",
      .argument = "N",
      .type = OPTION_INT,

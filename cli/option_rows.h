@@ -57,4 +57,12 @@ extern const struct cli_option_group cli_options_precision;
 #define REAL(word, shown, low, high, member, text, on)                                             \
     NUMBER(OPTION_REAL, word, shown, low, high, member, text, on)
 
+/* A number that is left to fit the run where nothing, or "auto", is given. */
+#define FITTED(kind, word_, low, high, below, member, text, on)                                    \
+    {                                                                                              \
+        .name = word_, .argument = kind == OPTION_INT ? "N" : "X", .type = kind, .min = low,       \
+        .max = high, .below_max = below, .word = "auto", .default_text = "auto",                   \
+        .field = FIELD(member), .help = text, .verbs = on                                          \
+    }
+
 #endif

@@ -307,9 +307,25 @@ static void write_report(const struct watch *watch, const char *folder)
 
 /* ---- the run ---- */
 
-static struct dvit_train_options training_options(const struct cli_options *options)
+/* As many images as is usual, halved while an epoch has less than two steps of them. */
+static int fitting_batch(size_t images, int accumulate)
+{
+    const int usual = dvit_train_options_dense().batch;
+    int batch = usual;
+    while (batch > 1 && images / (size_t)batch < 2 * (size_t)accumulate)
+        batch /= 2;
+    if (batch < usual)
+        cli_note("batch: %d images instead of %d, for %zu training images (--batch)", batch, usual,
+                 images);
+    return batch;
+}
+
+static struct dvit_train_options training_options(const struct cli_options *options,
+                                                  const struct cli_training_data *data)
 {
     struct dvit_train_options train = options->train;
+    if (train.batch == CLI_WORD)
+        train.batch = fitting_batch(dvit_dataset_size(data->train), train.accumulate);
     train.command = options->command;
     train.seed = options->seed;
     train.threads = options->threads;
@@ -346,7 +362,7 @@ int cli_training_run(struct dvit_model *model, const struct dvit_model *teacher,
                      struct cli_training_data *data, const struct cli_options *options)
 {
     struct dvit_error error = {0};
-    struct dvit_train_options train = training_options(options);
+    struct dvit_train_options train = training_options(options, data);
     struct watch watch = {
         .options = options, .data = data, .best_epoch = -1, .started_s = cli_seconds()};
     char *path = cli_path(train.out, "best.safetensors");
@@ -354,6 +370,8 @@ int cli_training_run(struct dvit_model *model, const struct dvit_model *teacher,
         cli_error("out of memory");
         return CLI_EXIT_FAILURE;
     }
+    if (dvit_dataset_classes(data->train) == 1)
+        cli_note("warning: the data has one class: every answer is right, and nothing is learnt");
     if (options->find_rate) {
         free(path);
         int code = cli_make_folder(train.out);

@@ -300,7 +300,8 @@ enum dvit_status dvit_loader_create(struct dvit_loader **out, struct dvit_datase
     plan_epoch(loader);
     if (loader->batches == 0)
         DVIT_FAIL(error, DVIT_ERROR_ARGUMENT,
-                  "loader: %zu images do not fill one batch of %d, and the last is left out",
+                  "loader: %zu images do not fill one batch of %d, and the last is left out: use a "
+                  "smaller batch (--batch)",
                   loader->images, options->batch);
     layout(loader, &loader->arena);
     if (loader->arena.overflow || loader->arena.used_bytes > max_ring_bytes)

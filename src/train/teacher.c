@@ -46,8 +46,9 @@ static enum dvit_status check(const struct dvit_teacher *t, const struct dvit_co
     const struct dvit_config *d = &t->model->config;
     if (d->classes != c->classes)
         return dvit_error_set(error, DVIT_ERROR_MISMATCH,
-                              "the teacher knows %d classes, the student %d", d->classes,
-                              c->classes);
+                              "the teacher knows %d classes, the student %d: name a teacher of the "
+                              "same classes, or none (--w-kl 0 --w-token 0)",
+                              d->classes, c->classes);
     if (d->image_width != c->image_width || d->image_height != c->image_height)
         return dvit_error_set(error, DVIT_ERROR_MISMATCH,
                               "the teacher reads images of %d × %d, the student of %d × %d, and "
@@ -134,8 +135,8 @@ enum dvit_status dvit_teacher_create(struct dvit_teacher *t, const struct dvit_m
     bool wanted = options->weight_kl > 0 || options->weight_token > 0;
     if (c->stages && wanted && !model)
         DVIT_FAIL(error, DVIT_ERROR_ARGUMENT,
-                  "training a dynamic model needs a teacher, unless the distillation and token "
-                  "weights are 0");
+                  "training a dynamic model needs a teacher (--teacher FILE), unless the "
+                  "distillation and token weights are 0 (--w-kl 0 --w-token 0)");
     t->logits = model && options->weight_kl > 0;
     t->tokens = model && options->weight_token > 0;
     if (!dvit_teacher_runs(t))

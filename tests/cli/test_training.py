@@ -10,7 +10,7 @@ import subprocess
 import time
 
 from harness import (CommandTest, DVIT, FAILURE, GOLDENS, INTERRUPTED, Models, OK, SCENES, SHAPE, USAGE,
-                     dvit, environment, main, read_bytes)
+                     dvit, environment, main, read_bytes, write_ppm)
 
 QUICK = ("--data", SCENES, "--batch", "16", "--threads", "2", "--warmup-epochs", "0", "--ema",
          "0.9")
@@ -119,8 +119,7 @@ class Train(TrainingTest):
             pass
         self.refused(self.train("file", "--quiet"), FAILURE, "file")
         self.refused(self.train("file/below", "--quiet"), FAILURE, "file")
-        self.refused(self.train("empty", "--resume", "--quiet"), FAILURE, "state.safetensors")
-
+        self.assertEqual(os.listdir(self.folder), ["file"])  # what could not begin leaves no folder
 
     def test_a_learning_rate_is_searched_without_training(self):
         self.check(self.train("run", "--epochs", 1), OK)
@@ -145,6 +144,47 @@ class Train(TrainingTest):
         dense = self.path("run", "best.safetensors")
         self.check(self.train("sparse", "--find-lr", model=dense, verb="sparsify"), OK)
         self.assertEqual(sorted(os.listdir(self.path("sparse"))), ["find_lr.json", "find_lr.svg"])
+
+
+class Fitting(TrainingTest):
+    """What is left to fit the run, and what does not fit it."""
+
+    def test_a_short_run(self):
+        answer = self.check(dvit("train", "--data", "builtin:scenes,image=32,classes=2,train=6,val=4", "--model",
+                                 SHAPE, "--epochs", 2, "--out", self.path("run")), OK)
+        for words in ("batch: 2 images instead of 64, for 6 training images", "warm-up: 0.5 epochs instead of 5",
+                      "EMA decay: ", "6 steps, 3 per epoch"):
+            self.assertIn(words, answer.err)
+        self.assertNotIn("top-5", answer.err)
+        with open(self.path("run", "config.json"), encoding="utf-8") as stream:
+            options = json.load(stream)["options"]
+        self.assertEqual((options["batch"], options["warmup_epochs"]), (2, .5))
+        self.assertTrue(0 < options["ema_decay"] < .9999)
+
+    def test_what_is_asked_for_is_warned_of(self):
+        answer = self.check(self.train("run", "--epochs", 1, "--warmup-epochs", 5, "--ema", "0.9999"), OK)
+        self.assertIn("warning: the warm-up of 5 epochs is not over", answer.err)
+        self.assertIn("of the averaged weights are those of the start", answer.err)
+        self.refused(self.train("other", "--batch", 1000), USAGE, "use a smaller batch")
+        self.refused(self.train("other", "--warmup-epochs", "-1"), USAGE, "0 to 100000, or auto")
+        self.assertFalse(os.path.exists(self.path("other")))
+
+    def test_one_class(self):
+        folder = self.make_folder("one", "train", "a")
+        for i in range(4):
+            write_ppm(os.path.join(folder, "%d.ppm" % i), seed=i)
+        shutil.copytree(self.path("one", "train"), self.path("one", "val"))
+        answer = dvit("train", "--data", self.path("one"), "--model", SHAPE, "--epochs", 1, "--out",
+                      self.path("run"))
+        self.assertIn("warning: the data has one class", answer.err)
+
+    def test_more_epochs_extend_a_run_and_resuming_nothing_begins_it(self):
+        answer = self.check(self.train("run", "--epochs", 1, "--resume"), OK)
+        self.assertIn("holds no state to resume: the run begins", answer.err)
+        answer = self.check(self.train("run", "--epochs", 2, "--resume"), OK)
+        self.assertIn("extended from 1 epochs to 2", answer.err)
+        self.assertIn("epoch 2/2: top-1", answer.err)
+        self.refused(self.train("run", "--epochs", 1, "--resume"), FAILURE, "extended but not shortened")
 
 
 class Diverged(TrainingTest):
@@ -210,6 +250,18 @@ class Sparsify(TrainingTest):
                      "--stage-blocks", "--stages")
         self.refused(self.sparsify("run", model=Models.best("dynamic")), USAGE, "--teacher")
         self.refused(self.sparsify("run", "--stage-blocks", "1,4"), USAGE, "4")
+
+
+    def test_a_dynamic_model_learns_from_labels_alone(self):
+        scenes = SCENES.replace("classes=4", "classes=3")
+        first = self.train("run", "--data", scenes, model=Models.best("dynamic"))
+        error = self.refused(first, FAILURE, "--classes data")  # and the hint works
+        self.assertIn("has 3", error)
+        answer = self.check(self.train("run", "--data", scenes, "--epochs", 1, "--classes", "data",
+                                       model=Models.best("dynamic")), OK)
+        self.assertIn("learns from the labels alone", answer.err)
+        self.refused(self.train("other", "--data", scenes, "--classes", "data", "--teacher", Models.best("dense"),
+                                model=Models.best("dynamic")), FAILURE, "--w-kl 0 --w-token 0")
 
 
 class Stopping(TrainingTest):
