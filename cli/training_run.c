@@ -40,26 +40,42 @@ void cli_training_close(struct cli_training_data *data)
     dvit_dataset_free(data->validation);
 }
 
-/* Reads the model with so many classes, 0 for its own. */
+/* A file without a head has no classes of its own: it is read with a new head for one class, which
+ * tells its sizes until the data are known. False: it is something else. */
+static bool read_headless(struct dvit_model **model, const struct cli_options *options)
+{
+    struct dvit_load_options load = cli_load_options(options, 0, options->model);
+    struct dvit_error error = {0};
+    bool is_random;
+    load.classes = 1;
+    load.problem = NULL;
+    return options->classes != 0 &&
+           cli_model_read(model, options->model, options, &load, &is_random, &error) == DVIT_OK;
+}
+
+/* Reads the model with so many classes, 0 for its own; where it has none, *headless. */
 static int read_start(struct dvit_model **model, const struct cli_options *options, int classes,
-                      bool *is_random)
+                      bool *is_random, bool *headless)
 {
     struct dvit_error error = {0};
     struct dvit_load_options load = cli_load_options(options, 0, options->model);
     load.classes = classes;
     dvit_model_free(*model);
-    return cli_model_read(model, options->model, options, &load, is_random, &error) == DVIT_OK
-               ? CLI_EXIT_OK
-               : cli_fail(&error);
+    *headless = false;
+    enum dvit_status status =
+        cli_model_read(model, options->model, options, &load, is_random, &error);
+    if (status == DVIT_ERROR_MISMATCH && classes == 0)
+        *headless = read_headless(model, options);
+    return status == DVIT_OK || *headless ? CLI_EXIT_OK : cli_fail(&error);
 }
 
 int cli_training_start(struct dvit_model **model, bool *new_head, struct cli_training_data *data,
                        const struct cli_options *options)
 {
-    bool is_random = false;
+    bool is_random = false, headless = false, again;
     *model = NULL;
     *new_head = false;
-    int code = read_start(model, options, 0, &is_random);
+    int code = read_start(model, options, 0, &is_random, &headless);
     if (code == CLI_EXIT_OK)
         code = cli_training_open(data, options, dvit_model_config(*model)->image_width);
     if (code != CLI_EXIT_OK)
@@ -72,9 +88,9 @@ int cli_training_start(struct dvit_model **model, bool *new_head, struct cli_tra
                   options->model, own, options->data, given);
         return CLI_EXIT_FAILURE;
     }
-    *new_head = wanted != own;
+    *new_head = headless || wanted != own;
     if (*new_head)
-        code = read_start(model, options, wanted, &is_random);
+        code = read_start(model, options, wanted, &is_random, &again);
     if (code == CLI_EXIT_OK)
         cli_model_tell(*model, options->model, options, is_random);
     return code;

@@ -107,7 +107,7 @@ static void every_misfit_is_named(void **state)
         "tensor \"blocks.1.norm1.bias\" is missing",
         "tensor \"norm.weight\" is missing",
         "unexpected tensor \"blocks.1.norm1.biases\"",
-        "unexpected tensor \"reg_token\"",
+        "unexpected tensor \"odd_token\"",
         "tensor \"head.bias\" is [2], expected [3]",
         "tensor \"blocks.0.attn.proj.weight\" is [576], expected [24,24]",
         "tensor \"blocks.0.mlp.fc2.bias\" is I32, expected F64, F32, F16 or BF16",
@@ -117,7 +117,7 @@ static void every_misfit_is_named(void **state)
     uint64_t one = 1;
     tensor_list_rename(&b.list, "blocks.1.norm1.bias", "blocks.1.norm1.biases");
     tensor_list_remove(&b.list, "norm.weight");
-    tensor_list_add(&b.list, "reg_token", 1, &one, b.model->weights);
+    tensor_list_add(&b.list, "odd_token", 1, &one, b.model->weights);
     struct dvit_tensor_view *view = tensor_list_find(&b.list, "head.bias");
     view->shape[0] = 2;
     view->size_bytes = 8;

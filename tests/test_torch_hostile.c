@@ -240,7 +240,7 @@ static void test_archives(void **state)
     records[0] = (struct zip_record){.name = "a/data.pkl", .data = "\x80\2N.N", .size_bytes = 5};
     refuse_archive(records, 1, DVIT_ERROR_FORMAT, "data.pkl has 1 bytes after its STOP");
     records[0].name = "a/data.pk";
-    refuse_archive(records, 1, DVIT_ERROR_FORMAT, "is a zip archive without data.pkl");
+    refuse_archive(records, 1, DVIT_ERROR_UNSUPPORTED, "without data.pkl not one of torch.save");
 }
 
 /* ---- the legacy form ---- */

@@ -5,6 +5,7 @@
 
 #include <unistd.h>
 
+#include "torch_sample.h"
 #include "weight_goldens.h"
 #include "weights/file_bytes.h"
 #include "weights/sharded.h"
@@ -314,7 +315,7 @@ static void test_strangers(void **state)
         const char *message;
     } cases[] = {
         {"", 0, DVIT_ERROR_FORMAT, "is empty"},
-        {"hello, world", 12, DVIT_ERROR_FORMAT, "is not a weight file that is known here"},
+        {"hello, world", 12, DVIT_ERROR_FORMAT, "is text, not a weight file that is known here"},
         {"\x89HDF\r\n\x1a\n....", 12, DVIT_ERROR_UNSUPPORTED, "is an HDF5 file (Keras)"},
         {"version https://git-lfs.github.com/spec/v1\n", 43, DVIT_ERROR_UNSUPPORTED,
          "is a Git LFS pointer"},
@@ -326,6 +327,35 @@ static void test_strangers(void **state)
         {"\x80\2}q\0.", 6, DVIT_ERROR_UNSUPPORTED, "is a plain pickle of protocol 2"},
         {"\x80\4\x95", 3, DVIT_ERROR_UNSUPPORTED, "is a plain pickle of protocol 4"},
         {"PK\3\4", 4, DVIT_ERROR_FORMAT, "zip: 4 bytes"},
+        {"\x08\x08:\x10graph", 8, DVIT_ERROR_UNSUPPORTED, "is an ONNX model"}, /* no producer */
+        {"\x08\x0b\x12\x00:\x10", 6, DVIT_ERROR_UNSUPPORTED, "is an ONNX model"},
+        {"\x08\x0c"
+         "B\x04\n\0\x10\x15",
+         8, DVIT_ERROR_UNSUPPORTED, "is an ONNX model"},
+        {"\x1c\0\0\0TFL3", 8, DVIT_ERROR_UNSUPPORTED, "is a TensorFlow Lite model"},
+        {"\x81\xa6"
+         "params\x81\xa1"
+         "a\xc0",
+         11, DVIT_ERROR_UNSUPPORTED, "is MessagePack (flax"},
+        {"\xde\0\x10\xa4"
+         "head\xc0",
+         9, DVIT_ERROR_UNSUPPORTED, "is MessagePack (flax"},
+        {"lmgg\1\0\0\0", 8, DVIT_ERROR_UNSUPPORTED, "is a ggml file"},
+        {"GGUF\3\0\0\0", 8, DVIT_ERROR_UNSUPPORTED, "is a GGUF file"},
+        {"\xfd"
+         "7zXZ\0",
+         6, DVIT_ERROR_UNSUPPORTED, "is compressed with xz"},
+        {"BZh91AY", 7, DVIT_ERROR_UNSUPPORTED, "is compressed with bzip2"},
+        {"\x28\xb5\x2f\xfd....", 8, DVIT_ERROR_UNSUPPORTED, "is compressed with zstd"},
+        {"%PDF-1.4", 8, DVIT_ERROR_UNSUPPORTED, "is a PDF document"},
+        {"\xff\xd8\xff\xe0", 4, DVIT_ERROR_UNSUPPORTED, "is a JPEG image"},
+        {"\n\n <HTML><body>", 16, DVIT_ERROR_UNSUPPORTED, "is a web page"},
+        {"<?xml version='1.0'?><Error>", 28, DVIT_ERROR_UNSUPPORTED, "is a web page or XML"},
+        {"{\"error\": \"not found\"}", 22, DVIT_ERROR_FORMAT, "is JSON"},
+        {"[1, 2]", 6, DVIT_ERROR_UNSUPPORTED, "is JSON"},
+        {"Invalid credentials\nretry", 25, DVIT_ERROR_FORMAT, "it begins \"Invalid credentials\""},
+        {"caf\xc3\xa9", 5, DVIT_ERROR_FORMAT, "is text"},
+        {"caf\xe9\x01\x02", 6, DVIT_ERROR_FORMAT, "is not a weight file that is known here"},
         {"\xff\0\0\0\0\0\0\0{", 9, DVIT_ERROR_FORMAT, "header of 255 bytes does not fit"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
@@ -333,12 +363,73 @@ static void test_strangers(void **state)
     unsigned char tar[512] = "sys_info";
     memcpy(tar + 257, "ustar", 5);
     refuse_file(tar, sizeof tar, DVIT_ERROR_UNSUPPORTED, "is a tar archive");
+    unsigned char table[64] = {1, 2, 3};
+    memcpy(table + 56, "\x57\xfb\x80\x8b\x24\x75\x47\xdb", 8);
+    refuse_file(table, sizeof table, DVIT_ERROR_UNSUPPORTED, "is the index of a TensorFlow");
     struct dvit_weight_file *file;
     struct dvit_error error;
     assert_fails(dvit_weight_file_open(&file, "no/such/file", &error), &error, DVIT_ERROR_NOT_FOUND,
                  "no/such/file");
     assert_fails(dvit_weight_file_open(&file, ".", &error), &error, DVIT_ERROR_NOT_FOUND,
                  "\".\": is a folder without model.safetensors or pytorch_model.bin");
+}
+
+/* Archives are told apart by their members, before compression or any other check. */
+static void test_strange_archives(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *members[3];
+        const char *message;
+    } cases[] = {
+        {{"cls.npy", "head/kernel.npy"}, "is a NumPy archive (.npz), as Google publishes its ViT"},
+        {{"m/data.pkl", "m/code/__torch__/net.py"}, "is a TorchScript archive"},
+        {{"m/data.pkl", "m/constants.pkl"}, "is a TorchScript archive"},
+        {{"metadata.json", "config.json", "model.weights.h5"}, "is a Keras model (.keras)"},
+        {{"x/model.safetensors"}, "is a zip archive with a safetensors file in it"},
+        {{"model.pth"}, "is a zip archive with a PyTorch file in it"},
+        {{"tf/saved_model.pb"}, "is a zipped TensorFlow model"},
+        {{"readme.txt", "a/b.txt"}, "is a zip archive of other files (\"readme.txt\")"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        for (unsigned method = 0; method <= 8; method += 8) {
+            struct zip_record records[3] = {{0}};
+            struct bytes archive = {0};
+            size_t count = 0;
+            for (; count < 3 && cases[i].members[count]; count++)
+                records[count] = (struct zip_record){.name = cases[i].members[count],
+                                                     .data = "....",
+                                                     .size_bytes = 4,
+                                                     .method = method};
+            zip_build(&archive, records, count, ZIP_NO_ZIP64);
+            refuse_file(archive.data, archive.size_bytes, DVIT_ERROR_UNSUPPORTED, cases[i].message);
+            free(archive.data);
+        }
+}
+
+static void test_folders(void **state)
+{
+    (void)state;
+    struct dvit_weight_file *file;
+    struct dvit_error error;
+    char folder[32];
+    test_folder_create(folder);
+    char *one = dvit_path_join(folder, "b.pth"), *two = dvit_path_join(folder, "a.npz");
+    char *text = dvit_path_join(folder, "readme.md");
+    assert_ok(dvit_file_replace(text, "x", 1, &error), &error);
+    assert_fails(dvit_weight_file_open(&file, folder, &error), &error, DVIT_ERROR_NOT_FOUND,
+                 "(or the .index.json of either)");
+    assert_null(strstr(error.message, "readme"));
+    assert_ok(dvit_file_replace(one, "x", 1, &error), &error);
+    assert_fails(dvit_weight_file_open(&file, folder, &error), &error, DVIT_ERROR_NOT_FOUND,
+                 "it holds \"b.pth\": name that file");
+    assert_ok(dvit_file_replace(two, "x", 1, &error), &error);
+    assert_fails(dvit_weight_file_open(&file, folder, &error), &error, DVIT_ERROR_NOT_FOUND,
+                 "it holds \"a.npz\", \"b.pth\": name one of these files");
+    free(one);
+    free(two);
+    free(text);
+    test_folder_remove(folder);
 }
 
 int main(void)
@@ -352,6 +443,8 @@ int main(void)
         cmocka_unit_test(test_index_without_folder),
         cmocka_unit_test(test_large_file_is_mapped),
         cmocka_unit_test(test_strangers),
+        cmocka_unit_test(test_strange_archives),
+        cmocka_unit_test(test_folders),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

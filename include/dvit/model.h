@@ -46,10 +46,11 @@ struct dvit_load_options {
  * the error (MISMATCH) names them all: see dvit_model_load_key. The shape is read from the tensors.
  * Every tensor of the shape must be there, and every tensor that is there must belong to it;
  * otherwise the error (MISMATCH) says how many are missing, unexpected or of another shape, and
- * names them as far as its message holds; options->problem hears of every one. Tensors that a
- * published naming carries and dvit does not need become notes, and so does everything that was
- * chosen because no file says it: see dvit_model_note. Without labels of its own a file of 1000
- * classes gets ImageNet-1k's. `options` may be NULL. Caller frees. */
+ * names them as far as its message holds; options->problem hears of every one. A kind of model that
+ * is known and not supported is named instead (UNSUPPORTED), and so is a file without a classifier
+ * (MISMATCH). Tensors that a published naming carries and dvit does not need become notes, and so
+ * does everything that was chosen because no file says it: see dvit_model_note. Without labels of
+ * its own a file of 1000 classes gets ImageNet-1k's. `options` may be NULL. Caller frees. */
 DVIT_API enum dvit_status dvit_model_load(struct dvit_model **out, const char *path,
                                           const struct dvit_load_options *options,
                                           struct dvit_error *error);

@@ -10,6 +10,7 @@
 #include "base/decimal.h"
 #include "models/defects.h"
 #include "weights/assemble.h"
+#include "weights/families.h"
 #include "weights/model_file.h"
 #include "weights/model_json.h"
 #include "weights/recognise.h"
@@ -184,6 +185,55 @@ static size_t calibration_images(const struct dvit_import *import)
     return (size_t)strtoul(text, NULL, 10);
 }
 
+/* --- what does not become a model --------------------------------------------------------------
+ */
+
+/* A file that failed with `status` may be of a family that is known and not supported. */
+static enum dvit_status explain(const struct dvit_import *import, enum dvit_status status,
+                                struct dvit_error *error)
+{
+    struct dvit_stated_kind kind = {.model_type = ""};
+    unsigned char *text = NULL;
+    size_t size_bytes;
+    if (import->own || (status != DVIT_ERROR_MISMATCH && status != DVIT_ERROR_UNSUPPORTED))
+        return status;
+    if (dvit_import_beside(import, "config.json", &text, &size_bytes, NULL) == DVIT_OK && text)
+        dvit_stated_kind_read(&kind, text, size_bytes);
+    free(text);
+    return dvit_family_explain(import->views, dvit_weight_file_tensor_count(import->file), &kind,
+                               status, error);
+}
+
+/* Whether all is there but a head. */
+static bool lacks_a_head(const struct dvit_import *import, const struct dvit_assembly *assembly)
+{
+    struct dvit_assembly without = *assembly;
+    without.new_heads = true;
+    return !import->own && !assembly->new_heads &&
+           !dvit_tensor_names_find(&import->names, "head.weight") &&
+           dvit_assembly_check(&without, NULL) == DVIT_OK;
+}
+
+/* Whether the tensors are those of import->stored. What the file is comes before which of its
+ * tensors do not fit. */
+static enum dvit_status check(const struct dvit_import *import, struct dvit_assembly *assembly,
+                              struct dvit_error *error)
+{
+    enum dvit_status status = dvit_assembly_check(assembly, error);
+    if (status != DVIT_ERROR_MISMATCH)
+        return status;
+    if (lacks_a_head(import, assembly))
+        return dvit_error_set(error, status,
+                              "has no classifier: it is a feature extractor; start a new one for N "
+                              "classes with --classes N, in training with --classes data");
+    status = explain(import, status, error);
+    if (status != DVIT_ERROR_MISMATCH)
+        return status;
+    assembly->problem = import->options.problem;
+    assembly->context = import->options.context;
+    return dvit_assembly_check(assembly, error);
+}
+
 /* --- the model ------------------------------------------------------------------------------ */
 
 static enum dvit_status build(struct dvit_import *import, struct dvit_model **out,
@@ -197,11 +247,9 @@ static enum dvit_status build(struct dvit_import *import, struct dvit_model **ou
         .new_heads = import->new_heads,
         .bare_positions =
             !import->own && dvit_recognise_bare_positions(&import->stored, &import->names),
-        .foreign = !import->own,
-        .problem = import->options.problem,
-        .context = import->options.context};
+        .foreign = !import->own};
     /* A file may claim anything: memory is asked for only once all tensors have been seen. */
-    DVIT_TRY(dvit_assembly_check(&assembly, error));
+    DVIT_TRY(check(import, &assembly, error));
     DVIT_TRY(dvit_import_preprocess(import, error));
     DVIT_TRY(dvit_model_allocate(&model, &import->wanted, error));
     if (import->new_heads)
@@ -243,7 +291,11 @@ enum dvit_status dvit_model_load_key(struct dvit_model **out, const char *path, 
     import.path = dvit_weight_file_path(import.file);
     import.own = dvit_import_recorded(&import, "dvit.config") != NULL;
     DVIT_TRY(list_tensors(&import, error));
-    DVIT_TRY(import.own ? read_own_config(&import, error) : recognise(&import, error));
+    status = import.own ? read_own_config(&import, error) : recognise(&import, error);
+    if (status != DVIT_OK) {
+        status = explain(&import, status, error);
+        goto done;
+    }
     DVIT_TRY(apply_options(&import, error));
     DVIT_TRY(build(&import, out, error));
 done:

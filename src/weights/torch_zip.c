@@ -1,8 +1,9 @@
 /* The zip form: <name>/data.pkl is the object, <name>/data/<key> the raw elements of a storage.
- * <name>/.data/ and version numbers say nothing that is needed here. Archives of TorchScript hold
- * programs and are refused. */
+ * <name>/.data/ and version numbers say nothing that is needed here. Archives of other kinds are
+ * refused by file_kinds.c. */
 #include <string.h>
 
+#include "weights/file_kinds.h"
 #include "weights/text.h"
 #include "weights/torch_form.h"
 #include "weights/zip.h"
@@ -10,22 +11,6 @@
 static const struct dvit_zip_entry *find(const struct dvit_zip *zip, const char *name)
 {
     return dvit_zip_find(zip, name, strlen(name));
-}
-
-static enum dvit_status refuse_scripts(const struct dvit_zip *zip, struct dvit_error *error)
-{
-    static const char code[] = "code/";
-    bool is_script = find(zip, "constants.pkl") != NULL;
-    for (size_t i = 0; i < dvit_zip_count(zip); i++) {
-        const struct dvit_zip_entry *entry = dvit_zip_entry(zip, i);
-        if (entry->name_bytes >= sizeof code - 1 && memcmp(entry->name, code, sizeof code - 1) == 0)
-            is_script = true;
-    }
-    if (!is_script)
-        return DVIT_OK;
-    return dvit_error_set(error, DVIT_ERROR_UNSUPPORTED,
-                          "is a TorchScript archive, which holds a program (code/, constants.pkl); "
-                          "save the model's state_dict instead");
 }
 
 static enum dvit_status check_byte_order(const struct dvit_zip *zip, struct dvit_error *error)
@@ -79,8 +64,8 @@ enum dvit_status dvit_torch_zip_open(struct dvit_torch_form *out, const unsigned
     struct dvit_zip *zip = NULL;
     struct dvit_pickle pickle;
     *out = (struct dvit_torch_form){0};
+    DVIT_TRY(dvit_file_kind_check_zip(data, size_bytes, error));
     DVIT_TRY(dvit_zip_open(&zip, data, size_bytes, error));
-    DVIT_TRY(refuse_scripts(zip, error));
     const struct dvit_zip_entry *entry = find(zip, "data.pkl");
     if (!entry)
         DVIT_FAIL(error, DVIT_ERROR_FORMAT,

@@ -11,6 +11,7 @@
 
 #include "base/file.h"
 #include "weights/file_bytes.h"
+#include "weights/file_kinds.h"
 #include "weights/safetensors.h"
 #include "weights/sharded.h"
 #include "weights/text.h"
@@ -39,53 +40,6 @@ struct dvit_weight_file {
 
 enum content { CONTENT_SAFETENSORS, CONTENT_TORCH_ZIP, CONTENT_TORCH_LEGACY, CONTENT_INDEX };
 
-/* What people give a program like this by mistake. */
-static const struct {
-    size_t at;
-    const char *begin;
-    size_t length;
-    const char *what;
-} strangers[] = {
-    {0, "\x89HDF\r\n\x1a\n", 8, "an HDF5 file (Keras); convert it to safetensors first"},
-    {0, "version https://git-lfs", 23,
-     "a Git LFS pointer: the file itself has not been downloaded"},
-    {0, "\x93NUMPY", 6, "a NumPy array"},
-    {0, "GGUF", 4, "a GGUF file"},
-    {0, "\x1f\x8b", 2, "compressed with gzip; decompress it first"},
-    {0, "\x08\x03\x12", 3, "an ONNX model"}, /* ir_version, producer_name */
-    {0, "\x08\x04\x12", 3, "an ONNX model"},
-    {0, "\x08\x05\x12", 3, "an ONNX model"},
-    {0, "\x08\x06\x12", 3, "an ONNX model"},
-    {0, "\x08\x07\x12", 3, "an ONNX model"},
-    {0, "\x08\x08\x12", 3, "an ONNX model"},
-    {0, "\x08\x09\x12", 3, "an ONNX model"},
-    {0, "\x08\x0a\x12", 3, "an ONNX model"},
-    {0, "<!DOCTYPE", 9, "a web page: a download went wrong"},
-    {0, "<!doctype", 9, "a web page: a download went wrong"},
-    {0, "<html", 5, "a web page: a download went wrong"},
-    {0, "PK\5\6", 4, "an empty zip archive"},
-    {257, "ustar", 5,
-     "a tar archive (PyTorch before 2016 wrote such); load and save it again with a newer one"},
-};
-
-static enum dvit_status refuse(const unsigned char *data, size_t size_bytes,
-                               struct dvit_error *error)
-{
-    for (size_t i = 0; i < sizeof strangers / sizeof *strangers; i++)
-        if (size_bytes >= strangers[i].at + strangers[i].length &&
-            memcmp(data + strangers[i].at, strangers[i].begin, strangers[i].length) == 0)
-            return dvit_error_set(error, DVIT_ERROR_UNSUPPORTED, "is %s", strangers[i].what);
-    if (size_bytes == 0)
-        return dvit_error_set(error, DVIT_ERROR_FORMAT, "is empty");
-    if (size_bytes >= 2 && data[0] == 0x80 && data[1] <= 5)
-        return dvit_error_set(error, DVIT_ERROR_UNSUPPORTED,
-                              "is a plain pickle of protocol %d, not a file of torch.save",
-                              data[1]);
-    return dvit_error_set(error, DVIT_ERROR_FORMAT,
-                          "is not a weight file that is known here: safetensors, the index.json of "
-                          "a sharded model, or a file of torch.save");
-}
-
 /* A safetensors header follows 8 bytes of its length, which read as text are never a JSON's begin:
  * its upper bytes are 0. */
 static bool is_safetensors(const unsigned char *data, size_t size_bytes)
@@ -108,7 +62,7 @@ static enum dvit_status recognise(const unsigned char *data, size_t size_bytes, 
     else if (dvit_shard_index_is(data, size_bytes))
         *out = CONTENT_INDEX;
     else
-        return refuse(data, size_bytes, error);
+        return dvit_file_kind_refuse(data, size_bytes, error);
     return DVIT_OK;
 }
 
@@ -302,6 +256,44 @@ done:
     return status;
 }
 
+static bool is_weight_name(const char *name)
+{
+    static const char *const ends[] = {".safetensors", ".pth", ".pt",   ".bin",     ".ckpt", ".tar",
+                                       ".npz",         ".h5",  ".onnx", ".msgpack", ".keras"};
+    size_t length = strlen(name);
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
+        size_t end = strlen(ends[i]);
+        if (length > end && strcmp(name + length - end, ends[i]) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* A folder without the names that are looked for: which other weight files lie in it. */
+static enum dvit_status refuse_folder(const char *path, struct dvit_error *error)
+{
+    struct dvit_names names = {0};
+    char found[300] = "";
+    size_t used = 0, count = 0;
+    enum dvit_status status = dvit_folder_list(path, &names, error);
+    if (status != DVIT_OK)
+        return status;
+    for (size_t i = 0; i < names.count; i++) {
+        if (!is_weight_name(names.items[i]) || ++count > 8 || used >= sizeof found)
+            continue;
+        used += (size_t)snprintf(found + used, sizeof found - used, "%s\"%s\"", used ? ", " : "",
+                                 dvit_text_show(names.items[i]).text);
+    }
+    dvit_names_free(&names);
+    return dvit_error_set(error, DVIT_ERROR_NOT_FOUND,
+                          "\"%s\": is a folder without model.safetensors or pytorch_model.bin "
+                          "(or the .index.json of either)%s%s%s",
+                          path, count ? "; it holds " : "", found,
+                          count == 0   ? ""
+                          : count == 1 ? ": name that file"
+                                       : ": name one of these files");
+}
+
 /* The file that a path means: itself, or of a folder the first of the names that Hugging Face gives
  * its weights. *out is malloc'ed. */
 static enum dvit_status locate(char **out, const char *path, struct dvit_error *error)
@@ -326,10 +318,7 @@ static enum dvit_status locate(char **out, const char *path, struct dvit_error *
     }
     free(found);
     *out = NULL;
-    return dvit_error_set(error, DVIT_ERROR_NOT_FOUND,
-                          "\"%s\": is a folder without model.safetensors or pytorch_model.bin "
-                          "(or the .index.json of either)",
-                          path);
+    return refuse_folder(path, error);
 }
 
 enum dvit_status dvit_weight_file_open(struct dvit_weight_file **out, const char *path,

@@ -412,6 +412,29 @@ done:
     return status;
 }
 
+bool dvit_zip_names(const unsigned char *data, size_t size_bytes,
+                    void (*visit)(void *context, const unsigned char *name, size_t length),
+                    void *context)
+{
+    const struct dvit_zip zip = {.data = data, .size_bytes = size_bytes};
+    struct directory directory;
+    if (read_end(&zip, &directory, NULL) != DVIT_OK)
+        return false;
+    for (uint64_t at = directory.offset, i = 0; i < directory.count; i++) {
+        const unsigned char *p = data + at;
+        uint64_t left = directory.end - at;
+        if (left < CENTRAL_BYTES || load(p, 4) != central_signature)
+            return i > 0;
+        uint64_t name = load(p + 28, 2),
+                 length = CENTRAL_BYTES + name + load(p + 30, 2) + load(p + 32, 2);
+        if (length > left)
+            return i > 0;
+        visit(context, p + CENTRAL_BYTES, name);
+        at += length;
+    }
+    return directory.count > 0;
+}
+
 void dvit_zip_free(struct dvit_zip *zip)
 {
     if (!zip)

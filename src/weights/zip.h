@@ -7,6 +7,7 @@
 #ifndef DVIT_WEIGHTS_ZIP_H
 #define DVIT_WEIGHTS_ZIP_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "base/error.h"
@@ -30,6 +31,12 @@ struct dvit_zip;
 enum dvit_status dvit_zip_open(struct dvit_zip **out, const unsigned char *data, size_t size_bytes,
                                struct dvit_error *error);
 void dvit_zip_free(struct dvit_zip *zip); /* NULL is legal */
+
+/* Calls `visit` with the name of each member in the directory, whatever kind of archive it is, and
+ * without any check but that of its bounds; false where there is no directory to be read. */
+bool dvit_zip_names(const unsigned char *data, size_t size_bytes,
+                    void (*visit)(void *context, const unsigned char *name, size_t length),
+                    void *context);
 
 size_t dvit_zip_count(const struct dvit_zip *zip);
 /* Entry `index` in the order of names; index < count. */

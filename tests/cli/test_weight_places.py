@@ -2,7 +2,7 @@
 
 import unittest
 
-from harness import CommandTest, FAILURE, OK, USAGE, dvit, write_ppm
+from harness import CommandTest, FAILURE, OK, SCENES, USAGE, dvit, write_ppm
 from model_files import read_safetensors, save_safetensors, save_torch
 
 SMALL = "vit:dim=32,depth=2,heads=2,patch=8,image=32,classes=4"
@@ -77,6 +77,32 @@ class Places(CommandTest):
             path = self.path("%d.pth" % number)
             save_torch(path, whole)
             self.assertEqual(self.logits(path), self.answer)
+
+    def headless(self):
+        path = self.path("backbone.safetensors")
+        save_safetensors(path, self.prefixed("", ["head."]))
+        return path
+
+    def test_feature_extractors_take_new_heads_everywhere(self):
+        model = self.headless()
+        for verb in (["classify", self.image], ["bench"], ["eval", "--data", SCENES],
+                     ["convert"], ["train"], ["sparsify"]):
+            more = ["--data", SCENES] if verb[0] in ("train", "sparsify") else []
+            name = ["--out", self.path("none")] if more else []
+            operands = [model, self.path("none.pth")] if verb[0] == "convert" else []
+            error = dvit(*verb, *operands, *([] if operands else ["--model", model]), "--heads", 2,
+                         *more, *name)
+            self.refused(error, FAILURE, "has no classifier", "--classes")
+        self.check(dvit("classify", "--model", model, "--heads", 2, "--classes", 4, self.image), OK)
+        self.check(dvit("eval", "--model", model, "--heads", 2, "--classes", 4, "--data", SCENES,
+                        "--limit", 4), OK)
+        stages = {"sparsify": ["--stages", 1]}
+        for verb in ("train", "sparsify"):
+            run = dvit(verb, "--model", model, "--heads", 2, "--classes", "data", "--data", SCENES,
+                       "--out", self.path(verb), *stages.get(verb, []), "--epochs", 1, "--max-steps", 1, "--batch", 8,
+                       "--warmup-epochs", 0, "--ema", 0)
+            self.check(run, OK)
+            self.assertIn("head for 4 classes is new: the file has none", run.err)
 
 
 if __name__ == "__main__":

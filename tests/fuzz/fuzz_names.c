@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "weights/assemble.h"
+#include "weights/families.h"
 #include "weights/recognise.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size_bytes);
@@ -48,6 +49,10 @@ static void try_list(const struct dvit_tensor_view *const *views, size_t count, 
     struct dvit_config config;
     const struct dvit_stated stated = {.heads = average ? 0 : 1, .wanted_width = 64};
     const struct dvit_state_choice choice = {.average = average};
+    const struct dvit_stated_kind kind = {.model_type = "vit"};
+    if (dvit_family_explain(views, count, &kind, DVIT_OK, &error) != DVIT_OK)
+        require(error.message[0]);
+    error.message[0] = 0;
     if (dvit_tensor_names_create(&names, views, count, &choice, &notes, &error) != DVIT_OK) {
         require(error.message[0] && !names.items);
     } else if (dvit_recognise(&config, &names, &stated, &notes, &error) != DVIT_OK) {

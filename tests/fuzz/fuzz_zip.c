@@ -3,6 +3,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 
+#include "weights/file_kinds.h"
 #include "weights/zip.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size_bytes);
@@ -30,6 +31,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size_bytes)
 {
     struct dvit_zip *zip;
     struct dvit_error error = {.message = ""};
+    if (dvit_file_kind_refuse(data, size_bytes, &error) == DVIT_OK || !error.message[0])
+        abort();
+    error.message[0] = 0;
+    if (dvit_file_kind_check_zip(data, size_bytes, &error) != DVIT_OK && !error.message[0])
+        abort();
+    error.message[0] = 0;
     if (dvit_zip_open(&zip, data, size_bytes, &error) != DVIT_OK) {
         if (zip || !error.message[0])
             abort();
