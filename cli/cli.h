@@ -49,10 +49,11 @@ struct cli_verb {
     const char *operands; /* as shown after the options, "" where none are taken */
     int min_operands;
     int max_operands;
-    int first_path, other_path;                    /* enum cli_path of the operands */
-    const char *summary;                           /* one line */
-    const char *description;                       /* paragraphs, each ending in a newline */
-    const char *example;                           /* one command */
+    const char *operand_option; /* the option that operands stand for, as for --model; or NULL */
+    int first_path, other_path; /* enum cli_path of the operands */
+    const char *summary;        /* one line */
+    const char *description;    /* paragraphs, each ending in a newline */
+    const char *example;        /* one command */
     int (*run)(const struct cli_options *options); /* returns an enum cli_exit */
 };
 /* Indexed by enum cli_verb_id. */
@@ -91,6 +92,8 @@ int cli_fail(const struct dvit_error *error);
 /* "dvit: …" on standard error; cli_set_quiet(true) silences notes and progress, never errors. */
 void cli_note(const char *format, ...) CLI_PRINTF(1, 2);
 void cli_set_quiet(bool quiet);
+/* Whether the command has --batch, for the hint of cli_fail where memory is short. */
+void cli_set_batches(bool batches);
 /* "dvit: …" on standard error, also when quiet: what an error that follows consists of. */
 void cli_detail(const char *format, ...) CLI_PRINTF(1, 2);
 

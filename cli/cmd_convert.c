@@ -19,7 +19,7 @@ static int summarise(struct end *end)
 {
     struct dvit_error error = {0};
     struct dvit_weight_file *file = NULL;
-    end->is_file = cli_is_file(end->path);
+    end->is_file = cli_is_model_file(end->path);
     if (!end->is_file)
         return CLI_EXIT_OK;
     if (dvit_weight_file_open(&file, end->path, &error) != DVIT_OK)

@@ -331,17 +331,6 @@ static int open_subject(struct subject *subject, const struct cli_options *optio
 int cli_cmd_info(const struct cli_options *options)
 {
     struct subject subject = {.name = options->model};
-    if (options->operand_count > 0 && options->model) {
-        cli_error("info: \"%s\" and --model %s exclude each other", options->operands[0],
-                  options->model);
-        return CLI_EXIT_USAGE;
-    }
-    if (options->operand_count > 0)
-        subject.name = options->operands[0];
-    if (!subject.name) {
-        cli_error("info: --model MODEL is missing; see `dvit info --help`");
-        return CLI_EXIT_USAGE;
-    }
     int code = open_subject(&subject, options);
     if (code == CLI_EXIT_OK)
         code = options->json ? print_json(&subject, options) : print_text(&subject, options);

@@ -175,7 +175,7 @@ static int compare(const struct job *job)
 
 int cli_cmd_quantize(const struct cli_options *options)
 {
-    struct job job = {.options = options, .name = options->operands[0]};
+    struct job job = {.options = options, .name = options->model};
     int code = cli_check_file(options->out);
     if (code == CLI_EXIT_OK)
         code = cli_model_open(&job.model, job.name, options, options->keep, false);

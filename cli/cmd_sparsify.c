@@ -27,14 +27,7 @@ static int open_teacher(struct dvit_model **out, const struct dvit_model *studen
     *out = NULL;
     if (options->teacher)
         return cli_training_teacher(out, student, options);
-    if (dvit_model_config(student)->stages > 0 &&
-        (options->train.weight_kl > 0 || options->train.weight_token > 0)) {
-        cli_error("\"%s\" is a dynamic model already and no teacher: name its dense model with "
-                  "--teacher FILE, or do without with --w-kl 0 --w-token 0",
-                  options->model);
-        return CLI_EXIT_USAGE;
-    }
-    return CLI_EXIT_OK;
+    return cli_training_check_teacher(student, options);
 }
 
 /* A head of random weights has nothing to teach about classes. */

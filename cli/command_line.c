@@ -8,47 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_DISTANCE = 3, MAX_WORD = 64 };
+#include "hints.h"
 
-/* ---- the nearest word ---- */
-
-static size_t edit_distance(const char *a, size_t a_length, const char *b, size_t b_length)
-{
-    size_t row[MAX_WORD + 1];
-    if (a_length > MAX_WORD || b_length > MAX_WORD)
-        return MAX_DISTANCE + 1;
-    for (size_t j = 0; j <= b_length; j++)
-        row[j] = j;
-    for (size_t i = 1; i <= a_length; i++) {
-        size_t diagonal = row[0];
-        row[0] = i;
-        for (size_t j = 1; j <= b_length; j++) {
-            size_t best = diagonal + (a[i - 1] != b[j - 1]);
-            diagonal = row[j];
-            if (row[j] + 1 < best)
-                best = row[j] + 1;
-            if (row[j - 1] + 1 < best)
-                best = row[j - 1] + 1;
-            row[j] = best;
-        }
-    }
-    return row[b_length];
-}
-
-const char *cli_nearest(const char *word, size_t length, const char *const *names, size_t count)
-{
-    const char *nearest = NULL;
-    size_t nearest_distance = MAX_DISTANCE + 1;
-    for (size_t i = 0; i < count; i++) {
-        size_t distance = edit_distance(word, length, names[i], strlen(names[i]));
-        /* a word that shares nothing with the name is no slip of the finger */
-        if (distance < nearest_distance && distance < length && distance < strlen(names[i])) {
-            nearest = names[i];
-            nearest_distance = distance;
-        }
-    }
-    return nearest;
-}
+enum { MAX_WORD = 64 };
 
 /* ---- the table ---- */
 
@@ -380,30 +342,6 @@ const char *cli_option_default(const struct cli_option *option, enum cli_verb_id
 
 /* ---- parsing ---- */
 
-static void unknown_option(const char *name, size_t length, enum cli_verb_id verb)
-{
-    const char *names[CLI_MAX_OPTIONS];
-    size_t count = 0;
-    const struct cli_option *option;
-    for (size_t i = 0; (option = cli_option_at(i)) != NULL; i++)
-        if (has_verb(option, verb))
-            names[count++] = option->name;
-    const char *nearest = cli_nearest(name, length, names, count);
-    const char *own = cli_verbs[verb].name;
-    int shown = length < MAX_WORD ? (int)length : MAX_WORD;
-    for (int other = 0; other < VERB_COUNT; other++)
-        if (cli_option_find(name, length, (enum cli_verb_id)other)) {
-            cli_error("%s: unknown option --%.*s (it is an option of `dvit %s`); see `dvit %s "
-                      "--help`",
-                      own, shown, name, cli_verbs[other].name, own);
-            return;
-        }
-    if (nearest)
-        cli_error("%s: unknown option --%.*s; did you mean --%s?", own, shown, name, nearest);
-    else
-        cli_error("%s: unknown option --%.*s; see `dvit %s --help`", own, shown, name, own);
-}
-
 /* Reads the option at arguments[*at] and advances *at over a value of its own. */
 static bool parse_option(struct cli_options *options, int count, char **arguments, int *at,
                          bool *given)
@@ -414,8 +352,13 @@ static bool parse_option(struct cli_options *options, int count, char **argument
     size_t index = index_of(name, length, options->verb);
     const struct cli_option *option = cli_option_at(index);
     if (!option) {
-        unknown_option(name, length, options->verb);
-        return false;
+        option = cli_hint_option(name, length, options->verb);
+        if (!option)
+            return false;
+        index = index_of(option->name, strlen(option->name), options->verb);
+        if (options->read_as_count < CLI_MAX_READ_AS)
+            options->read_as[options->read_as_count++] =
+                (struct cli_read_as){name, (int)length, option->name};
     }
     if (option->type == OPTION_TEXTS && !given[index])
         ((struct cli_texts *)((char *)options + option->field))->count = 0; /* not the default */
@@ -439,8 +382,8 @@ static bool check_required(enum cli_verb_id verb, const bool *given)
     const struct cli_option *option;
     for (size_t i = 0; (option = cli_option_at(i)) != NULL; i++)
         if ((option->required >> verb & 1) && !given[i]) {
-            cli_error("%s: --%s %s is missing; see `dvit %s --help`", cli_verbs[verb].name,
-                      option->name, option->argument, cli_verbs[verb].name);
+            cli_error("%s: --%s %s is missing, as in: %s", cli_verbs[verb].name, option->name,
+                      option->argument, cli_verbs[verb].example);
             return false;
         }
     return true;
@@ -455,11 +398,51 @@ static bool check_operands(const struct cli_options *options)
         return false;
     }
     if (options->operand_count < verb->min_operands) {
-        cli_error("%s: %s is missing; see `dvit %s --help`", verb->name, verb->operands,
-                  verb->name);
+        cli_error("%s: %s is missing, as in: %s", verb->name, verb->operands, verb->example);
         return false;
     }
     return true;
+}
+
+/* Operands that stand for an option go into it, as `dvit info MODEL` for --model. */
+static bool place_operands(struct cli_options *options, bool *given)
+{
+    const struct cli_verb *verb = &cli_verbs[options->verb];
+    if (!verb->operand_option)
+        return true;
+    size_t index = index_of(verb->operand_option, strlen(verb->operand_option), options->verb);
+    const struct cli_option *option = cli_option_at(index);
+    void *field = (char *)options + option->field;
+    for (int i = 0; i < options->operand_count; i++) {
+        if (given[index] && option->type == OPTION_TEXT) {
+            cli_error("%s: \"%s\" and --%s %s exclude each other", verb->name, options->operands[i],
+                      option->name, *(const char *const *)field);
+            return false;
+        }
+        if (!given[index] && option->type == OPTION_TEXTS)
+            ((struct cli_texts *)field)->count = 0; /* not the default */
+        given[index] = true;
+        if (!set_value(options, option, options->operands[i]))
+            return false;
+    }
+    options->operand_count = 0;
+    return true;
+}
+
+/* `dvit classify MODEL IMAGE…`: what is plainly a model and not an image. */
+static bool place_leading_model(struct cli_options *options, bool *given)
+{
+    size_t index = index_of("model", 5, VERB_CLASSIFY);
+    if (options->verb != VERB_CLASSIFY || options->operand_count == 0 || given[index] ||
+        !cli_names_model(options->operands[0]))
+        return true;
+    options->model = options->operands[0];
+    given[index] = true;
+    options->operands++;
+    options->operand_count--;
+    if (!options->quiet)
+        cli_note("\"%s\" is read as --model", options->model);
+    return check_operands(options);
 }
 
 enum cli_exit cli_options_parse(struct cli_options *options, enum cli_verb_id verb, int count,
@@ -475,18 +458,25 @@ enum cli_exit cli_options_parse(struct cli_options *options, enum cli_verb_id ve
             only_operands = true;
         } else if (!only_operands && strcmp(word, "-h") == 0) {
             options->help = true;
+        } else if (!only_operands && (strcmp(word, "--version") == 0 || strcmp(word, "-V") == 0)) {
+            options->version = true;
         } else if (!only_operands && word[0] == '-' && word[1] == '-') {
             if (!parse_option(options, count, arguments, &at, given))
                 return CLI_EXIT_USAGE;
         } else if (!only_operands && word[0] == '-' && word[1]) {
-            cli_error("%s: unknown option %s; options begin with two dashes", cli_verbs[verb].name,
-                      word);
+            cli_hint_dash(word, verb);
             return CLI_EXIT_USAGE;
         } else {
             arguments[options->operand_count++] = word;
         }
     }
-    if (options->help)
+    if (options->help || options->version)
         return CLI_EXIT_OK;
-    return check_operands(options) && check_required(verb, given) ? CLI_EXIT_OK : CLI_EXIT_USAGE;
+    if (!check_operands(options) || !place_leading_model(options, given) ||
+        !place_operands(options, given) || !check_required(verb, given))
+        return CLI_EXIT_USAGE;
+    for (int i = 0; !options->quiet && i < options->read_as_count; i++)
+        cli_note("--%.*s is read as --%s", options->read_as[i].length, options->read_as[i].word,
+                 options->read_as[i].option);
+    return CLI_EXIT_OK;
 }

@@ -14,6 +14,7 @@ enum {
     CLI_MAX_TEXTS = 64,
     CLI_MAX_GROUP = 64,    /* rows of one file of the option table */
     CLI_MAX_OPTIONS = 512, /* rows of the table */
+    CLI_MAX_READ_AS = 16,  /* words of other programs that are told */
     CLI_WORD = -1,         /* the number for which the row's word was given */
 };
 
@@ -40,11 +41,20 @@ struct cli_size {
     int width, height; /* 0: not given */
 };
 
+/* A word of another program that was read as an option of dvit. */
+struct cli_read_as {
+    const char *word;
+    int length;
+    const char *option;
+};
+
 /* Everything a command line can say; strings are borrowed from argv. */
 struct cli_options {
     enum cli_verb_id verb;
     int operand_count;
     char **operands;
+    struct cli_read_as read_as[CLI_MAX_READ_AS]; /* told once all is read */
+    int read_as_count;
     const char *command; /* the whole line, for the record of a training run */
 
     struct dvit_train_options train; /* the library's defaults, overwritten by what was given */
@@ -116,6 +126,7 @@ struct cli_options {
     bool man;
     bool completion;
     bool help;
+    bool version;
 };
 
 enum cli_option_type {

@@ -14,11 +14,17 @@
 #include "workbench.h"
 
 static bool is_quiet;
+static bool has_batches;
 static bool line_is_open; /* a progress line without its newline stands on the terminal */
 
 void cli_set_quiet(bool quiet)
 {
     is_quiet = quiet;
+}
+
+void cli_set_batches(bool batches)
+{
+    has_batches = batches;
 }
 
 void cli_progress_clear(void)
@@ -78,7 +84,9 @@ enum cli_exit cli_exit_of(enum dvit_status status)
 
 int cli_fail(const struct dvit_error *error)
 {
-    cli_error("%s", error->message);
+    bool hint = error->status == DVIT_ERROR_MEMORY && has_batches;
+    cli_error("%s%s", error->message,
+              hint ? "; a smaller --batch, image size or model takes less" : "");
     return cli_exit_of(error->status);
 }
 

@@ -99,6 +99,8 @@ void cli_help_verb(FILE *stream, enum cli_verb_id id)
     fprintf(stream, "usage: dvit %s [OPTIONS]%s%s\n\n", verb->name, *verb->operands ? " " : "",
             verb->operands);
     print_wrapped(stream, verb->description, 0, 0);
+    if (verb->operand_option)
+        fprintf(stream, "\n%s stands for --%s.\n", verb->operands, verb->operand_option);
     fputs("\nOptions: (range) [default]\n", stream);
     const struct cli_option *option;
     for (size_t i = 0; (option = cli_option_at(i)) != NULL; i++)

@@ -10,21 +10,15 @@
 
 #include "help.h"
 #include "command_line.h"
+#include "hints.h"
 #include "paths.h"
 
 int cli_verb_find(const char *name)
 {
-    const char *names[VERB_COUNT];
-    for (int verb = 0; verb < VERB_COUNT; verb++) {
-        names[verb] = cli_verbs[verb].name;
-        if (strcmp(name, names[verb]) == 0)
+    for (int verb = 0; verb < VERB_COUNT; verb++)
+        if (strcmp(name, cli_verbs[verb].name) == 0)
             return verb;
-    }
-    const char *nearest = cli_nearest(name, strlen(name), names, VERB_COUNT);
-    if (nearest)
-        cli_error("unknown command \"%s\"; did you mean \"%s\"?", name, nearest);
-    else
-        cli_error("unknown command \"%s\"; see `dvit --help`", name);
+    cli_hint_command(name);
     return -1;
 }
 
@@ -74,8 +68,13 @@ static int run_verb(int verb, int count, char **arguments, const char *command)
         cli_help_verb(stdout, (enum cli_verb_id)verb);
         return CLI_EXIT_OK;
     }
+    if (options.version) {
+        printf("dvit %s\n", dvit_version());
+        return CLI_EXIT_OK;
+    }
     options.command = command;
     cli_set_quiet(options.quiet);
+    cli_set_batches(cli_option_find("batch", 5, (enum cli_verb_id)verb) != NULL);
     code = cli_paths_check(&options);
     if (code != CLI_EXIT_OK)
         return code;
@@ -89,7 +88,8 @@ static int run(int count, char **arguments)
         cli_help_overview(stderr);
         return CLI_EXIT_USAGE;
     }
-    if (strcmp(first, "--version") == 0 || strcmp(first, "-V") == 0) {
+    if (strcmp(first, "--version") == 0 || strcmp(first, "-V") == 0 ||
+        strcmp(first, "version") == 0) {
         printf("dvit %s\n", dvit_version());
         return CLI_EXIT_OK;
     }

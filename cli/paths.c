@@ -145,7 +145,11 @@ static void add_linked(struct items *items, const char *label, const char *folde
 
 static void add_named(struct items *items, const char *label, const char *text, enum cli_path kind)
 {
-    add(items, label, kind == PATH_MODEL ? cli_model_file(text) : text, kind);
+    char *best = kind == PATH_MODEL && cli_is_folder(text) && dvit_run_exists(text)
+                     ? cli_path(text, "best.safetensors")
+                     : NULL;
+    add(items, label, best ? best : kind == PATH_MODEL ? cli_model_file(text) : text, kind);
+    free(best);
     if (kind == PATH_DATA)
         add_linked(items, label, text);
 }

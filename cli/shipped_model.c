@@ -38,5 +38,8 @@ const char *cli_model_file(const char *text)
 
 bool cli_is_model_file(const char *text)
 {
-    return cli_is_file(cli_model_file(text));
+    struct dvit_config config;
+    struct dvit_error error;
+    return cli_is_file(cli_model_file(text)) ||
+           (cli_is_folder(text) && dvit_config_parse(text, &config, &error) != DVIT_OK);
 }

@@ -46,7 +46,7 @@ struct cli_file_summary cli_file_summarise(const struct dvit_weight_file *file, 
     }
     bool sharded = strstr(summary.format, "sharded") != NULL; /* the path is only its index */
     summary.size_bytes = summary.tensor_bytes;
-    if (!sharded && stat(path, &info) == 0)
+    if (!sharded && stat(path, &info) == 0 && S_ISREG(info.st_mode))
         summary.size_bytes = (uint64_t)info.st_size;
     return summary;
 }

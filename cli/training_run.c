@@ -69,6 +69,23 @@ static int read_start(struct dvit_model **model, const struct cli_options *optio
     return status == DVIT_OK || *headless ? CLI_EXIT_OK : cli_fail(&error);
 }
 
+/* Whether a term of the loss learns from a teacher. */
+static bool distils(const struct cli_options *options)
+{
+    return options->train.weight_kl > 0 || options->train.weight_token > 0;
+}
+
+int cli_training_check_teacher(const struct dvit_model *student, const struct cli_options *options)
+{
+    const struct dvit_config *config = dvit_model_config(student);
+    if (config->stages == 0 || options->teacher || !distils(options))
+        return CLI_EXIT_OK;
+    cli_error("\"%s\" is a dynamic model already and no teacher: name a dense one of %d classes "
+              "with --teacher FILE, or do without: --w-kl 0 --w-token 0",
+              options->model, config->classes);
+    return CLI_EXIT_USAGE;
+}
+
 int cli_training_start(struct dvit_model **model, bool *new_head, struct cli_training_data *data,
                        const struct cli_options *options)
 {
@@ -83,9 +100,11 @@ int cli_training_start(struct dvit_model **model, bool *new_head, struct cli_tra
     int own = dvit_model_config(*model)->classes, given = dvit_dataset_classes(data->train);
     int wanted = options->classes > 0 ? options->classes : given;
     if (wanted != own && options->classes == 0) {
+        bool alone = dvit_model_config(*model)->stages > 0 && !options->teacher && distils(options);
         cli_error("\"%s\" knows %d classes, the data \"%s\" has %d: start a new head with "
-                  "--classes data",
-                  options->model, own, options->data, given);
+                  "--classes data%s",
+                  options->model, own, options->data, given,
+                  alone ? " --w-kl 0 --w-token 0, or with --teacher FILE of as many classes" : "");
         return CLI_EXIT_FAILURE;
     }
     *new_head = headless || wanted != own;
@@ -107,6 +126,13 @@ int cli_training_teacher(struct dvit_model **out, const struct dvit_model *stude
     if (dvit_model_load(out, cli_model_file(options->teacher), &load, &error) != DVIT_OK)
         return cli_fail(&error);
     cli_model_tell(*out, options->teacher, options, false);
+    int classes = dvit_model_config(*out)->classes, wanted = dvit_model_config(student)->classes;
+    if (classes != wanted && distils(options)) {
+        cli_error("the teacher \"%s\" knows %d classes, the student %d: name one of %d classes "
+                  "with --teacher FILE, or do without: --w-kl 0 --w-token 0",
+                  options->teacher, classes, wanted, wanted);
+        return CLI_EXIT_FAILURE;
+    }
     if (options->train.weight_token > 0 && !dvit_train_compares_tokens(student, *out)) {
         cli_note("\"%s\" has other patches than the student: it teaches by its classes alone "
                  "(--w-token 0)",
@@ -411,7 +437,7 @@ int cli_training_run(struct dvit_model *model, const struct dvit_model *teacher,
         cli_note("stopped after step %ld, saved in \"%s\"; the same command with --resume goes on",
                  watch.step, train.out);
     else
-        cli_error("%s", error.message);
+        cli_fail(&error);
     free(path);
     return code;
 }

@@ -14,6 +14,8 @@ int cli_training_open(struct cli_training_data *data, const struct cli_options *
  * error unless --classes asks for a new head; *new_head says that one was made. */
 int cli_training_start(struct dvit_model **model, bool *new_head, struct cli_training_data *data,
                        const struct cli_options *options);
+/* Whether a dynamic student has the teacher that the losses ask for. */
+int cli_training_check_teacher(const struct dvit_model *student, const struct cli_options *options);
 /* Opens the model of --teacher for the student. Where it has other patches, the token term's weight
  * becomes 0, and the user is told. */
 int cli_training_teacher(struct dvit_model **out, const struct dvit_model *student,

@@ -19,7 +19,7 @@ static_assert(sizeof(cli_exit_table) / sizeof(*cli_exit_table) == CLI_EXIT_COUNT
 
 const struct cli_verb cli_verbs[] = {
     [VERB_TRAIN] =
-        {"train", "", 0, 0, NO_PATH, NO_PATH, "train a dense vision transformer",
+        {"train", "[MODEL]", 0, 1, "model", NO_PATH, NO_PATH, "train a dense vision transformer",
          "Trains a vision transformer on labelled images and writes the run folder. With --json "
          "each event is one object on standard output.\n"
          "Ctrl-C or SIGTERM saves the state and stops; the same command with --resume goes on. A "
@@ -31,7 +31,7 @@ const struct cli_verb cli_verbs[] = {
          "--out runs/dense",
          cli_cmd_train},
     [VERB_SPARSIFY] =
-        {"sparsify", "", 0, 0, NO_PATH, NO_PATH,
+        {"sparsify", "[MODEL]", 0, 1, "model", NO_PATH, NO_PATH,
          "make a dynamic model from a dense one: learn which patches to keep",
          "Adds pruning stages to a trained dense model and trains them, with the dense model as "
          "teacher (DynamicViT). The run folder, signals and --json are as for `dvit train`.\n",
@@ -39,7 +39,8 @@ const struct cli_verb cli_verbs[] = {
          "--out runs/keep07",
          cli_cmd_sparsify},
     [VERB_EVAL] =
-        {"eval", "", 0, 0, NO_PATH, NO_PATH, "accuracy, cost and speed of models over a data set",
+        {"eval", "[MODEL…]", 0, CLI_MAX_TEXTS, "model", NO_PATH, NO_PATH,
+         "accuracy, cost and speed of models over a data set",
          "Runs each model at each keep ratio over the data set and prints one table. The speed of "
          "the models alone is then measured in turn, in rounds, so that the speed-ups (against "
          "the first row) are fair.\n"
@@ -50,7 +51,7 @@ const struct cli_verb cli_verbs[] = {
          "dvit eval --model runs/keep07/best.safetensors --data builtin:scenes --keep 1,0.7",
          cli_cmd_eval},
     [VERB_CLASSIFY] =
-        {"classify", "IMAGE…", 1, INT_MAX, PATH_DATA, PATH_DATA,
+        {"classify", "IMAGE…", 1, INT_MAX, NULL, PATH_DATA, PATH_DATA,
          "name what is in images, and show what was kept",
          "Prints the best classes of each image, and the patches kept. An operand that is a "
          "folder stands for the images in it. Every file gets an answer or an error; one that "
@@ -58,7 +59,7 @@ const struct cli_verb cli_verbs[] = {
          "dvit classify --model runs/keep07/best.safetensors --picture cat.png cat.jpg",
          cli_cmd_classify},
     [VERB_INFO] =
-        {"info", "[MODEL]", 0, 1, PATH_MODEL, NO_PATH,
+        {"info", "[MODEL]", 0, 1, "model", NO_PATH, NO_PATH,
          "what is in a model file; layers, shapes, cost and memory",
          "Tells everything about a model that does not need data. Costs are multiply-accumulates "
          "of one image, twice: all that is computed, and as the literature counts (without the "
@@ -67,7 +68,7 @@ const struct cli_verb cli_verbs[] = {
          "is no model is shown too, with the reason on standard error.\n",
          "dvit info deit-s --keep 0.7", cli_cmd_info},
     [VERB_CONVERT] =
-        {"convert", "IN OUT", 2, 2, PATH_MODEL, PATH_OUTPUT,
+        {"convert", "IN OUT", 2, 2, NULL, PATH_MODEL, PATH_OUTPUT,
          "write a model in another format or number type",
          "Reads any model that dvit can read and writes it as one file that is complete: weights, "
          "shape, preprocessing and labels. OUT is a .pth for PyTorch where its name ends in .pth, "
@@ -75,7 +76,7 @@ const struct cli_verb cli_verbs[] = {
          "content or all of the new.\n",
          "dvit convert deit_small_distilled.pth deit.safetensors --dtype bf16", cli_cmd_convert},
     [VERB_QUANTIZE] =
-        {"quantize", "MODEL", 1, 1, PATH_MODEL, NO_PATH,
+        {"quantize", "[MODEL]", 0, 1, "model", NO_PATH, NO_PATH,
          "write a model for int8: weights in bytes, ranges measured",
          "Runs the model in f32 over images, dense and at its own keep ratio, and measures the "
          "range of what goes into each layer that may run in bytes: of the stem, the blocks and "
@@ -91,7 +92,7 @@ const struct cli_verb cli_verbs[] = {
          "int8.safetensors",
          cli_cmd_quantize},
     [VERB_DIFF] =
-        {"diff", "A B", 2, 2, PATH_MODEL, PATH_MODEL,
+        {"diff", "A B", 2, 2, NULL, PATH_MODEL, PATH_MODEL,
          "tensors that differ between two files, and by how much",
          "Compares two files of tensors and lists what differs: tensors that only one of them has, "
          "shapes, number types, values. Where both are models they are compared as models, so that "
@@ -101,7 +102,8 @@ const struct cli_verb cli_verbs[] = {
          "dvit diff runs/a/best.safetensors runs/b/best.safetensors --tolerance 1e-6",
          cli_cmd_diff},
     [VERB_BENCH] =
-        {"bench", "", 0, 0, NO_PATH, NO_PATH, "speed of the dense and the pruned path",
+        {"bench", "[MODEL…]", 0, CLI_MAX_TEXTS, "model", NO_PATH, NO_PATH,
+         "speed of the dense and the pruned path",
          "Measures the dense path and the pruned path of the same weights in turn, in rounds, in "
          "one process, at every precision, batch size and number of streams, and prints the "
          "median speed, the time of a batch that 50, 90 and 99 % of all runs did not exceed, the "
@@ -111,25 +113,25 @@ const struct cli_verb cli_verbs[] = {
          "measure something else instead: where the time goes, how long it takes from a file to "
          "the first answer, a training step.\n",
          "dvit bench --model deit-s --keep 0.7 --batch 1,8,32", cli_cmd_bench},
-    [VERB_CPU] = {"cpu", "", 0, 0, NO_PATH, NO_PATH, "what dvit uses of this machine",
+    [VERB_CPU] = {"cpu", "", 0, 0, NULL, NO_PATH, NO_PATH, "what dvit uses of this machine",
                   "Prints the processor, the kernel level, the matrix product backend and the "
                   "default thread count.\n",
                   "dvit cpu", cli_cmd_cpu},
     [VERB_DATA] =
-        {"data", "", 0, 0, NO_PATH, NO_PATH, "what a data set holds",
+        {"data", "[SPEC]", 0, 1, "data", NO_PATH, NO_PATH, "what a data set holds",
          "Opens both splits of a data set and prints counts, classes, sizes and fingerprints. "
          "With --check every image is read and the unreadable ones are named. With --augmented "
          "--preview shows a batch as training with the same options sees it.\n",
          "dvit data --data photos --check --preview sheet.png", cli_cmd_data},
     [VERB_REPORT] =
-        {"report", "RUN…", 1, CLI_MAX_TEXTS, PATH_RUN, PATH_RUN,
+        {"report", "RUN…", 1, CLI_MAX_TEXTS, NULL, PATH_RUN, PATH_RUN,
          "an HTML page of training curves and kept patches",
          "Makes one HTML file from run folders: their curves, what dynamic models kept while they "
          "trained, and with --data a gallery of what each run's best model keeps of some images. "
          "Several runs share the charts.\n",
          "dvit report runs/dense runs/keep07 --data builtin:scenes --out report.html",
          cli_cmd_report},
-    [VERB_HELP] = {"help", "[COMMAND]", 0, 1, NO_PATH, NO_PATH, "help on a command",
+    [VERB_HELP] = {"help", "[COMMAND]", 0, 1, NULL, NO_PATH, NO_PATH, "help on a command",
                    "Prints the help of a command, the manual page or the shell completion; all "
                    "are made from the same tables.\n",
                    "dvit help train", cli_cmd_help},

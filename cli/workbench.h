@@ -17,7 +17,7 @@ char *cli_path(const char *folder, const char *name);
 /* The file that the name of a model stands for: that of the model that comes with dvit for its
  * name, where the working folder has no file called so; else `text` itself. Not to be freed. */
 const char *cli_model_file(const char *text);
-/* Whether it is there. */
+/* Whether it is there: a file, or a folder that is not called like a preset. */
 bool cli_is_model_file(const char *text);
 
 /* What the options say about reading the model called `name`. `keep` is the ratio it will run at, 0

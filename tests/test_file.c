@@ -10,7 +10,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/arena.h"
 #include "base/cgroup.h"
+#include "base/free_memory.h"
 #include "base/file.h"
 #include "base/lock.h"
 
@@ -264,11 +266,55 @@ static void quotas_of_all_groups_above_count(void **state)
     clear();
 }
 
+/* What groups still allow, and the machine: the tightest counts. */
+static void memory_that_is_left(void **state)
+{
+    (void)state;
+    const char *stat = "anon 5\ninactive_file 300\nactive_file 7\n";
+    assert_int_equal(dvit_memory_available(folder), -1);
+    put("proc/meminfo", "MemTotal: 9 kB\nMemFree: 1 kB\nMemAvailable:    8 kB\nSwapFree: 2 kB\n");
+    assert_int_equal(dvit_memory_available(folder), 10 * 1024);
+    put("proc/self/cgroup", "0::/a/b\n");
+    put("sys/fs/cgroup/a/b/memory.max", "max\n");
+    put("sys/fs/cgroup/a/b/memory.current", "700\n");
+    assert_int_equal(dvit_memory_available(folder), 10 * 1024);
+    put("sys/fs/cgroup/a/memory.max", "2000\n");
+    put("sys/fs/cgroup/a/memory.current", "700\n");
+    assert_int_equal(dvit_memory_available(folder), 1300);
+    put("sys/fs/cgroup/a/memory.stat", stat); /* files' pages are given up first */
+    assert_int_equal(dvit_memory_available(folder), 1600);
+    put("sys/fs/cgroup/a/memory.current", "5000\n");
+    assert_int_equal(dvit_memory_available(folder), 0);
+    clear();
+
+    put("proc/self/cgroup", "5:memory:/x\n4:cpu:/a\n");
+    put("sys/fs/cgroup/memory/memory.limit_in_bytes", "9223372036854771712\n");
+    put("sys/fs/cgroup/memory/memory.usage_in_bytes", "700\n");
+    put("sys/fs/cgroup/memory/x/memory.limit_in_bytes", "1000\n");
+    put("sys/fs/cgroup/memory/x/memory.usage_in_bytes", "600\n");
+    assert_int_equal(dvit_memory_available(folder), 400);
+    put("proc/meminfo", "MemAvailable: nonsense\n");
+    assert_int_equal(dvit_memory_available(folder), 400);
+    clear();
+}
+
+static void what_cannot_fit_is_refused(void **state)
+{
+    (void)state;
+    struct dvit_arena arena = {0};
+    dvit_arena_take(&arena, (size_t)1 << 50, 1);
+    assert_int_equal(dvit_arena_commit(&arena, "a thing", &error), DVIT_ERROR_MEMORY);
+    assert_non_null(strstr(error.message, "a thing: needs 1125899.91 GB of memory, there are "));
+    assert_int_equal(dvit_memory_check(1 << 20, "a thing", &error), DVIT_OK);
+}
+
 #define in_a_folder(test) cmocka_unit_test_setup_teardown(test, make_folder, remove_folder)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        in_a_folder(memory_that_is_left),
+        cmocka_unit_test(what_cannot_fit_is_refused),
         in_a_folder(links_are_not_followed_to_what_is_written),
         in_a_folder(what_is_no_file_is_refused_at_once),
         in_a_folder(other_names_of_a_file_keep_its_content),

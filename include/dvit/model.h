@@ -41,16 +41,17 @@ struct dvit_load_options {
 /* Reads a model from a file of any format dvit knows (see dvit/weights.h), by content: its own
  * files, and the published checkpoints of DynamicViT, DeiT, timm, Hugging Face (config.json and
  * preprocessor_config.json are looked for beside the file, and timm's config.json; its folder may
- * be named instead of the file) and LV-ViT. The state dict may lie under any key and behind any
- * prefix; of several the trained one is taken before averaged ones (key or prefix with "ema"), else
- * the error (MISMATCH) names them all: see dvit_model_load_key. The shape is read from the tensors.
- * Every tensor of the shape must be there, and every tensor that is there must belong to it;
- * otherwise the error (MISMATCH) says how many are missing, unexpected or of another shape, and
- * names them as far as its message holds; options->problem hears of every one. A kind of model that
- * is known and not supported is named instead (UNSUPPORTED), and so is a file without a classifier
- * (MISMATCH). Tensors that a published naming carries and dvit does not need become notes, and so
- * does everything that was chosen because no file says it: see dvit_model_note. Without labels of
- * its own a file of 1000 classes gets ImageNet-1k's. `options` may be NULL. Caller frees. */
+ * be named instead of the file, a run folder for its best.safetensors) and LV-ViT. The state dict
+ * may lie under any key and behind any prefix; of several the trained one is taken before averaged
+ * ones (key or prefix with "ema"), else the error (MISMATCH) names them all: see
+ * dvit_model_load_key. The shape is read from the tensors. Every tensor of the shape must be there,
+ * and every tensor that is there must belong to it; otherwise the error (MISMATCH) says how many
+ * are missing, unexpected or of another shape, and names them as far as its message holds;
+ * options->problem hears of every one. A kind of model that is known and not supported is named
+ * instead (UNSUPPORTED), and so is a file without a classifier (MISMATCH). Tensors that a published
+ * naming carries and dvit does not need become notes, and so does everything that was chosen
+ * because no file says it: see dvit_model_note. Without labels of its own a file of 1000 classes
+ * gets ImageNet-1k's. `options` may be NULL. Caller frees. */
 DVIT_API enum dvit_status dvit_model_load(struct dvit_model **out, const char *path,
                                           const struct dvit_load_options *options,
                                           struct dvit_error *error);

@@ -17,8 +17,9 @@ extern "C" {
 
 struct dvit_weight_file;
 
-/* `path` may be a folder that holds model.safetensors, pytorch_model.bin, or the index.json of
- * either. Caller frees. *out is NULL on failure. */
+/* `path` may be a folder that holds model.safetensors, pytorch_model.bin or the index.json of
+ * either, or a run folder, which stands for its best.safetensors. Caller frees. *out is NULL on
+ * failure. */
 DVIT_API enum dvit_status dvit_weight_file_open(struct dvit_weight_file **out, const char *path,
                                                 struct dvit_error *error);
 DVIT_API void dvit_weight_file_free(struct dvit_weight_file *file); /* NULL is legal */

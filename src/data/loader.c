@@ -305,10 +305,12 @@ enum dvit_status dvit_loader_create(struct dvit_loader **out, struct dvit_datase
                   loader->images, options->batch);
     layout(loader, &loader->arena);
     if (loader->arena.overflow || loader->arena.used_bytes > max_ring_bytes)
-        DVIT_FAIL(error, DVIT_ERROR_LIMIT,
-                  "loader: batches of %d images of %d×%d, %d ahead, need more than %zu GiB",
-                  options->batch, options->preprocess.crop_width, options->preprocess.crop_height,
-                  options->ahead, max_ring_bytes >> 30);
+        DVIT_FAIL(
+            error, DVIT_ERROR_MEMORY,
+            "loader: batches of %d images of %d×%d, %d ahead, need %.2f GB of memory, expected "
+            "at most %.2f GB",
+            options->batch, options->preprocess.crop_width, options->preprocess.crop_height,
+            options->ahead, (double)loader->arena.used_bytes / 1e9, (double)max_ring_bytes / 1e9);
     DVIT_TRY(dvit_arena_commit(&loader->arena, "loader", error));
     layout(loader, &loader->arena);
     DVIT_TRY(start_workers(loader, error));

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/free_memory.h"
 #include "base/threads.h"
 #include "dvit/infer.h"
 #include "graph/forward.h"
@@ -206,6 +207,7 @@ enum dvit_status dvit_session_create(struct dvit_session **out, const struct dvi
     dvit_parameters_pointers(&model->parameters, model->weights, s->parameters);
     DVIT_TRY(fill_packed(s, o.packed_cache, error));
     DVIT_TRY(create_lanes(s, o.threads, error));
+    DVIT_TRY(dvit_memory_check(dvit_session_describe(s).activation_bytes, "activations", error));
     *out = s;
     s = NULL;
 done:

@@ -223,6 +223,12 @@ enum dvit_status dvit_config_parse(const char *text, struct dvit_config *config,
         *config = from_preset(preset);
         return DVIT_OK;
     }
+    if (dvit_preset_alias(text))
+        return dvit_error_set(
+            error, DVIT_ERROR_NOT_FOUND,
+            "\"%.100s\" is another library's name; its shape is \"%s\" here, with "
+            "random weights; trained ones are named by their file",
+            text, dvit_preset_alias(text));
     return dvit_error_set(error, DVIT_ERROR_NOT_FOUND,
                           "unknown model \"%.100s\"; the nearest preset is \"%s\"; other shapes: "
                           "vit:dim=192,depth=6,heads=3,patch=4,image=32,classes=10",

@@ -13,6 +13,11 @@ struct dvit_preset {
     bool distilled;
 };
 
+/* The shape, a preset or a "vit:…" text, that timm, Hugging Face or torchvision call `name`, also
+ * with an owner before it or a tag behind it ("google/vit-base-patch16-224",
+ * "vit_small_patch16_224.augreg_in1k"); NULL: none that is known. */
+const char *dvit_preset_alias(const char *name);
+
 /* Preset `index`, or NULL past the last. */
 const struct dvit_preset *dvit_preset_get(size_t index);
 

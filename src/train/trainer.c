@@ -2,9 +2,11 @@
 #include "train/trainer.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/free_memory.h"
 #include "base/rng.h"
 #include "train/options.h"
 
@@ -139,6 +141,16 @@ static void bind_inputs(struct dvit_trainer *t)
             values[t->values.branch_scale[i]] = t->branch_scale + i * t->options.batch;
 }
 
+/* All of it together, while the system has handed out none of its pages. */
+static enum dvit_status check_memory(const struct dvit_trainer *t, struct dvit_error *error)
+{
+    char what[80];
+    snprintf(what, sizeof what, "training in batches of %d images", t->options.batch);
+    return dvit_memory_check(t->arena.size_bytes + t->training.arena.size_bytes +
+                                 t->teacher.arena.size_bytes,
+                             what, error);
+}
+
 enum dvit_status dvit_trainer_create(struct dvit_trainer **out, struct dvit_model *model,
                                      const struct dvit_model *teacher,
                                      const struct dvit_train_options *options, long steps_per_epoch,
@@ -184,6 +196,7 @@ enum dvit_status dvit_trainer_create(struct dvit_trainer **out, struct dvit_mode
         t->rate_scale[i] = pow(options->layer_decay, above); /* predictors: the last layer's, 1 */
     }
     DVIT_TRY(build_student(t, cpu, members, error));
+    DVIT_TRY(check_memory(t, error));
     /* A calibration is that of weights which will be others. */
     memset(model->inputs, 0, model->parameters.count * sizeof *model->inputs);
     if (t->options.ema_decay > 0)

@@ -268,6 +268,18 @@ done:
     return status;
 }
 
+/* A run folder stands for one of its models. */
+static enum dvit_status note_run_folder(struct dvit_import *import, const char *given,
+                                        struct dvit_error *error)
+{
+    static const char best[] = "/best.safetensors";
+    size_t length = strlen(import->path), end = sizeof best - 1;
+    if (strcmp(given, import->path) == 0 || length < end ||
+        strcmp(import->path + length - end, best) != 0)
+        return DVIT_OK;
+    return dvit_notes_add(&import->notes, error, "a run folder: its best.safetensors is read");
+}
+
 enum dvit_status dvit_model_load(struct dvit_model **out, const char *path,
                                  const struct dvit_load_options *options, struct dvit_error *error)
 {
@@ -290,6 +302,7 @@ enum dvit_status dvit_model_load_key(struct dvit_model **out, const char *path, 
         return status; /* names the file itself */
     import.path = dvit_weight_file_path(import.file);
     import.own = dvit_import_recorded(&import, "dvit.config") != NULL;
+    DVIT_TRY(note_run_folder(&import, path, error));
     DVIT_TRY(list_tensors(&import, error));
     status = import.own ? read_own_config(&import, error) : recognise(&import, error);
     if (status != DVIT_OK) {

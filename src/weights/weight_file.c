@@ -295,11 +295,15 @@ static enum dvit_status refuse_folder(const char *path, struct dvit_error *error
 }
 
 /* The file that a path means: itself, or of a folder the first of the names that Hugging Face gives
- * its weights. *out is malloc'ed. */
+ * its weights, or a run folder's best model. *out is malloc'ed. */
 static enum dvit_status locate(char **out, const char *path, struct dvit_error *error)
 {
-    static const char *const names[] = {"", "/model.safetensors", "/model.safetensors.index.json",
-                                        "/pytorch_model.bin", "/pytorch_model.bin.index.json"};
+    static const char *const names[] = {"",
+                                        "/model.safetensors",
+                                        "/model.safetensors.index.json",
+                                        "/pytorch_model.bin",
+                                        "/pytorch_model.bin.index.json",
+                                        "/best.safetensors"};
     enum { COUNT = sizeof names / sizeof *names };
     size_t length = strlen(path), room = length + 64;
     char *found = malloc(room);
@@ -316,9 +320,16 @@ static enum dvit_status locate(char **out, const char *path, struct dvit_error *
         if (dvit_file_exists(found))
             return DVIT_OK;
     }
+    snprintf(found, room, "%.*s/last.safetensors", (int)length, path);
+    bool has_last = dvit_file_exists(found);
+    if (has_last)
+        dvit_error_set(error, DVIT_ERROR_NOT_FOUND,
+                       "\"%s\": is a run folder without best.safetensors; its last model is "
+                       "\"%s\"",
+                       path, found);
     free(found);
     *out = NULL;
-    return refuse_folder(path, error);
+    return has_last ? DVIT_ERROR_NOT_FOUND : refuse_folder(path, error);
 }
 
 enum dvit_status dvit_weight_file_open(struct dvit_weight_file **out, const char *path,

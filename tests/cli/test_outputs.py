@@ -45,8 +45,7 @@ class Table(CommandTest):
                 line += ["--" + name, taken_value]
             elif required and name != output:
                 line += ["--" + name, self.path("absent")]
-        operands = {"classify": [self.path("absent")], "report": [self.path("absent")],
-                    "quantize": [self.path("absent")]}
+        operands = {"classify": [self.path("absent")], "report": [self.path("absent")]}
         return line + operands.get(verb, [])
 
     def test_each_text_option_is_known_here(self):
