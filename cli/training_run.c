@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "dvit/eval.h"
 #include "exhibit.h"
@@ -221,6 +222,12 @@ static void print_event_json(const struct dvit_train_event *event)
 static void show_step(const struct watch *watch, const struct dvit_train_event *event)
 {
     char text[512], left[32];
+    if (isnan(event->loss)) {
+        cli_progress("epoch %d/%d step %ld/%ld, no finite loss, skipped %ld", event->epoch + 1,
+                     watch->options->train.epochs, event->step, event->total_steps,
+                     event->bad_steps);
+        return;
+    }
     int used = snprintf(text, sizeof text, "epoch %d/%d step %ld/%ld %.1f images/s loss %.4f",
                         event->epoch + 1, watch->options->train.epochs, event->step,
                         event->total_steps, event->images_per_s, event->loss);
@@ -378,6 +385,35 @@ static struct dvit_train_options training_options(const struct cli_options *opti
     return train;
 }
 
+/* What the folder holds of the run, with the bytes of each file; those of two names count once. */
+static void tell_kept(const char *folder)
+{
+    static const char *const names[] = {"best", "last", "state"};
+    char text[400] = "";
+    size_t used = 0;
+    struct stat files[3];
+    bool there[3];
+    for (int i = 0; i < 3 && used < sizeof text; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "%s.safetensors", names[i]);
+        char *path = cli_path(folder, name);
+        there[i] = path && stat(path, &files[i]) == 0;
+        free(path);
+        if (!there[i])
+            continue;
+        bool again = i == 1 && there[0] && files[0].st_ino == files[1].st_ino;
+        used += (size_t)snprintf(text + used, sizeof text - used, "%s%s", used ? ", " : "", name);
+        if (again)
+            used += (size_t)snprintf(text + used, sizeof text - used, " (the same file)");
+        else
+            used += (size_t)snprintf(text + used, sizeof text - used, " (%.1f MB%s)",
+                                     1e-6 * (double)files[i].st_size,
+                                     i == 2 ? ", needed by --resume alone" : "");
+    }
+    if (used)
+        cli_note("kept in \"%s\": %s", folder, text);
+}
+
 static void tell_result(const struct watch *watch, const struct cli_options *options,
                         const char *path)
 {
@@ -387,6 +423,7 @@ static void tell_result(const struct watch *watch, const struct cli_options *opt
         cli_note("done in %s; the best model is from epoch %d", elapsed, watch->best_epoch + 1);
     else
         cli_note("done in %s", elapsed);
+    tell_kept(options->train.out);
     if (options->json) {
         struct cli_json json = cli_json_begin(stdout);
         cli_json_string(&json, "event", "result");

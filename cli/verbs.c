@@ -26,7 +26,10 @@ const struct cli_verb cli_verbs[] = {
          "second one ends the program at once. SIGHUP (a closed terminal), SIGUSR2 and SIGXCPU "
          "stop it alike, unless they are ignored when it starts (nohup), and so does the end of "
          "whatever reads its output. SIGUSR1 saves the state, says so, and the training goes "
-         "on.\n",
+         "on.\n"
+         "The folder keeps best.safetensors, last.safetensors (the same file where they are equal) "
+         "and state.safetensors, which only --resume needs: three to four times the model's size. "
+         "While the run goes on, good.safetensors is the state that a rollback returns to.\n",
          "dvit train --data builtin:scenes --model vit:dim=96,depth=6,heads=3,patch=8,image=64 "
          "--out runs/dense",
          cli_cmd_train},

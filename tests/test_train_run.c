@@ -15,7 +15,7 @@ static void files_of_a_run(void **state)
     struct dvit_error error;
     struct train_run run = run_create(test_folder_create(folder));
     assert_ok(run_train(&run), &run.error);
-    assert_int_equal(test_folder_count(folder), 8);
+    assert_int_equal(test_folder_count(folder), 7);
     assert_int_equal(run.told[DVIT_TRAIN_STARTED], 1);
     assert_int_equal(run.told[DVIT_TRAIN_STEP], RUN_STEPS);
     assert_int_equal(run.told[DVIT_TRAIN_EVALUATED], RUN_EPOCHS);

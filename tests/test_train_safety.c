@@ -4,6 +4,7 @@
 #include "run_bench.h"
 
 #include <signal.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -128,15 +129,58 @@ static void an_interrupted_evaluation_is_made_up_for(void **state)
     test_folder_remove(whole_folder);
 }
 
+static ino_t inode_of(const char *folder, const char *name)
+{
+    struct stat file;
+    char *path = dvit_path_join(folder, name);
+    ino_t inode = stat(path, &file) == 0 ? file.st_ino : 0;
+    free(path);
+    return inode;
+}
+
+/* Equal weights are one file; the state of a rollback goes with the end of the run, and comes back
+ * with a resumed one. */
+static void a_folder_keeps_what_is_needed(void **state)
+{
+    (void)state;
+    for (int validate = 0; validate < 2; validate++) {
+        char folder[32];
+        struct train_run run = run_create(test_folder_create(folder));
+        run.validate = validate;
+        run.options.ema_decay = 0;
+        run.options.max_steps = RUN_STEPS_PER_EPOCH; /* the first epoch is the best so far */
+        assert_ok(run_train(&run), &run.error);
+        ino_t best = inode_of(folder, "best.safetensors");
+        assert_true(best && best == inode_of(folder, "last.safetensors"));
+        assert_true(inode_of(folder, "good.safetensors") != 0);
+        run.options.max_steps = 0;
+        run.options.resume = true;
+        run.stop_at = RUN_STEPS_PER_EPOCH + 1;
+        assert_int_equal(run_train(&run), DVIT_ERROR_INTERRUPTED);
+        best = inode_of(folder, "best.safetensors");
+        assert_true(best != inode_of(folder, "last.safetensors"));
+        assert_true(inode_of(folder, "good.safetensors") != 0);
+        run.stop_at = 0;
+        assert_ok(run_train(&run), &run.error);
+        assert_true(inode_of(folder, "good.safetensors") == 0);
+        assert_true(inode_of(folder, "state.safetensors") != 0);
+        struct run_result done = run_keep(folder);
+        assert_ok(run_train(&run), &run.error); /* nothing is left to do */
+        run_assert_same(folder, &done);
+        run_forget(&done);
+        run_free(&run);
+        test_folder_remove(folder);
+    }
+}
+
 /* A stop right after any save leaves what no stop leaves: also the states that are kept by epoch,
  * and the one that a rollback returns to. */
 static void stopped_at_any_save_is_never_stopped(void **state)
 {
     (void)state;
-    static const char *const names[] = {
-        "state-epoch0002.safetensors", "state-epoch0003.safetensors",
-        "last-epoch0003.safetensors",  "good.safetensors",
-        "state.safetensors",           "last.safetensors"};
+    static const char *const names[] = {"state-epoch0002.safetensors",
+                                        "state-epoch0003.safetensors", "last-epoch0003.safetensors",
+                                        "state.safetensors", "last.safetensors"};
     enum { NAMES = sizeof names / sizeof *names };
     struct run_file expected[NAMES];
     char whole_folder[32], folder[32];
@@ -305,6 +349,7 @@ int main(void)
         cmocka_unit_test(a_stale_lock_is_no_obstacle),
         cmocka_unit_test(a_request_saves_and_goes_on),
         cmocka_unit_test(an_interrupted_evaluation_is_made_up_for),
+        cmocka_unit_test(a_folder_keeps_what_is_needed),
         cmocka_unit_test(stopped_at_any_save_is_never_stopped),
         cmocka_unit_test(old_states_are_kept_by_epoch),
         cmocka_unit_test(states_of_earlier_versions_are_resumed),

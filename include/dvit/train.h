@@ -2,10 +2,12 @@
  *
  * dvit_train runs the whole job – epochs, evaluation, checkpoints, log – in a run folder:
  *   best.safetensors   the model with the best validation accuracy, trained or averaged (EMA)
- *   last.safetensors   the model as of the last evaluation or stop
+ *   last.safetensors   the model as of the last evaluation or stop; a second name of the best one
+ *                      where that is the same
  *   state.safetensors  everything needed to go on: weights, moments, EMA, counters
  *   good.safetensors   the state that a rollback returns to: the last one saved by schedule outside
- *                      a bad stretch; mostly another name of state.safetensors
+ *                      a bad stretch; mostly another name of state.safetensors, and removed at the
+ *                      end of a run where it is
  *   run.lock           while a training holds the folder
  *   log.jsonl          one JSON object per line: configuration, steps, evaluations, events
  *   log.csv            the steps and evaluations of the log as a table; cells may be empty
@@ -177,7 +179,7 @@ struct dvit_train_event {
     long step, total_steps; /* optimiser steps done, of the run */
     int steps_per_epoch;
     double learning_rate, backbone_learning_rate;
-    double loss; /* weighted; the parts are not */
+    double loss; /* weighted; the parts are not; NaN, as all means, where all steps were skipped */
     double loss_cls, loss_ratio, loss_kl, loss_token, loss_aux;
     double gradient_norm;
     int stages;

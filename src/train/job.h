@@ -14,6 +14,7 @@
 /* Means of what steps report, between two events. */
 struct dvit_job_window {
     int steps;
+    int skipped; /* steps without a finite loss, which no mean holds */
     struct dvit_losses sum;
     double gradient_norm;
     size_t images;
@@ -43,6 +44,8 @@ struct dvit_job {
     struct dvit_job_window window;
     double seconds_per_step; /* smoothed */
     long saved_step;         /* the state file is the state after this step; −1: unknown */
+    bool state_is_good;      /* the state file and the one that a rollback returns to are the same */
+    bool best_is_present;    /* the best model's file is of the weights as they are */
     bool unfinite_answers;   /* of the last evaluation of this run */
     double end_loss;         /* cross-entropy of the last evaluation, or of the last steps told */
 };
@@ -67,6 +70,9 @@ void dvit_job_tell_teacher(struct dvit_job *job);
 enum dvit_status dvit_job_save_scheduled(struct dvit_job *job, bool may_be_good);
 enum dvit_status dvit_job_save_model(struct dvit_job *job, const struct dvit_model *model,
                                      const char *path);
+/* The trained weights as last.safetensors; where the best model's file has just got the same bytes,
+ * as a second name of it. */
+enum dvit_status dvit_job_save_last(struct dvit_job *job);
 enum dvit_status dvit_job_keep_epoch(struct dvit_job *job);
 /* Of a run that begins, or of one that was resumed from the state file. */
 enum dvit_status dvit_job_begin_good_state(struct dvit_job *job);
@@ -81,6 +87,8 @@ enum dvit_status dvit_job_roll_back(struct dvit_job *job);
 /* ---- job_evaluate.c ---- */
 
 enum dvit_status dvit_job_end_epoch(struct dvit_job *job);
+/* The end of a run that has taken all steps of its schedule: nothing can be rolled back any more. */
+void dvit_job_tidy(struct dvit_job *job);
 /* The last words of a run that has taken all its steps: an error where it diverged. */
 enum dvit_status dvit_job_conclude(struct dvit_job *job);
 

@@ -76,6 +76,7 @@ static enum dvit_status evaluate(struct dvit_job *job)
         t->progress.best_top1 = top1;
         DVIT_TRY(dvit_job_save_model(job, better, job->folder.best));
     }
+    job->best_is_present = event.best && better == t->model;
     dvit_job_emit(job, &event);
 done:
     return status;
@@ -106,9 +107,10 @@ enum dvit_status dvit_job_end_epoch(struct dvit_job *job)
         progress->unevaluated = false;
     } else {
         DVIT_TRY(dvit_job_save_model(job, job->trainer->model, job->folder.best));
+        job->best_is_present = true;
     }
     draw(job);
-    DVIT_TRY(dvit_job_save_model(job, job->trainer->model, job->folder.last));
+    DVIT_TRY(dvit_job_save_last(job));
     DVIT_TRY(dvit_job_save_scheduled(job, !job->unfinite_answers));
     DVIT_TRY(dvit_job_keep_epoch(job));
     dvit_job_reset_window(&job->window); /* the evaluation's time is not the training's */
@@ -170,5 +172,6 @@ enum dvit_status dvit_job_conclude(struct dvit_job *job)
         dvit_job_emit_text(job, DVIT_TRAIN_NOTED, text);
     dvit_job_emit_text(job, DVIT_TRAIN_FINISHED,
                        job->last_step < job->total_steps ? "step limit reached" : "done");
+    dvit_job_tidy(job);
     return DVIT_OK;
 }

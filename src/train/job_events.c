@@ -1,6 +1,7 @@
 /* What a run tells: events to the caller and to the log, means over the steps between two. */
 #include "train/job.h"
 
+#include <math.h>
 #include <stdio.h>
 
 #include "base/clock.h"
@@ -59,10 +60,11 @@ void dvit_job_add_to_window(struct dvit_job *job, size_t images)
 void dvit_job_emit_step(struct dvit_job *job)
 {
     struct dvit_job_window *w = &job->window;
-    double seconds = dvit_clock_seconds() - w->start, n = w->steps;
-    if (w->steps == 0)
+    double seconds = dvit_clock_seconds() - w->start;
+    double n = w->steps > 0 ? w->steps : NAN; /* of skipped steps alone there are no means */
+    if (w->steps == 0 && w->skipped == 0)
         return;
-    double per_step = seconds / n;
+    double per_step = seconds / (w->steps + w->skipped);
     job->seconds_per_step =
         job->seconds_per_step > 0 ? .7 * job->seconds_per_step + .3 * per_step : per_step;
     struct dvit_train_event event = {
@@ -74,13 +76,16 @@ void dvit_job_emit_step(struct dvit_job *job)
         .loss_token = w->sum.token / n,
         .loss_aux = w->sum.aux / n,
         .gradient_norm = w->gradient_norm / n,
-        .images_per_s = seconds > 0 ? (double)w->images / seconds : 0,
+        .images_per_s = w->steps == 0 ? NAN
+                        : seconds > 0 ? (double)w->images / seconds
+                                      : 0,
         .eta_s = (double)(job->last_step - job->trainer->progress.step) * job->seconds_per_step,
     };
     for (int s = 0; s < DVIT_MAX_STAGES; s++)
         event.keep[s] = w->sum.keep[s] / n;
     dvit_job_emit(job, &event);
-    job->end_loss = event.loss_cls;
+    if (w->steps > 0)
+        job->end_loss = event.loss_cls;
     dvit_job_reset_window(w);
 }
 

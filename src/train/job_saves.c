@@ -14,6 +14,7 @@ static enum dvit_status save_state(struct dvit_job *job)
     const char *path = job->folder.state;
     DVIT_TRY(dvit_checkpoint_save(job->trainer, &job->identity, path, job->error));
     job->saved_step = job->trainer->progress.step;
+    job->state_is_good = false;
     dvit_job_emit_text(job, DVIT_TRAIN_SAVED, path);
 done:
     return status;
@@ -41,6 +42,7 @@ enum dvit_status dvit_job_save_scheduled(struct dvit_job *job, bool may_be_good)
     DVIT_TRY(status);
     if (becomes_good)
         DVIT_TRY(dvit_file_duplicate(job->folder.state, job->folder.good, job->error));
+    job->state_is_good = becomes_good;
 done:
     return status;
 }
@@ -51,6 +53,17 @@ enum dvit_status dvit_job_save_model(struct dvit_job *job, const struct dvit_mod
     enum dvit_status status = DVIT_OK;
     DVIT_TRY(dvit_model_save(model, path, NULL, job->error));
     dvit_job_emit_text(job, DVIT_TRAIN_SAVED, path);
+done:
+    return status;
+}
+
+enum dvit_status dvit_job_save_last(struct dvit_job *job)
+{
+    enum dvit_status status = DVIT_OK;
+    if (!job->best_is_present)
+        return dvit_job_save_model(job, job->trainer->model, job->folder.last);
+    DVIT_TRY(dvit_file_duplicate(job->folder.best, job->folder.last, job->error));
+    dvit_job_emit_text(job, DVIT_TRAIN_SAVED, job->folder.last);
 done:
     return status;
 }
@@ -76,9 +89,16 @@ enum dvit_status dvit_job_begin_good_state(struct dvit_job *job)
         return DVIT_OK;
     if (!job->resumed)
         return dvit_checkpoint_save(job->trainer, &job->identity, job->folder.good, job->error);
-    if (resumed_is_good || !dvit_file_exists(job->folder.good))
-        return dvit_file_duplicate(job->folder.state, job->folder.good, job->error);
-    return DVIT_OK;
+    if (!resumed_is_good && dvit_file_exists(job->folder.good))
+        return DVIT_OK;
+    job->state_is_good = resumed_is_good;
+    return dvit_file_duplicate(job->folder.state, job->folder.good, job->error);
+}
+
+void dvit_job_tidy(struct dvit_job *job)
+{
+    if (job->state_is_good && job->trainer->progress.step >= job->total_steps)
+        remove(job->folder.good); /* whoever goes on makes it again, of the state file */
 }
 
 bool dvit_job_stop_requested(const struct dvit_job *job)

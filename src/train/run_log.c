@@ -47,7 +47,7 @@ static void add_step(json_t *line, const struct dvit_train_event *e)
     set_real(line, "images_per_s", e->images_per_s);
     json_t *keep = json_array();
     for (int s = 0; s < e->stages; s++)
-        json_array_append_new(keep, json_real(e->keep[s]));
+        json_array_append_new(keep, isfinite(e->keep[s]) ? json_real(e->keep[s]) : json_null());
     json_object_set_new(line, "keep", keep);
     json_object_set_new(line, "bad_steps", json_integer(e->bad_steps));
 }

@@ -50,6 +50,7 @@ static enum dvit_status take_step(struct dvit_job *job, bool *ended)
         dvit_job_add_to_window(job, images);
         goto done;
     }
+    job->window.skipped++;
     dvit_job_emit_text(job, DVIT_TRAIN_SKIPPED, "a step: its loss or gradient is not finite");
     if (t->progress.bad_in_row >= job->options->max_bad_steps)
         DVIT_TRY(dvit_job_roll_back(job));

@@ -121,6 +121,15 @@ class Train(TrainingTest):
         self.refused(self.train("file/below", "--quiet"), FAILURE, "file")
         self.assertEqual(os.listdir(self.folder), ["file"])  # what could not begin leaves no folder
 
+    def test_the_end_says_what_is_kept(self):
+        answer = self.check(self.train("run", "--epochs", 1, "--ema", 0), OK)
+        self.assertIn('kept in "%s": best.safetensors (' % self.path("run"), answer.err)
+        self.assertIn("last.safetensors (the same file), state.safetensors (", answer.err)
+        self.assertIn("needed by --resume alone)", answer.err)
+        best, last = (os.stat(self.path("run", name + ".safetensors")) for name in ("best", "last"))
+        self.assertEqual(best.st_ino, last.st_ino)
+        self.assertNotIn("good.safetensors", os.listdir(self.path("run")))
+
     def test_a_learning_rate_is_searched_without_training(self):
         self.check(self.train("run", "--epochs", 1), OK)
         before = {name: read_bytes(self.path("run", name)) for name in os.listdir(self.path("run"))}
