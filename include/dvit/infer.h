@@ -2,7 +2,10 @@
  *
  * A session owns its threads and all memory it will ever need; dvit_session_run allocates nothing.
  * One session serves one caller at a time; use several sessions to serve several. The same image
- * gives the same answer, within rounding, whatever its batch and the thread count. */
+ * gives the same answer, within rounding, whatever its batch and the thread count.
+ *
+ * Signals are blocked in the calling thread while dvit_session_run computes, and always in the
+ * session's own threads: see dvit/dvit.h if the program has handlers. */
 #ifndef DVIT_INFER_H
 #define DVIT_INFER_H
 

@@ -1,18 +1,20 @@
-"""Kills a training run with SIGKILL at twenty moments, or as many as told, and resumes it each time.
+"""Stops a training run by SIGKILL, SIGTERM and SIGINT at twenty moments, or as many as told, and resumes it each
+time.
 
-The run that was killed must end with the bytes of one that never was. Half of the moments are drawn
-from a seeded generator over the length of a few steps; in the other half it is halted until it is
-seen with a file half written, which is where a careless program would do harm. meson gives the
-command in DVIT_EXE. Standard library only.
+The run that was stopped must end with the bytes of one that never was. Half of the stops are SIGKILL; half of these
+come when the run is seen with a file half written, which is where a careless program would do harm. All other moments
+are drawn from a seeded generator over the length of a few steps. Each exit code must be one that the stop explains,
+and none is that of a crash. meson gives the command in DVIT_EXE. Standard library only.
 
-    kill_and_resume.py                  the test: 20 kills
-    kill_and_resume.py --kills 100      a soak: prints one line of JSON at the end
+    kill_and_resume.py                  the test: 20 stops
+    kill_and_resume.py --stops 200      a soak: prints one line of JSON at the end
 """
 
 import argparse
 import json
 import os
 import random
+import resource
 import shutil
 import signal
 import subprocess
@@ -22,7 +24,8 @@ import time
 import unittest
 
 DVIT = os.environ.get("DVIT_EXE", "dvit")
-KILLS, SEED = 20, 3
+STOPS, SEED = 20, 3
+INTERRUPTED = 4  # the exit code of a run that was stopped and saved
 OUTPUTS = ("last.safetensors", "best.safetensors", "state.safetensors")
 # Small, and in memory where there is a place for it: what takes time is starting. A state is saved
 # after every step, so that something is always being written; an epoch for each kill, so that the
@@ -34,18 +37,27 @@ RUN = ("train", "--data", "builtin:scenes,image=16,classes=3,train=192,val=8", "
        "1", "--repeated", "3", "--checkpoint-every", "1", "--quiet")
 MEMORY = "/dev/shm"
 LONGEST_S = 240
+# What comes in turn: a signal, and whether it waits for a file half written.
+TURNS = ((signal.SIGTERM, False), (signal.SIGKILL, True), (signal.SIGINT, False), (signal.SIGKILL, False))
+CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE)
 
 
-def start(folder, kills):
+def allow_core_dumps():
+    _, most = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (most, most))
+
+
+def start(folder, stops):
     resume = ["--resume"] if os.path.exists(os.path.join(folder, "state.safetensors")) else []
-    command = [DVIT, *RUN, "--epochs", str(kills), "--out", folder, *resume]
-    return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                            stderr=subprocess.PIPE)
+    command = [DVIT, *RUN, "--epochs", str(stops), "--out", folder, *resume]
+    # Products as on a processor without AVX-512, in which a signal handler would do harm.
+    return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                            env=dict(os.environ, ONEDNN_MAX_CPU_ISA="AVX2"), preexec_fn=allow_core_dumps)
 
 
-def finish(folder, kills):
-    process = start(folder, kills)
-    _, errors = process.communicate(timeout=LONGEST_S * (1 + kills // KILLS))
+def finish(folder, stops):
+    process = start(folder, stops)
+    _, errors = process.communicate(timeout=LONGEST_S * (1 + stops // STOPS))
     if process.returncode != 0:
         raise AssertionError("a run that was not killed failed: %s" % errors.decode("utf-8", "replace"))
 
@@ -95,10 +107,20 @@ def catch_while_writing(process, folder, left):
         time.sleep(.0007)
 
 
-def kill_once(folder, kills, at_random, while_writing):
-    """True if the run was killed, False if it ended first."""
+def explained(code, number, signalled):
+    """Whether a run that got the signal ends so: killed by it (the requests only before the training has begun),
+    stopped and saved, or over before."""
+    if not signalled:
+        return code == 0
+    if number == signal.SIGKILL:
+        return code == -number
+    return code in (INTERRUPTED, -number, 0)
+
+
+def stop_once(folder, stops, at_random, number, while_writing):
+    """The exit code of a run that was sent the signal; None if it ended first."""
     left, before = pending(folder), modified(folder)
-    process = start(folder, kills)
+    process = start(folder, stops)
     if at_random.random() < .2 and not while_writing:
         time.sleep(at_random.uniform(0, .1))  # while it starts
     else:
@@ -106,9 +128,16 @@ def kill_once(folder, kills, at_random, while_writing):
         time.sleep(at_random.uniform(0, .02))
     if while_writing and process.poll() is None:
         catch_while_writing(process, folder, left)
-    process.send_signal(signal.SIGKILL)
-    process.communicate(timeout=LONGEST_S)
-    return process.returncode == -signal.SIGKILL
+    signalled = process.poll() is None
+    process.send_signal(number)
+    process.send_signal(signal.SIGCONT)
+    _, errors = process.communicate(timeout=LONGEST_S)
+    if not explained(process.returncode, number, signalled):
+        raise AssertionError("exit code %d after %s: %s" % (process.returncode, number.name,
+                                                            errors.decode("utf-8", "replace")))
+    if process.returncode == INTERRUPTED and not os.path.exists(os.path.join(folder, "state.safetensors")):
+        raise AssertionError("stopped without a state")
+    return process.returncode if signalled else None
 
 
 def check(folder):
@@ -124,59 +153,65 @@ def read(folder, name):
         return stream.read()
 
 
-def run(root, kills):
-    """What was counted; an AssertionError where the bytes differ."""
+def run(root, stops):
+    """What was counted; an AssertionError where the bytes differ or an exit code is not explained."""
     whole, parts = os.path.join(root, "whole"), os.path.join(root, "parts")
     began = time.monotonic()
-    finish(whole, kills)
-    at_random, killed, writing, starting = random.Random(SEED), 0, 0, 0
-    for i in range(kills):
+    finish(whole, stops)
+    at_random, codes, writing, starting = random.Random(SEED), {}, 0, 0
+    for i in range(stops):
+        number, while_writing = TURNS[i % len(TURNS)]
         before, state = pending(parts), modified(parts)
-        if not kill_once(parts, kills, at_random, i % 2 == 1):
+        code = stop_once(parts, stops, at_random, number, while_writing)
+        if code is None:
             break
-        killed += 1
+        name = "%s: %d" % (number.name, code)
+        codes[name] = codes.get(name, 0) + 1
         writing += len(pending(parts) - before)
         starting += modified(parts) == state
         if i % 10 == 9:
             check(parts)
-    finish(parts, kills)
+    finish(parts, stops)
     if pending(parts):
         raise AssertionError("temporary files are left: %s" % ", ".join(sorted(pending(parts))))
     for name in OUTPUTS:
         if read(whole, name) != read(parts, name):
-            raise AssertionError("%s differs from that of the run that was never killed" % name)
-    if killed < kills or writing == 0:
-        raise AssertionError("the run was over before it could be killed often enough")
-    return {"kills": killed, "while_writing": writing, "before_a_first_save": starting,
-            "files_identical": len(OUTPUTS), "seconds": round(time.monotonic() - began)}
+            raise AssertionError("%s differs from that of the run that was never stopped" % name)
+    done = sum(codes.values())
+    if done < stops or writing == 0:
+        raise AssertionError("the run was over before it could be stopped often enough")
+    crashes = sum(count for name, count in codes.items() if -int(name.split()[1]) in CRASHES)
+    return {"stops": done, "exit_codes": codes, "crashes": crashes, "while_writing": writing,
+            "before_a_first_save": starting, "files_identical": len(OUTPUTS),
+            "seconds": round(time.monotonic() - began)}
 
 
-def run_in_scratch(kills):
+def run_in_scratch(stops):
     place = MEMORY if os.access(MEMORY, os.W_OK) else None
     root = tempfile.mkdtemp(prefix="dvit-kill-", dir=place)
     try:
-        return run(root, kills)
+        return run(root, stops)
     finally:
         shutil.rmtree(root, True)
 
 
 class KillAndResume(unittest.TestCase):
-    def test_twenty_kills_leave_the_bytes_of_none(self):
-        print("killed %(kills)d times, %(while_writing)d of them while writing" %
-              run_in_scratch(KILLS))
+    def test_twenty_stops_leave_the_bytes_of_none(self):
+        print("stopped %(stops)d times (%(exit_codes)s), %(while_writing)d of them while writing" %
+              run_in_scratch(STOPS))
 
 
 def soak():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--kills", type=int, required=True)
+    parser.add_argument("--stops", type=int, required=True)
     try:
-        print(json.dumps(run_in_scratch(parser.parse_args().kills)))
+        print(json.dumps(run_in_scratch(parser.parse_args().stops)))
     except AssertionError as problem:
         sys.exit("soak: %s" % problem)
 
 
 if __name__ == "__main__":
-    if "--kills" in sys.argv:
+    if "--stops" in sys.argv:
         soak()
     else:
         unittest.main(verbosity=2)
