@@ -26,9 +26,10 @@ enum { SUMS = 12 };
 #define STEP(what, r, n) what " %%" r "14, %%" r "15, %%" r #n "\n"
 #define STEPS(what, r)                                                                             \
     STEP(what, r, 0)                                                                               \
-    STEP(what, r, 1) STEP(what, r, 2) STEP(what, r, 3) STEP(what, r, 4) STEP(what, r, 5)           \
-        STEP(what, r, 6) STEP(what, r, 7) STEP(what, r, 8) STEP(what, r, 9) STEP(what, r, 10)      \
-            STEP(what, r, 11)
+    STEP(what, r, 1)                                                                               \
+    STEP(what, r, 2)                                                                               \
+    STEP(what, r, 3) STEP(what, r, 4) STEP(what, r, 5) STEP(what, r, 6) STEP(what, r, 7)           \
+        STEP(what, r, 8) STEP(what, r, 9) STEP(what, r, 10) STEP(what, r, 11)
 #define PEAK(name, isa, what, r)                                                                   \
     __attribute__((target(isa))) static void name(size_t steps)                                    \
     {                                                                                              \
@@ -63,11 +64,11 @@ struct contender {
 static int list_contenders(struct contender *list)
 {
     int count = 0, best = (int)dvit_cpu_best();
-    for (int cpu = best > 0 ? 1 : 0; cpu <= best; cpu++) {
+    for (int cpu = best < DVIT_CPU_AVX2 ? best : DVIT_CPU_AVX2; cpu <= best; cpu++) {
         struct dvit_kernels k;
         dvit_kernels_select(&k, (enum dvit_cpu)cpu);
         struct contender c = {.run = k.attention};
-        if (k.cpu != DVIT_CPU_REFERENCE) {
+        if (k.cpu >= DVIT_CPU_AVX2) {
             c.peak = k.cpu == DVIT_CPU_AVX2 ? peak_avx2 : peak_avx512;
             c.products = k.cpu == DVIT_CPU_AVX2 ? 8 : 16;
         }

@@ -102,7 +102,7 @@ static double peak_gflops(enum dvit_cpu cpu)
 #if defined(__x86_64__)
     float sink;
     double lanes = cpu == DVIT_CPU_AVX512 ? 16 : 8;
-    if (cpu != DVIT_CPU_REFERENCE)
+    if (cpu >= DVIT_CPU_AVX2)
         return 2.0 * lanes * PEAK_LOOPS * PEAK_CHAINS * 1e-9 /
                measure(cpu == DVIT_CPU_AVX512 ? peak_avx512 : peak_avx2, &sink);
 #endif

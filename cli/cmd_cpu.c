@@ -1,19 +1,48 @@
 /* `dvit cpu`: what dvit uses of this machine. */
 #include <stdio.h>
+#include <string.h>
 
 #include "dvit/infer.h"
 #include "json_lines.h"
 #include "command_line.h"
 #include "print.h"
 
+/* What the best level is made of. */
+static const char *level_note(const struct dvit_machine *machine)
+{
+    bool products = strcmp(machine->backend, "none") != 0;
+    if (strcmp(machine->best_cpu, "reference") == 0)
+        return " (plain C with double sums, the definition: slow)";
+    if (strcmp(machine->best_cpu, "baseline") == 0)
+        return products ? " (no AVX2: plain C, but for the matrix products)"
+                        : " (no AVX2: plain C throughout, slow; oneDNN would multiply faster)";
+    return "";
+}
+
+/* What multiplies at that level. */
+static const char *products_of(const struct dvit_machine *machine)
+{
+    bool plain =
+        strcmp(machine->best_cpu, "reference") == 0 || strcmp(machine->backend, "none") == 0;
+    return plain ? "plain C" : machine->backend;
+}
+
+static bool has_own_products(const struct dvit_machine *machine)
+{
+    return strcmp(machine->best_cpu, "reference") != 0 &&
+           strcmp(machine->best_cpu, "baseline") != 0;
+}
+
 int cli_cmd_cpu(const struct cli_options *options)
 {
     struct dvit_machine machine = dvit_machine_describe();
     if (!options->json) {
-        cli_print("processor        %s\nkernels          %s\nmatrix products  %s\n"
+        cli_print("processor        %s\nkernels          %s%s\nmatrix products  %s%s\n"
                   "precisions       f32%s%s\ndefault threads  %d\nversion          dvit %s\n",
-                  machine.processor, machine.best_cpu, machine.backend, machine.bf16 ? " bf16" : "",
-                  machine.int8 ? " int8" : "", machine.default_threads, dvit_version());
+                  machine.processor, machine.best_cpu, level_note(&machine),
+                  has_own_products(&machine) ? "dvit's own, else " : "", products_of(&machine),
+                  machine.bf16 ? " bf16" : "", machine.int8 ? " int8" : "", machine.default_threads,
+                  dvit_version());
         return CLI_EXIT_OK;
     }
     struct cli_json json = cli_json_begin(stdout);

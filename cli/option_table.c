@@ -36,10 +36,12 @@ static const struct cli_option rows[] = {
     {.name = "cpu",
      .argument = "LEVEL",
      .type = OPTION_CHOICE,
-     .choices = "auto|reference|avx2|avx512",
+     .choices = "auto|reference|baseline|avx2|avx512",
      .default_text = "auto",
      .field = FIELD(cpu),
-     .help = "highest kernel level to use",
+     .help = "highest kernel level to use; reference is the plain C definition, slow, baseline the "
+             "best "
+             "that a processor without AVX2 has",
      .verbs = TRAINING | RUNNING | ON(QUANTIZE)},
     TOGGLE("strict", strict, "an image that cannot be read is an error, not skipped and counted",
            TRAINING | ON(EVAL) | ON(QUANTIZE)),

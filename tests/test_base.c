@@ -201,7 +201,7 @@ static void test_cpu(void **state)
         assert_int_equal(cpu, i);
     }
     assert_fails(dvit_cpu_parse("AVX2", &cpu, &error), &error, DVIT_ERROR_ARGUMENT,
-                 "unknown cpu level \"AVX2\", expected auto, reference, avx2 or avx512");
+                 "unknown cpu level \"AVX2\", expected auto, reference, baseline, avx2 or avx512");
     assert_fails(dvit_cpu_parse("", &cpu, &error), &error, DVIT_ERROR_ARGUMENT, "\"\"");
     assert_string_equal(dvit_cpu_name(DVIT_CPU_COUNT), "unknown");
     char text[100], small[5];

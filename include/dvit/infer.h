@@ -22,7 +22,9 @@ struct dvit_session_options {
     double keep;     /* base keep ratio in (0, 1]; 1 = dense path; 0 = the model's own; default 0 */
     int max_batch;   /* images per run, 1 … 4096; default 32 */
     int threads;     /* 1 … 256; 0 = affinity and container quota; default 0 */
-    const char *cpu; /* "auto", "reference", "avx2", "avx512"; default "auto" */
+    const char *cpu; /* "auto" (default): the best of the machine; "reference": plain C with double
+                        sums, the definition, slow; "baseline": what every processor has, oneDNN's
+                        matrix products and plain C; "avx2"; "avx512" */
     /* Of the matrix products; norms, softmax and everything between them stay f32. "f32" (also
      * NULL, the default); "bf16"; "int8": the blocks and what
      * dvit/quantize.h names beside them multiply bytes, all other products are as in bf16, or
@@ -141,7 +143,7 @@ DVIT_API enum dvit_status dvit_memory_rate(size_t bytes, int threads, double sec
 /* Facts about this machine as dvit uses it, for `dvit cpu`. */
 struct dvit_machine {
     char processor[128];
-    const char *best_cpu; /* kernel level */
+    const char *best_cpu; /* kernel level; "baseline": the processor has no AVX2 */
     const char *backend;  /* matrix products */
     bool bf16, int8;      /* whether sessions may have these precisions */
     int default_threads;

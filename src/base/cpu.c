@@ -13,6 +13,7 @@
 
 static const char *const cpu_names[] = {
     [DVIT_CPU_REFERENCE] = "reference",
+    [DVIT_CPU_BASELINE] = "baseline",
     [DVIT_CPU_AVX2] = "avx2",
     [DVIT_CPU_AVX512] = "avx512",
 };
@@ -27,7 +28,7 @@ static enum dvit_cpu level_of_processor(void)
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
         return DVIT_CPU_AVX2;
 #endif
-    return DVIT_CPU_REFERENCE;
+    return DVIT_CPU_BASELINE;
 }
 
 /* DVIT_CPU_HIGHEST: the build's own bound, to test what older processors run. */
@@ -90,7 +91,8 @@ enum dvit_status dvit_cpu_parse(const char *name, enum dvit_cpu *out, struct dvi
         return DVIT_OK;
     }
     return dvit_error_set(error, DVIT_ERROR_ARGUMENT,
-                          "unknown cpu level \"%s\", expected auto, reference, avx2 or avx512",
+                          "unknown cpu level \"%s\", expected auto, reference, baseline, avx2 or "
+                          "avx512",
                           name);
 }
 
@@ -115,7 +117,8 @@ bool dvit_cpu_can(enum dvit_cpu cpu, enum dvit_precision precision)
            (precision == DVIT_PRECISION_BF16 ? dvit_cpu_has_bf16() : dvit_cpu_has_vnni());
 }
 
-/* The plain C definition is slow in all: it gains nothing by rounding. */
+/* Where there are no products of less, rounding gains nothing: the plain C definition has them all,
+ * and is slow in all. */
 static enum dvit_precision fastest(enum dvit_cpu cpu, bool quantised)
 {
     if (cpu == DVIT_CPU_REFERENCE)

@@ -9,6 +9,8 @@
 
 enum dvit_cpu {
     DVIT_CPU_REFERENCE, /* plain C: the definition every other level is tested against */
+    DVIT_CPU_BASELINE,  /* what every processor of the architecture has: oneDNN's products (SSE),
+                           plain C for all else */
     DVIT_CPU_AVX2,      /* AVX2 + FMA */
     DVIT_CPU_AVX512,    /* AVX-512 F, BW, DQ, VL */
     DVIT_CPU_COUNT
@@ -22,7 +24,7 @@ bool dvit_cpu_has_bf16(void);
 bool dvit_cpu_has_vnni(void);
 /* Whether it multiplies bfloat16 numbers in tiles (AMX). */
 bool dvit_cpu_has_amx(void);
-const char *dvit_cpu_name(enum dvit_cpu cpu); /* "reference", "avx2", "avx512" */
+const char *dvit_cpu_name(enum dvit_cpu cpu); /* "reference", "baseline", … */
 /* Parses a name, or "auto" for the best; an error if unknown or above what the machine has. */
 enum dvit_status dvit_cpu_parse(const char *name, enum dvit_cpu *out, struct dvit_error *error);
 

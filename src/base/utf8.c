@@ -87,6 +87,8 @@ size_t dvit_text_display(char *out, size_t capacity, const char *text)
 {
     size_t used = 0, needed = 0, shown_bytes;
     bool fits = true;
+    capacity = out ? capacity : 0;
+    text = text ? text : "";
     for (size_t length; *text; text += length) {
         char shown[DVIT_UTF8_SHOWN];
         length = dvit_utf8_show(text, shown, &shown_bytes);
