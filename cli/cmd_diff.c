@@ -69,8 +69,9 @@ static void describe_preprocess(const struct dvit_model *model, char *text)
     static const char *const fits[] = {
         [DVIT_FIT_CROP] = "crop", [DVIT_FIT_SQUASH] = "squash", [DVIT_FIT_NONE] = "none"};
     const struct dvit_preprocess *p = dvit_model_preprocess(model);
-    snprintf(text, MAX_SETTING, "%s: %s %s, side %d, mean %g %g %g, std %g %g %g", p->name,
-             p->bilinear ? "bilinear" : "bicubic", fits[p->fit], p->resize_side, (double)p->mean[0],
+    snprintf(text, MAX_SETTING, "%s: %s %s, %s, side %d, mean %g %g %g, std %g %g %g", p->name,
+             p->bilinear ? "bilinear" : "bicubic", fits[p->fit],
+             p->pillow13 ? "pillow13" : "pillow12", p->resize_side, (double)p->mean[0],
              (double)p->mean[1], (double)p->mean[2], (double)p->std[0], (double)p->std[1],
              (double)p->std[2]);
 }

@@ -34,12 +34,19 @@ static const char *fit_name(const struct dvit_preprocess *preprocess)
     return names[preprocess->fit];
 }
 
+/* The order of resizing's passes. */
+static const char *resize_name(const struct dvit_preprocess *preprocess)
+{
+    return preprocess->pillow13 ? "pillow13" : "pillow12";
+}
+
 static void json_preprocess(struct cli_json *json, const struct dvit_preprocess *preprocess)
 {
     cli_json_open(json, "preprocess", '{');
     cli_json_string(json, "name", preprocess->name);
     cli_json_string(json, "fit", fit_name(preprocess));
     cli_json_string(json, "filter", preprocess->bilinear ? "bilinear" : "bicubic");
+    cli_json_string(json, "resize", resize_name(preprocess));
     cli_json_integer(json, "resize_side", preprocess->resize_side);
     cli_json_integer(json, "crop_width", preprocess->crop_width);
     cli_json_integer(json, "crop_height", preprocess->crop_height);
@@ -184,7 +191,8 @@ static int print_layers(const struct subject *subject)
 
 static void print_preprocess(const struct dvit_preprocess *p)
 {
-    const char *filter = p->bilinear ? "bilinear" : "bicubic";
+    char filter[40];
+    snprintf(filter, sizeof filter, "%s, %s", p->bilinear ? "bilinear" : "bicubic", resize_name(p));
     cli_print("preprocess   %s: ", p->name);
     if (p->fit == DVIT_FIT_NONE)
         printf("images of");

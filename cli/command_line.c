@@ -473,7 +473,8 @@ enum cli_exit cli_options_parse(struct cli_options *options, enum cli_verb_id ve
     if (options->help || options->version)
         return CLI_EXIT_OK;
     if (!check_operands(options) || !place_leading_model(options, given) ||
-        !place_operands(options, given) || !check_required(verb, given))
+        !place_operands(options, given) || !check_required(verb, given) ||
+        !cli_preprocess_compose(options))
         return CLI_EXIT_USAGE;
     for (int i = 0; !options->quiet && i < options->read_as_count; i++)
         cli_note("--%.*s is read as --%s", options->read_as[i].length, options->read_as[i].word,

@@ -81,7 +81,12 @@ struct cli_options {
     const char *packed_cache;
     const char *dtype;
     const char *format;
-    const char *preprocess;     /* NULL: the model's own */
+    const char *preprocess;     /* the preset's name; NULL: the model's own */
+    struct cli_reals mean, std; /* one or three; none: the preset's or the model's own */
+    double crop;                /* share of the resized side; 0: as there */
+    const char *interpolation;  /* NULL: as there */
+    const char *resize;         /* the order of resizing's passes; NULL: as there */
+    char preprocess_text[512];  /* all of these as dvit_preprocess_change reads them; "": none */
     struct cli_size image_size; /* of the network's input; 0: the model's own */
     int heads;                  /* 0: the model's own */
     int classes;                /* 0: the model's own; CLI_WORD: as many as the data has */
@@ -187,6 +192,9 @@ void cli_options_default(struct cli_options *options, enum cli_verb_id verb);
  * CLI_EXIT_USAGE; with --help the rest is not demanded. Operands are moved to the front of argv. */
 enum cli_exit cli_options_parse(struct cli_options *options, enum cli_verb_id verb, int count,
                                 char **arguments);
+
+/* Fills preprocess_text, "NAME:key=value,…", from the options that it is made of; reports a mistake. */
+bool cli_preprocess_compose(struct cli_options *options);
 
 /* The default of `option` for `verb` as text, "" where there is none to show. */
 const char *cli_option_default(const struct cli_option *option, enum cli_verb_id verb,

@@ -41,16 +41,17 @@ static void tell_problem(void *context, const char *sentence)
 struct dvit_load_options cli_load_options(const struct cli_options *options, double keep,
                                           const char *name)
 {
-    return (struct dvit_load_options){.heads = options->heads,
-                                      .image_width = options->image_size.width,
-                                      .image_height = options->image_size.height,
-                                      .classes = options->classes > 0 ? options->classes : 0,
-                                      .keep = keep,
-                                      .average = options->average,
-                                      .preprocess = options->preprocess,
-                                      .seed = options->seed,
-                                      .problem = tell_problem,
-                                      .context = (void *)name};
+    return (struct dvit_load_options){
+        .heads = options->heads,
+        .image_width = options->image_size.width,
+        .image_height = options->image_size.height,
+        .classes = options->classes > 0 ? options->classes : 0,
+        .keep = keep,
+        .average = options->average,
+        .preprocess = options->preprocess_text[0] ? options->preprocess_text : NULL,
+        .seed = options->seed,
+        .problem = tell_problem,
+        .context = (void *)name};
 }
 
 enum dvit_status cli_model_create(struct dvit_model **out, const struct dvit_config *config,
@@ -73,8 +74,8 @@ enum dvit_status cli_model_create(struct dvit_model **out, const struct dvit_con
     enum dvit_status status = dvit_model_create(out, &own, load->seed, error);
     if (status != DVIT_OK || !load->preprocess)
         return status;
-    status = dvit_preprocess_preset(load->preprocess, own.image_width, own.image_height,
-                                    &preprocess, error);
+    preprocess = *dvit_model_preprocess(*out);
+    status = dvit_preprocess_change(&preprocess, load->preprocess, error);
     if (status == DVIT_OK)
         status = dvit_model_set_preprocess(*out, &preprocess, error);
     if (status != DVIT_OK) {

@@ -66,6 +66,123 @@ static void other_filters_and_squashed_crops_are_the_steps_they_name(void **stat
     dvit_image_free(&in);
 }
 
+/* A preset, settings, or both, as a text. */
+static void settings_change_what_they_name(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *name;
+        enum dvit_fit fit;
+        int side;
+        float mean[3], std;
+        bool bilinear, pillow13;
+    } good[] = {
+        {"timm", "timm", DVIT_FIT_CROP, 248, {0.485f, 0.456f, 0.406f}, 0.229f, false, false},
+        {"augreg", "augreg", DVIT_FIT_CROP, 248, {0.5f, 0.5f, 0.5f}, 0.5f, false, false},
+        {"augreg:resize=pillow13",
+         "custom",
+         DVIT_FIT_CROP,
+         248,
+         {0.5f, 0.5f, 0.5f},
+         0.5f,
+         false,
+         true},
+        {":mean=0.5,std=0.25",
+         "custom",
+         DVIT_FIT_CROP,
+         256,
+         {0.5f, 0.5f, 0.5f},
+         0.25f,
+         false,
+         false},
+        {":mean=0.1/0.2/0.3",
+         "custom",
+         DVIT_FIT_CROP,
+         256,
+         {0.1f, 0.2f, 0.3f},
+         0.229f,
+         false,
+         false},
+        {"native:crop=0.95,interpolation=bilinear",
+         "custom",
+         DVIT_FIT_CROP,
+         235,
+         {0.485f, 0.456f, 0.406f},
+         0.229f,
+         true,
+         false},
+        {":crop=0.875",
+         "dynamicvit",
+         DVIT_FIT_CROP,
+         256,
+         {0.485f, 0.456f, 0.406f},
+         0.229f,
+         false,
+         false}, /* what it was */
+        {"", "dynamicvit", DVIT_FIT_CROP, 256, {0.485f, 0.456f, 0.406f}, 0.229f, false, false},
+    };
+    static const char *const bad[][2] = {
+        {"augreg2", "unknown preprocessing \"augreg2\""},
+        {":std=0", "std 0 of channel 0"},
+        {":std=-1", "std -1"},
+        {":std=1e-30", "positive std of 0.001 to 10"},
+        {":std=nan", "std nan"},
+        {":std=inf", "std inf"},
+        {":mean=123.675", "mean 123.675"},
+        {":mean=0.5/0.5", "expected one number or three"},
+        {":mean=0.5/0.5/0.5/0.5", "expected one number or three"},
+        {":mean=", "expected one number or three"},
+        {":mean=0.5x", "expected one number or three"},
+        {":crop=0", "a share of 0.1 to 1"},
+        {":crop=1.5", "a share of 0.1 to 1"},
+        {"none:crop=0.9", "resizes and crops nothing"},
+        {":interpolation=lanczos", "bilinear or bicubic"},
+        {":resize=pillow14", "pillow12 or pillow13"},
+        {":scale=2", "unknown setting \"scale\""},
+        {":mean", "unknown setting \"mean\""},
+    };
+    struct dvit_preprocess before, p;
+    struct dvit_error error;
+    assert_ok(dvit_preprocess_preset("dynamicvit", 224, 224, &before, &error), &error);
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
+        p = before;
+        assert_ok(dvit_preprocess_change(&p, good[i].text, &error), &error);
+        assert_string_equal(p.name, good[i].name);
+        assert_int_equal(p.fit, good[i].fit);
+        assert_int_equal(p.resize_side, good[i].side);
+        assert_memory_equal(p.mean, good[i].mean, sizeof p.mean);
+        assert_true(p.std[0] == good[i].std && p.bilinear == good[i].bilinear &&
+                    p.pillow13 == good[i].pillow13);
+    }
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        p = before;
+        assert_false(dvit_preprocess_change(&p, bad[i][0], &error) == DVIT_OK);
+        assert_non_null(strstr(error.message, bad[i][1]));
+        assert_memory_equal(&p, &before, sizeof p);
+    }
+    /* at 32 pixels and below images of the network's size pass unchanged */
+    assert_ok(dvit_preprocess_preset("augreg", 32, 32, &p, &error), &error);
+    assert_int_equal(p.resize_side, 32);
+}
+
+/* Both orders of passes reach the network's input. */
+static void the_order_of_passes_is_a_setting(void **state)
+{
+    (void)state;
+    struct dvit_error error;
+    struct dvit_preprocess p;
+    struct dvit_image in = noise_image(40, 200, 0), out;
+    assert_ok(dvit_preprocess_preset("native", 32, 32, &p, &error), &error);
+    p.fit = DVIT_FIT_SQUASH;
+    for (int newest = 0; newest < 2; newest++) { /* the first lines of the tables of goldens */
+        p.pillow13 = newest;
+        assert_ok(dvit_preprocess_geometry(&p, &in, &out, &error), &error);
+        assert_true((image_crc(&out) == 0xbb6f64bd) == (newest == 1));
+        dvit_image_free(&out);
+    }
+    dvit_image_free(&in);
+}
+
 /* From a file of each kind to the network's input, as it is stored and turned as EXIF says. */
 static void check_prepared(const char *line)
 {
@@ -334,6 +451,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(preprocess_is_exact),
+        cmocka_unit_test(settings_change_what_they_name),
+        cmocka_unit_test(the_order_of_passes_is_a_setting),
         cmocka_unit_test(files_are_prepared_exactly),
         cmocka_unit_test(other_filters_and_squashed_crops_are_the_steps_they_name),
         cmocka_unit_test(centre_crop_is_exact),

@@ -63,6 +63,90 @@ static void box_and_window_are_crops(void **state)
     dvit_image_free(&in);
 }
 
+/* One resize in Pillow 13's order, at a level. */
+static void resize13(struct dvit_image *out, const struct dvit_image *in, struct dvit_box box,
+                     int width, int height, struct dvit_box window, enum dvit_filter filter,
+                     enum dvit_cpu cpu)
+{
+    struct dvit_error error;
+    struct dvit_resizer resizer = dvit_resizer_begin(cpu);
+    struct dvit_resize resize = {.box = box,
+                                 .width = width,
+                                 .height = height,
+                                 .window = window,
+                                 .filter = filter,
+                                 .pillow13 = true};
+    *out = (struct dvit_image){0};
+    assert_ok(dvit_resizer_run(&resizer, out, in, &resize, &error), &error);
+    dvit_resizer_free(&resizer);
+}
+
+static int other_orders; /* images that Pillow 12 makes otherwise */
+
+static void check_resize13(const char *line)
+{
+    int filter, width, height, to_width, to_height;
+    unsigned seed, crc;
+    assert_int_equal(sscanf(line, "%d %d %d %u %d %d %x", &filter, &width, &height, &seed,
+                            &to_width, &to_height, &crc),
+                     7);
+    struct dvit_error error;
+    enum dvit_filter kernel = filter ? DVIT_FILTER_BICUBIC : DVIT_FILTER_BILINEAR;
+    struct dvit_image in = noise_image(width, height, seed), out;
+    const struct dvit_box box = {0, 0, width, height}, all = {0, 0, to_width, to_height};
+    for (enum dvit_cpu cpu = DVIT_CPU_REFERENCE; cpu <= dvit_cpu_best(); cpu++) {
+        resize13(&out, &in, box, to_width, to_height, all, kernel, cpu);
+        if (image_crc(&out) != crc)
+            fail_msg("differs from Pillow 13 at level %d: %s", (int)cpu, line);
+        dvit_image_free(&out);
+    }
+    assert_ok(dvit_image_resize(&out, &in, to_width, to_height, kernel, &error), &error);
+    if (image_crc(&out) != crc) {
+        assert_true(height - to_height > 2 * (width - to_width) && height > to_height);
+        other_orders++;
+    }
+    dvit_image_free(&out);
+    dvit_image_free(&in);
+}
+
+static void the_newest_order_is_pillow_13s(void **state)
+{
+    other_orders = 0;
+    assert_int_equal(for_each_golden("resize_pillow13.txt", check_resize13), 200);
+    assert_true(other_orders >= 50);
+}
+
+static void box_and_window_are_crops_in_that_order_too(void **state)
+{
+    struct dvit_rng rng = dvit_rng_stream(2, DVIT_RNG_TEST, 0, 0);
+    struct dvit_error error;
+    struct dvit_image in = noise_image(31, 97, 4);
+    for (int i = 0; i < 200; i++) {
+        struct dvit_box box = {.width = 1 + (int)dvit_rng_below(&rng, 31),
+                               .height = 1 + (int)dvit_rng_below(&rng, 97)};
+        box.x = (int)dvit_rng_below(&rng, (uint32_t)(32 - box.width));
+        box.y = (int)dvit_rng_below(&rng, (uint32_t)(98 - box.height));
+        int width = 1 + (int)dvit_rng_below(&rng, 40), height = 1 + (int)dvit_rng_below(&rng, 40);
+        struct dvit_box window = {.width = 1 + (int)dvit_rng_below(&rng, (uint32_t)width),
+                                  .height = 1 + (int)dvit_rng_below(&rng, (uint32_t)height)};
+        window.x = (int)dvit_rng_below(&rng, (uint32_t)(width - window.width) + 1);
+        window.y = (int)dvit_rng_below(&rng, (uint32_t)(height - window.height) + 1);
+        enum dvit_filter filter = i % 2 ? DVIT_FILTER_BICUBIC : DVIT_FILTER_BILINEAR;
+        enum dvit_cpu cpu = i % 3 ? dvit_cpu_best() : DVIT_CPU_REFERENCE;
+        struct dvit_image part, all, expected, got;
+        assert_ok(dvit_image_crop(&part, &in, box, &error), &error);
+        resize13(&all, &part, (struct dvit_box){0, 0, box.width, box.height}, width, height,
+                 (struct dvit_box){0, 0, width, height}, filter, cpu);
+        assert_ok(dvit_image_crop(&expected, &all, window, &error), &error);
+        resize13(&got, &in, box, width, height, window, filter, cpu);
+        assert_true(images_equal(&expected, &got));
+        struct dvit_image *owned[] = {&part, &all, &expected, &got};
+        for (size_t k = 0; k < sizeof owned / sizeof *owned; k++)
+            dvit_image_free(owned[k]);
+    }
+    dvit_image_free(&in);
+}
+
 static void same_size_is_a_copy(void **state)
 {
     struct dvit_error error;
@@ -114,8 +198,12 @@ static void bad_arguments_are_named(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(resize_is_pillows),       cmocka_unit_test(box_and_window_are_crops),
-        cmocka_unit_test(same_size_is_a_copy),     cmocka_unit_test(flat_stays_flat),
+        cmocka_unit_test(resize_is_pillows),
+        cmocka_unit_test(box_and_window_are_crops),
+        cmocka_unit_test(same_size_is_a_copy),
+        cmocka_unit_test(flat_stays_flat),
+        cmocka_unit_test(the_newest_order_is_pillow_13s),
+        cmocka_unit_test(box_and_window_are_crops_in_that_order_too),
         cmocka_unit_test(bad_arguments_are_named),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -227,7 +227,7 @@ static void other_tensors_are_refused(void **state)
     f.count++;
     expect_refusal(&f, 3, DVIT_ERROR_MISMATCH, "unexpected tensor \"ema.decay");
     f.count--;
-    expect_refusal(&f, 0, DVIT_ERROR_MISMATCH, "state it with heads"); /* a foreign file */
+    expect_refusal(&f, 0, DVIT_ERROR_MISMATCH, "state it with --heads"); /* a foreign file */
     for (size_t pairs = 1; pairs < 3; pairs++)
         expect_refusal(&f, pairs, DVIT_ERROR_FORMAT, "not a model that dvit wrote");
     f.count = 0;

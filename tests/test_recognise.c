@@ -2,6 +2,7 @@
  * traits from what is there; guesses are noted; what is no vision transformer, or claims absurd
  * sizes, is refused. */
 #include "tensor_list.h"
+#include "models/presets.h"
 #include "weights/recognise.h"
 
 static enum dvit_status recognise(const struct tensor_list *list, const struct dvit_stated *stated,
@@ -82,7 +83,7 @@ static void traits_are_seen(void **state)
         assert_same_config(&got, &config);
         bool lvvit = config.stem_width > 0;
         assert_int_equal(notes.count, lvvit ? 2 : 1);
-        assert_non_null(strstr(notes.items[0], "heads 2: the file records none"));
+        assert_non_null(strstr(notes.items[0], "warning: heads 2 is a guess, of width 128"));
         if (lvvit)
             assert_non_null(strstr(notes.items[1], "skip_lam 2"));
         dvit_notes_free(&notes);
@@ -98,6 +99,30 @@ static struct tensor_list small_list(void)
         dvit_config_parse("vit:dim=24,depth=2,heads=3,patch=4,image=16,classes=3", &config, &error),
         &error);
     return tensor_list_of(&config, NULL);
+}
+
+/* The heads of a shape without any record of them, and whether they are a guess. */
+static void published_heads_are_known(void **state)
+{
+    (void)state;
+    static const struct {
+        int dim, depth, mlp, heads;
+        bool guess;
+    } cases[] = {
+        {192, 12, 768, 3, false},    {384, 12, 1536, 6, false},   {1024, 24, 4096, 16, false},
+        {1280, 32, 5120, 16, false}, {1280, 32, 128, 16, false},  {1408, 40, 6144, 16, false},
+        {1664, 48, 8192, 16, false}, {1152, 27, 4304, 16, false}, {768, 8, 2304, 8, false},
+        {192, 9, 384, 12, false},    {512, 12, 2048, 8, false},   {1280, 1, 128, 16, true},
+        {192, 9, 768, 3, true},      {192, 12, 384, 3, true},     {384, 7, 384, 6, true},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct dvit_config c = {.dim = cases[i].dim, .depth = cases[i].depth, .mlp = cases[i].mlp};
+        int known = dvit_known_heads(&c);
+        assert_int_equal(known != 0, !cases[i].guess);
+        assert_int_equal(known ? known : dvit_usual_heads(c.dim), cases[i].heads);
+    }
+    assert_int_equal(dvit_usual_heads(240), 0);
+    assert_int_equal(dvit_usual_heads(32), 0);
 }
 
 static void heads_come_from_who_knows(void **state)
@@ -287,6 +312,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_preset_is_recognised),
         cmocka_unit_test(traits_are_seen),
+        cmocka_unit_test(published_heads_are_known),
         cmocka_unit_test(heads_come_from_who_knows),
         cmocka_unit_test(grids_are_square_unless_stated),
         cmocka_unit_test(old_patch_embeddings_tell_their_patch),

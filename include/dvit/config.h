@@ -118,17 +118,36 @@ struct dvit_preprocess {
     float mean[3]; /* of RGB in 0 … 1 */
     float std[3];
     bool bilinear; /* the filter of resizing is bilinear (Hugging Face's ViT), else bicubic */
+    bool pillow13; /* resizing takes its two passes in the order of Pillow 13, else of Pillow 12 and
+                      before, which the published accuracies were measured with. They differ on
+                      images that lose more than twice as much height as width */
 };
 
 /* Preset preprocessing for a network input of width × height pixels, side being the longer of them:
  * "dynamicvit" (short side to (int)(side/0.875), bicubic, centre crop; squash at 384 and above; at
  * 32 and below short side to side, so that images of the network's size pass unchanged and any
- * photograph still fits), "timm" (crop_pct 0.9, at 384 and above 1.0), "native" (short side to
- * side, centre crop, at any size), "none" (other sizes are an error). Mean and standard deviation
- * are ImageNet's in all of them. */
+ * photograph still fits), "timm" (crop_pct 0.9, at 384 and above 1.0), "augreg" (as timm, at 32 and
+ * below short side to side; mean and standard deviation 0.5, as Google's ViTs and most of timm's
+ * were trained), "native" (short side to side, centre crop, at any size), "none" (other sizes are
+ * an error). Mean and standard deviation are ImageNet's in all but "augreg". */
 DVIT_API enum dvit_status dvit_preprocess_preset(const char *name, int width, int height,
                                                  struct dvit_preprocess *out,
                                                  struct dvit_error *error);
+
+/* Changes *preprocess as `text` says; its crop stays. "NAME" is a preset for that crop; "NAME:key=
+ * value,…" a preset with other settings; ":key=value,…" only the settings: mean and std (a number
+ * for all channels or three, "0.5" or "0.48/0.46/0.41", of RGB in 0 … 1), crop (timm's crop_pct,
+ * the share of the resized side that the crop keeps: above 0.1 up to 1), interpolation (bilinear or
+ * bicubic), resize (pillow12 or pillow13: the order of the passes). A preset with settings that
+ * differ from it is called "custom". Errors: NOT_FOUND (no such preset), ARGUMENT; *preprocess is
+ * then unchanged. */
+DVIT_API enum dvit_status dvit_preprocess_change(struct dvit_preprocess *preprocess,
+                                                 const char *text, struct dvit_error *error);
+
+/* DVIT_OK, or ARGUMENT: what is out of range. Means are −10 … 10, standard deviations 0.001 … 10.
+ */
+DVIT_API enum dvit_status dvit_preprocess_check(const struct dvit_preprocess *preprocess,
+                                                struct dvit_error *error);
 
 #ifdef __cplusplus
 }

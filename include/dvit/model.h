@@ -31,7 +31,7 @@ struct dvit_load_options {
     int classes;            /* 0: the file's. Another number starts new heads from `seed` */
     double keep;            /* base keep ratio; 0: as recorded, else 0.7 */
     bool average;           /* take the averaged weights ("model_ema", "state_dict_ema", …) */
-    const char *preprocess; /* a preset of dvit_preprocess_preset; NULL: the file's own */
+    const char *preprocess; /* as dvit_preprocess_change reads it; NULL: the file's own */
     uint64_t seed;          /* of new heads */
     /* Called for each tensor that is missing, unexpected or of another shape; may be NULL. */
     void (*problem)(void *context, const char *sentence);

@@ -132,6 +132,7 @@ static enum dvit_status cut_resized(const struct dvit_augment *augment,
         .window = {0, 0, width, height},
         .mirrored = draw->flip,
         .filter = augment->filter,
+        .pillow13 = preprocess->pillow13,
     };
     return dvit_resizer_run(resizer, out, in, &resize, error);
 }

@@ -37,6 +37,16 @@ static void preset_native(int side, struct dvit_preprocess *out)
     out->resize_side = side;
 }
 
+/* As the ViTs of Google and timm with a mean and standard deviation of 1/2 are evaluated. */
+static void preset_augreg(int side, struct dvit_preprocess *out)
+{
+    preset_timm(side, out);
+    if (side <= SMALL_SIDE)
+        out->resize_side = side;
+    for (int i = 0; i < 3; i++)
+        out->mean[i] = out->std[i] = 0.5f;
+}
+
 static void preset_none(int side, struct dvit_preprocess *out)
 {
     out->fit = DVIT_FIT_NONE;
@@ -47,10 +57,8 @@ static const struct preset {
     const char *name;
     void (*fill)(int side, struct dvit_preprocess *out); /* side: the longer of the input's */
 } presets[] = {
-    {"dynamicvit", preset_dynamicvit},
-    {"timm", preset_timm},
-    {"native", preset_native},
-    {"none", preset_none},
+    {"dynamicvit", preset_dynamicvit}, {"timm", preset_timm}, {"augreg", preset_augreg},
+    {"native", preset_native},         {"none", preset_none},
 };
 
 enum dvit_status dvit_preprocess_preset(const char *name, int width, int height,
@@ -72,10 +80,11 @@ enum dvit_status dvit_preprocess_preset(const char *name, int width, int height,
         presets[i].fill(width > height ? width : height, out);
         return DVIT_OK;
     }
-    DVIT_FAIL(
-        error, DVIT_ERROR_NOT_FOUND,
-        "unknown preprocessing \"%s\", expected \"dynamicvit\", \"timm\", \"native\" or \"none\"",
-        name);
+    DVIT_FAIL(error, DVIT_ERROR_NOT_FOUND,
+              "unknown preprocessing \"%s\", expected \"dynamicvit\", \"timm\", \"augreg\", "
+              "\"native\" or "
+              "\"none\"",
+              name);
 done:
     return status;
 }
@@ -97,6 +106,7 @@ static enum dvit_status fit_crop(const struct dvit_preprocess *preprocess, int w
         .width = width,
         .height = height,
         .filter = filter_of(preprocess),
+        .pillow13 = preprocess->pillow13,
     };
     resize.window =
         dvit_image_centre_box(width, height, preprocess->crop_width, preprocess->crop_height);
@@ -173,13 +183,18 @@ done:
 
 enum dvit_status dvit_preprocess_check(const struct dvit_preprocess *p, struct dvit_error *error)
 {
+    const double lowest_std = 0.001, largest = 10;
+    DVIT_REQUIRE(error, p);
     enum dvit_status status = check_geometry(p, error);
-    for (int i = 0; i < 3 && status == DVIT_OK; i++)
-        if (!isfinite(p->mean[i]) || !isfinite(p->std[i]) || !(p->std[i] > 0))
-            status =
-                dvit_error_set(error, DVIT_ERROR_ARGUMENT,
-                               "preprocess.mean[%d] is %g and std %g, expected finite and above 0",
-                               i, (double)p->mean[i], (double)p->std[i]);
+    for (int i = 0; i < 3 && status == DVIT_OK; i++) {
+        double mean = (double)p->mean[i], std = (double)p->std[i];
+        if (!(fabs(mean) <= largest) || !(std >= lowest_std && std <= largest))
+            status = dvit_error_set(error, DVIT_ERROR_ARGUMENT,
+                                    "preprocessing: mean %g, std %g of channel %d, expected finite "
+                                    "numbers: a mean of -%g to %g, a positive std of %g to %g (of "
+                                    "RGB in 0 to 1)",
+                                    mean, std, i, largest, largest, lowest_std, largest);
+    }
     return status;
 }
 

@@ -1,7 +1,8 @@
-/* Antialiased resize, bit-exact with Pillow 12: horizontal pass first, 8 bits between the passes, a
- * pass that changes nothing skipped. The weights are made in resize_weights.c, the loops over
- * pixels are in pixel_loops.h; here is what is computed, and where it lies: of the horizontal pass,
- * only the columns of the window and the rows that its vertical pass will read. */
+/* Antialiased resize, bit-exact with Pillow: 8 bits between the passes, a pass that changes nothing
+ * skipped. The horizontal pass comes first; in Pillow 13's order the vertical one comes first for
+ * tall inputs (down_first). The weights are made in resize_weights.c, the loops over pixels are in
+ * pixel_loops.h; here is what is computed, and where it lies: of the first pass, only what the
+ * window needs and its second pass will read. */
 #include "image/resize.h"
 
 #include <string.h>
@@ -14,12 +15,16 @@ struct passes {
     const struct dvit_resize *resize;
     struct dvit_resize_weights across, down;
     bool narrows, shortens; /* whether there is a horizontal pass, a vertical one */
+    bool down_first;        /* whether the vertical one comes first */
     int first, rows;        /* of the box: the rows that are needed */
     size_t stride;          /* bytes of a row of middle */
     unsigned char *middle;  /* [rows + 1][stride]: the horizontal pass's result */
     int safe_rows;          /* first ones, from whose start across.reach bytes are in the input */
     size_t edge_stride;
     unsigned char *edge; /* [rows − safe_rows][edge_stride]: the others, with room to read on */
+    /* where the vertical pass comes first: */
+    unsigned char *upper; /* [window's height][edge_stride]: its result */
+    unsigned char *taken; /* [down.taps + 1][edge_stride]: input rows, with room to read on */
 };
 
 struct dvit_resizer dvit_resizer_begin(enum dvit_cpu cpu)
@@ -91,20 +96,38 @@ static void layout(struct passes *passes, struct dvit_arena *arena)
         dvit_arena_take(arena, (size_t)(passes->rows - passes->safe_rows), passes->edge_stride);
 }
 
+/* The same where the vertical pass comes first. */
+static void layout_down_first(struct passes *passes, struct dvit_arena *arena)
+{
+    const struct dvit_resize *resize = passes->resize;
+    struct dvit_resize_axis across = axis_across(resize), down = axis_down(resize);
+    size_t columns = (size_t)resize->window.width + DVIT_WEIGHT_GROUP - 1;
+    size_t height = (size_t)resize->window.height, row = 3 * (size_t)resize->box.width;
+    passes->stride = dvit_align_up(3 * columns + DVIT_ROW_SLACK);
+    passes->middle = dvit_arena_take(arena, height, passes->stride);
+    dvit_resize_weights_layout(&passes->down, &down, arena);
+    dvit_resize_weights_layout(&passes->across, &across, arena);
+    passes->edge_stride = dvit_align_up(passes->across.reach > row ? passes->across.reach : row);
+    passes->upper = dvit_arena_take(arena, height, passes->edge_stride);
+    passes->taken = dvit_arena_take(arena, (size_t)passes->down.taps + 1, passes->edge_stride);
+}
+
 /* Measures, makes the memory larger where it is too small, and hands it out. */
 static enum dvit_status prepare(struct passes *passes, struct dvit_arena *memory,
                                 struct dvit_error *error)
 {
     enum dvit_status status = DVIT_OK;
     struct dvit_arena needed = {0};
-    layout(passes, &needed);
+    void (*lay_out)(struct passes *, struct dvit_arena *) =
+        passes->down_first ? layout_down_first : layout;
+    lay_out(passes, &needed);
     if (needed.overflow || needed.used_bytes > memory->size_bytes) {
         dvit_arena_free(memory);
         DVIT_TRY(dvit_arena_commit(&needed, "resize", error));
         *memory = needed;
     }
     memory->used_bytes = 0;
-    layout(passes, memory);
+    lay_out(passes, memory);
 done:
     return status;
 }
@@ -162,6 +185,44 @@ static void pass_down(struct passes *passes, const struct dvit_pixel_loops *loop
     }
 }
 
+/* The input rows of one output row, where the loop may read on behind each of them: in the image,
+ * or copied where they are its last ones. */
+static const unsigned char *rows_to_shorten(struct passes *passes, int y, size_t *stride)
+{
+    size_t line = 3 * (size_t)passes->in->width, row = 3 * (size_t)passes->resize->box.width;
+    int length = passes->down.length[y], first = passes->down.start[y] - passes->first;
+    const unsigned char *end = passes->in->pixels + (size_t)passes->in->height * line;
+    int last = first + length - 1 + length % 2; /* a row more where their number is odd */
+    const unsigned char *from = input_row(passes, first);
+    *stride = line;
+    if (last < passes->rows && (size_t)(end - input_row(passes, last)) >= passes->edge_stride)
+        return from;
+    *stride = passes->edge_stride;
+    memset(passes->taken, 0, ((size_t)length + 1) * passes->edge_stride);
+    for (int k = 0; k < length; k++)
+        memcpy(passes->taken + (size_t)k * *stride, from + (size_t)k * line, row);
+    return passes->taken;
+}
+
+static void pass_down_then_across(struct passes *passes, const struct dvit_pixel_loops *loops,
+                                  unsigned char *to)
+{
+    struct dvit_resize_axis across = axis_across(passes->resize), down = axis_down(passes->resize);
+    size_t row_bytes = 3 * (size_t)passes->resize->window.width;
+    dvit_resize_weights_fill(&passes->down, &down);
+    dvit_resize_weights_fill(&passes->across, &across);
+    for (int y = 0; y < down.count; y++) {
+        size_t stride;
+        const unsigned char *from = rows_to_shorten(passes, y, &stride);
+        loops->vertical(passes->upper + (size_t)y * passes->edge_stride, from, stride,
+                        3 * (size_t)across.in, &passes->down, y);
+    }
+    loops->horizontal(passes->middle, passes->stride, passes->upper, passes->edge_stride,
+                      down.count, &passes->across);
+    for (int y = 0; y < down.count; y++)
+        memcpy(to + (size_t)y * row_bytes, passes->middle + (size_t)y * passes->stride, row_bytes);
+}
+
 static bool box_inside(struct dvit_box box, int width, int height)
 {
     return box.x >= 0 && box.y >= 0 && box.width >= 1 && box.height >= 1 && box.width <= width &&
@@ -192,6 +253,14 @@ done:
     return status;
 }
 
+/* Pillow 13's rule for taking the vertical pass first. */
+static bool is_tall(const struct dvit_resize *resize)
+{
+    long lost_height = (long)resize->box.height - resize->height;
+    long lost_width = (long)resize->box.width - resize->width;
+    return lost_height > 0 && lost_height > 2 * lost_width;
+}
+
 static struct passes plan(const struct dvit_image *in, const struct dvit_resize *resize)
 {
     struct passes passes = {
@@ -203,6 +272,7 @@ static struct passes plan(const struct dvit_image *in, const struct dvit_resize 
         .rows = resize->window.height,
     };
     struct dvit_resize_axis down = axis_down(resize);
+    passes.down_first = resize->pillow13 && passes.narrows && is_tall(resize);
     if (passes.shortens) {
         int end;
         dvit_resize_axis_reads(&down, &passes.first, &end);
@@ -220,8 +290,12 @@ enum dvit_status dvit_resizer_run(struct dvit_resizer *resizer, struct dvit_imag
     struct passes passes = plan(in, resize);
     DVIT_TRY(dvit_image_fit(out, resize->window.width, resize->window.height, error));
     DVIT_TRY(prepare(&passes, &resizer->memory, error));
-    pass_across(&passes, &resizer->loops);
-    pass_down(&passes, &resizer->loops, out->pixels);
+    if (passes.down_first) {
+        pass_down_then_across(&passes, &resizer->loops, out->pixels);
+    } else {
+        pass_across(&passes, &resizer->loops);
+        pass_down(&passes, &resizer->loops, out->pixels);
+    }
 done:
     if (status != DVIT_OK)
         dvit_image_free(out);

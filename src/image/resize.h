@@ -21,6 +21,7 @@ struct dvit_resize {
     struct dvit_box window; /* inside width × height */
     bool mirrored;          /* the window's left and right swapped */
     enum dvit_filter filter;
+    bool pillow13; /* the passes in the order of Pillow 13 */
 };
 
 /* `out` is an image to be overwritten, or an empty one: its pixels are used where its size is the

@@ -29,8 +29,4 @@ enum dvit_status dvit_preprocess_cut(const struct dvit_preprocess *preprocess,
                                      const struct dvit_image *in, struct dvit_resizer *resizer,
                                      struct dvit_image *out, struct dvit_error *error);
 
-/* Whether every field is in its range. */
-enum dvit_status dvit_preprocess_check(const struct dvit_preprocess *preprocess,
-                                       struct dvit_error *error);
-
 #endif

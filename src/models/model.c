@@ -247,8 +247,10 @@ enum dvit_status dvit_model_set_preprocess(struct dvit_model *model,
         return dvit_error_set(
             error, DVIT_ERROR_MISMATCH, "preprocessing crops to %d × %d, the model expects %d × %d",
             preprocess->crop_width, preprocess->crop_height, c->image_width, c->image_height);
-    model->preprocess = *preprocess;
-    return DVIT_OK;
+    enum dvit_status status = dvit_preprocess_check(preprocess, error);
+    if (status == DVIT_OK)
+        model->preprocess = *preprocess;
+    return status;
 }
 
 enum dvit_status dvit_model_set_labels(struct dvit_model *model, const char *const *labels,

@@ -24,6 +24,56 @@ static const struct dvit_preset presets[] = {
     {"lvvit-l", 768, 24, 12, 2304, 288, 16, 1000, 128, 3, false},
 };
 
+/* Heads of published models that have no preset. The same width and depth with another hidden width
+ * is another model, except where that is 0: any. */
+static const struct {
+    int dim, depth, mlp, heads;
+} known_heads[] = {
+    {1280, 32, 0, 16},    /* ViT-H (MAE, DeiT-III): 80 wide */
+    {1408, 40, 0, 16},    /* ViT-g: 88 wide */
+    {1664, 48, 0, 16},    /* ViT-G: 104 wide */
+    {1152, 27, 0, 16},    /* So400m: 72 wide */
+    {768, 8, 2304, 8},    /* timm's first vit_small: 96 wide */
+    {192, 9, 384, 12},    /* ViT for small data sets (Lee et al. 2021): 16 wide */
+    {256, 10, 1024, 4},   /* timm: vit_xsmall */
+    {256, 14, 1280, 4},   /* vit_wee */
+    {320, 14, 1792, 5},   /* vit_little */
+    {384, 36, 1536, 6},   /* vit_small_patch16_36x1 */
+    {512, 12, 2048, 8},   /* DeiT-III medium, vit_medium */
+    {512, 20, 2048, 8},   /* vit_mediumd */
+    {640, 12, 2560, 10},  /* vit_betwixt */
+    {832, 21, 2176, 13},  /* vit_so150m2 */
+    {896, 12, 3584, 14},  /* vit_base_plus */
+    {896, 18, 2304, 14},  /* vit_so150m */
+    {1024, 23, 4096, 16}, /* vit_pe_lang_large */
+    {1536, 50, 8960, 16}, /* vit_pe_core_gigantic: 96 wide */
+};
+
+int dvit_known_heads(const struct dvit_config *config)
+{
+    for (size_t i = 0; dvit_preset_get(i); i++) {
+        const struct dvit_preset *preset = dvit_preset_get(i);
+        if (preset->dim == config->dim && preset->depth == config->depth &&
+            preset->mlp == config->mlp && preset->stem_width == config->stem_width)
+            return preset->heads;
+    }
+    for (size_t i = 0; i < sizeof known_heads / sizeof *known_heads; i++)
+        if (!config->stem_width && known_heads[i].dim == config->dim &&
+            known_heads[i].depth == config->depth &&
+            (known_heads[i].mlp == config->mlp || known_heads[i].mlp == 0))
+            return known_heads[i].heads;
+    return 0;
+}
+
+int dvit_usual_heads(int dim)
+{
+    enum { HEAD_WIDTH = 64 };
+    for (size_t i = 0; i < sizeof known_heads / sizeof *known_heads; i++)
+        if (known_heads[i].mlp == 0 && known_heads[i].dim == dim)
+            return known_heads[i].heads;
+    return dim >= HEAD_WIDTH && dim % HEAD_WIDTH == 0 ? dim / HEAD_WIDTH : 0;
+}
+
 const struct dvit_preset *dvit_preset_get(size_t index)
 {
     return index < sizeof presets / sizeof *presets ? &presets[index] : NULL;

@@ -5,6 +5,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "dvit/config.h"
+
 struct dvit_preset {
     const char *name;
     int dim, depth, heads, mlp, image, patch, classes;
@@ -20,5 +22,11 @@ const char *dvit_preset_alias(const char *name);
 
 /* Preset `index`, or NULL past the last. */
 const struct dvit_preset *dvit_preset_get(size_t index);
+
+/* Attention heads of the published models of this width, depth and hidden width (and stem); 0:
+ * there is none. */
+int dvit_known_heads(const struct dvit_config *config);
+/* A guess from the width alone: as ViTs of this width have, else 64 channels a head; 0: none. */
+int dvit_usual_heads(int dim);
 
 #endif

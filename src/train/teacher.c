@@ -277,11 +277,11 @@ static enum dvit_status describe(char key[1024], const struct dvit_teacher *t,
     dvit_decimal_format(
         key, 1024,
         "by dvit %s, %s products of %s, kernels %s\nteacher %016" PRIx64 "\ndata %s\n"
-        "input %d × %d, fit %d, side %d, %s, mean %a %a %a, std %a %a %a\n",
+        "input %d × %d, fit %d, side %d, %s, %s, mean %a %a %a, std %a %a %a\n",
         dvit_version(), t->bf16 ? "bf16" : "f32", dvit_matmul_backend(), dvit_cpu_name(t->cpu),
         teacher, dvit_dataset_fingerprint(data), input->crop_width, input->crop_height,
-        (int)input->fit, input->resize_side, input->bilinear ? "bilinear" : "bicubic", m[0], m[1],
-        m[2], s[0], s[1], s[2]);
+        (int)input->fit, input->resize_side, input->bilinear ? "bilinear" : "bicubic",
+        input->pillow13 ? "pillow13" : "pillow12", m[0], m[1], m[2], s[0], s[1], s[2]);
     return DVIT_OK;
 }
 

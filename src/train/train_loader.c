@@ -3,6 +3,7 @@
 #include "train/train_loader.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "image/augment.h"
 #include "train/trainer.h"
@@ -44,7 +45,13 @@ enum dvit_status dvit_train_loader_create(struct dvit_loader **out, struct dvit_
     DVIT_TRY(dvit_policy_parse(&augment.policy, o->rand_augment, error));
     if (has_native_size(train, preprocess)) { /* nothing to resize, no margin to spare for crops */
         augment.crop = DVIT_AUGMENT_CROP_PADDED;
-        DVIT_TRY(dvit_preprocess_preset("native", width, height, preprocess, error));
+        struct dvit_preprocess native; /* only its geometry: mean and std stay the model's */
+        DVIT_TRY(dvit_preprocess_preset("native", width, height, &native, error));
+        preprocess->fit = native.fit;
+        preprocess->resize_side = native.resize_side;
+        if (memcmp(preprocess->mean, native.mean, sizeof native.mean) == 0 &&
+            memcmp(preprocess->std, native.std, sizeof native.std) == 0)
+            memcpy(preprocess->name, native.name, sizeof native.name);
     }
     if (!o->flip)
         augment.flip_probability = 0;

@@ -137,14 +137,21 @@ static enum dvit_status choose_usual(struct dvit_import *import, struct dvit_err
     const struct dvit_config *c = &import->stored;
     bool found, timm = c->layer_scale || c->mean_pool ||
                        dvit_recognise_bare_positions(&import->stored, &import->names);
-    const char *name = timm ? "timm" : "dynamicvit";
+    const char *name = timm ? "timm" : "dynamicvit", *asked = import->options.preprocess;
     DVIT_TRY(read_timm_preprocess(import, &found, error));
     if (found)
         return DVIT_OK;
     DVIT_TRY(
         dvit_preprocess_preset(name, c->image_width, c->image_height, &import->preprocess, error));
-    DVIT_TRY(
-        dvit_notes_add(&import->notes, error, "preprocessing \"%s\": the file states none", name));
+    if ((asked && strstr(asked, "mean=")) || c->distilled || c->stem_width || c->stages)
+        return dvit_notes_add(&import->notes, error, /* these were never trained with others */
+                              "preprocessing \"%s\": the file states none", name);
+    DVIT_TRY(dvit_notes_add(
+        &import->notes, error,
+        "warning: preprocessing \"%s\": the file states none; if the model was trained "
+        "with mean and std 0.5, as most ViTs of Google and timm, its answers are "
+        "wrong: --preprocess augreg, or --mean, --std, --crop, --interpolation",
+        name));
 done:
     return status;
 }
@@ -156,14 +163,18 @@ enum dvit_status dvit_import_preprocess(struct dvit_import *import, struct dvit_
     const char *asked = import->options.preprocess;
     if (import->own)
         DVIT_TRY(read_own_preprocess(import, error));
-    if (asked)
-        return dvit_preprocess_preset(asked, c->image_width, c->image_height, &import->preprocess,
-                                      error);
+    if (asked && *asked && *asked != ':') {
+        import->preprocess.crop_width = c->image_width;
+        import->preprocess.crop_height = c->image_height;
+        return dvit_preprocess_change(&import->preprocess, asked, error);
+    }
     if (!import->own)
         DVIT_TRY(import->names.place.naming == DVIT_NAMING_HUGGING_FACE
                      ? read_hf_preprocess(import, error)
                      : choose_usual(import, error));
     DVIT_TRY(adjust_preprocess(import, error));
+    if (asked)
+        DVIT_TRY(dvit_preprocess_change(&import->preprocess, asked, error));
 done:
     return status;
 }

@@ -4,7 +4,6 @@
 
 #include <jansson.h>
 #include <limits.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -42,13 +41,17 @@ char *dvit_config_to_json(const struct dvit_config *c)
 static const char *const fit_names[] = {
     [DVIT_FIT_CROP] = "crop", [DVIT_FIT_SQUASH] = "squash", [DVIT_FIT_NONE] = "none"};
 
+/* The order of the two passes: struct dvit_preprocess.pillow13. */
+static const char *const resize_names[] = {"pillow12", "pillow13"};
+
 char *dvit_preprocess_to_json(const struct dvit_preprocess *p)
 {
-    return dump(json_pack("{s:s, s:s, s:i, s:i, s:i, s:[f,f,f], s:[f,f,f], s:b}", "name", p->name,
-                          "fit", fit_names[p->fit], "resize_side", p->resize_side, "crop_width",
-                          p->crop_width, "crop_height", p->crop_height, "mean", (double)p->mean[0],
-                          (double)p->mean[1], (double)p->mean[2], "std", (double)p->std[0],
-                          (double)p->std[1], (double)p->std[2], "bilinear", p->bilinear));
+    return dump(json_pack("{s:s, s:s, s:i, s:i, s:i, s:[f,f,f], s:[f,f,f], s:b, s:s}", "name",
+                          p->name, "fit", fit_names[p->fit], "resize_side", p->resize_side,
+                          "crop_width", p->crop_width, "crop_height", p->crop_height, "mean",
+                          (double)p->mean[0], (double)p->mean[1], (double)p->mean[2], "std",
+                          (double)p->std[0], (double)p->std[1], (double)p->std[2], "bilinear",
+                          p->bilinear, "resize", resize_names[p->pillow13]));
 }
 
 char *dvit_labels_to_json(char *const *labels, int count)
@@ -180,23 +183,10 @@ done:
 
 static enum dvit_status check_preprocess(const struct dvit_preprocess *p, struct dvit_error *error)
 {
-    if (p->crop_width < 1 || p->crop_width > DVIT_MAX_IMAGE_SIDE || p->crop_height < 1 ||
-        p->crop_height > DVIT_MAX_IMAGE_SIDE || p->resize_side < 0 ||
-        p->resize_side > 2 * DVIT_MAX_IMAGE_SIDE)
-        return dvit_error_set(error, DVIT_ERROR_FORMAT,
-                              "preprocessing: sizes %d, %d × %d are out of range", p->resize_side,
-                              p->crop_width, p->crop_height);
-    if (p->fit == DVIT_FIT_CROP && p->resize_side < 1)
-        return dvit_error_set(error, DVIT_ERROR_FORMAT,
-                              "preprocessing: resize_side is %d, expected 1 or more",
-                              p->resize_side);
-    for (int i = 0; i < 3; i++)
-        if (!isfinite(p->mean[i]) || !isfinite(p->std[i]) || !(p->std[i] > 0))
-            return dvit_error_set(error, DVIT_ERROR_FORMAT,
-                                  "preprocessing: mean %g, std %g of channel %d, expected finite "
-                                  "numbers and a positive std",
-                                  (double)p->mean[i], (double)p->std[i], i);
-    return DVIT_OK;
+    struct dvit_error cause;
+    if (dvit_preprocess_check(p, &cause) == DVIT_OK)
+        return DVIT_OK;
+    return dvit_error_set(error, DVIT_ERROR_FORMAT, "%s", cause.message);
 }
 
 enum dvit_status dvit_preprocess_from_json(const char *text, struct dvit_preprocess *preprocess,
@@ -204,7 +194,7 @@ enum dvit_status dvit_preprocess_from_json(const char *text, struct dvit_preproc
 {
     json_t *root;
     json_error_t problem;
-    const char *name, *fit;
+    const char *name, *fit, *resize = resize_names[0];
     double mean[3], std[3];
     int bilinear = false; /* files from before the choice existed are silent about it */
     struct dvit_preprocess p = {0};
@@ -215,10 +205,10 @@ enum dvit_status dvit_preprocess_from_json(const char *text, struct dvit_preproc
     if (status != DVIT_OK)
         return status;
     if (json_unpack_ex(root, &problem, JSON_STRICT,
-                       "{s:s, s:s, s:I, s:I, s:I, s:[FFF], s:[FFF], s?:b}", "name", &name, "fit",
-                       &fit, keys[0], &v[0], keys[1], &v[1], keys[2], &v[2], "mean", &mean[0],
-                       &mean[1], &mean[2], "std", &std[0], &std[1], &std[2], "bilinear",
-                       &bilinear) != 0)
+                       "{s:s, s:s, s:I, s:I, s:I, s:[FFF], s:[FFF], s?:b, s?:s}", "name", &name,
+                       "fit", &fit, keys[0], &v[0], keys[1], &v[1], keys[2], &v[2], "mean",
+                       &mean[0], &mean[1], &mean[2], "std", &std[0], &std[1], &std[2], "bilinear",
+                       &bilinear, "resize", &resize) != 0)
         return unpack_failed(root, &problem, "preprocessing", error);
     DVIT_TRY(narrow("preprocessing", keys, v, fields, sizeof keys / sizeof *keys, error));
     int known = (int)(sizeof fit_names / sizeof *fit_names), found = 0;
@@ -228,6 +218,11 @@ enum dvit_status dvit_preprocess_from_json(const char *text, struct dvit_preproc
         DVIT_FAIL(error, DVIT_ERROR_FORMAT, "preprocessing: unknown fit \"%s\"",
                   dvit_text_show(fit).text);
     p.fit = (enum dvit_fit)found;
+    p.pillow13 = strcmp(resize, resize_names[1]) == 0;
+    if (!p.pillow13 && strcmp(resize, resize_names[0]) != 0)
+        DVIT_FAIL(error, DVIT_ERROR_FORMAT,
+                  "preprocessing: unknown resize \"%s\", expected pillow12 or pillow13",
+                  dvit_text_show(resize).text);
     snprintf(p.name, sizeof p.name, "%s", name);
     p.bilinear = bilinear;
     for (int i = 0; i < 3; i++) {

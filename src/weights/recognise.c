@@ -12,7 +12,7 @@
 #include "weights/text.h"
 
 /* Beyond every bound of dvit_config_check, and still far from overflow. */
-enum { BEYOND = 1 << 24, HEAD_WIDTH = 64 };
+enum { BEYOND = 1 << 24 };
 
 static bool has(const struct dvit_tensor_names *names, const char *name)
 {
@@ -100,18 +100,21 @@ static const struct dvit_preset *related_preset(const struct dvit_config *c)
 static enum dvit_status choose_heads(struct dvit_config *c, const struct dvit_stated *stated,
                                      struct dvit_notes *notes, struct dvit_error *error)
 {
-    const struct dvit_preset *related = related_preset(c);
-    c->heads = stated->heads ? stated->heads : related ? related->heads : 0;
+    c->heads = stated->heads ? stated->heads : dvit_known_heads(c);
     if (c->heads)
         return DVIT_OK;
-    if (c->dim < HEAD_WIDTH || c->dim % HEAD_WIDTH != 0)
+    c->heads = dvit_usual_heads(c->dim);
+    if (!c->heads)
         return dvit_error_set(error, DVIT_ERROR_MISMATCH,
                               "width %d leaves the number of attention heads open, and nothing "
-                              "records it: state it with heads",
+                              "records it: state it with --heads (dvit_load_options.heads)",
                               c->dim);
-    c->heads = c->dim / HEAD_WIDTH;
-    return dvit_notes_add(notes, error, "heads %d: the file records none, width %d has %d of %d",
-                          c->heads, c->dim, c->heads, HEAD_WIDTH);
+    return dvit_notes_add(
+        notes, error,
+        "warning: heads %d is a guess, of width %d and depth %d: the file records "
+        "none, and wrong heads give wrong answers without any error; state them "
+        "with --heads",
+        c->heads, c->dim, c->depth);
 }
 
 static enum dvit_status choose_skip_lam(struct dvit_config *c, struct dvit_notes *notes,
