@@ -287,7 +287,7 @@ static void bad_descriptions_are_refused(void **state)
          DVIT_ERROR_MISMATCH},
         {1, "\"crop_width\":12", "\"crop_width\":4294967308", "crop_width is 4294967308",
          DVIT_ERROR_FORMAT},
-        {1, "\"crop_width\":12", "\"crop_width\":0", "out of range", DVIT_ERROR_FORMAT},
+        {1, "\"crop_width\":12", "\"crop_width\":0", "crop_width is 0", DVIT_ERROR_FORMAT},
         {1, "\"std\":[", "\"std\":[0,", "preprocessing", DVIT_ERROR_FORMAT},
         {1, "\"std\":[0.", "\"std\":[-0.", "positive std", DVIT_ERROR_FORMAT},
         {1, "\"mean\":[0.48500001430511475", "\"mean\":[1e300", "finite", DVIT_ERROR_FORMAT},
