@@ -193,7 +193,8 @@ void cli_options_default(struct cli_options *options, enum cli_verb_id verb);
 enum cli_exit cli_options_parse(struct cli_options *options, enum cli_verb_id verb, int count,
                                 char **arguments);
 
-/* Fills preprocess_text, "NAME:key=value,…", from the options that it is made of; reports a mistake. */
+/* Fills preprocess_text, "NAME:key=value,…", from the options that it is made of; reports a
+ * mistake. */
 bool cli_preprocess_compose(struct cli_options *options);
 
 /* The default of `option` for `verb` as text, "" where there is none to show. */
