@@ -124,9 +124,34 @@ static void open_standard_descriptors(void)
             _exit(CLI_EXIT_FAILURE);
 }
 
+/* Large model files are mapped: one that another process shortens meanwhile has no bytes where the
+ * map has. Only functions that signal handlers may call. */
+static void end_of_mapped_file(int signal_number, siginfo_t *info, void *context)
+{
+    static const char text[] = "dvit: error: a file became shorter while it was read, or its disk "
+                               "failed\n";
+    (void)context;
+    if (info->si_code != BUS_ADRERR) { /* not about a file: as without this handler */
+        signal(signal_number, SIG_DFL);
+        return;
+    }
+    if (write(STDERR_FILENO, text, sizeof text - 1) < 0)
+        _exit(CLI_EXIT_FAILURE); /* nobody to tell */
+    _exit(CLI_EXIT_FAILURE);
+}
+
+static void handle_shortened_files(void)
+{
+    struct sigaction action = {.sa_sigaction = end_of_mapped_file,
+                               .sa_flags = SA_SIGINFO | SA_ONSTACK};
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGBUS, &action, NULL);
+}
+
 int main(int count, char **arguments)
 {
     open_standard_descriptors();
+    handle_shortened_files();
     signal(SIGXFSZ, SIG_IGN); /* too large for a limit is a failed write, told and cleaned up */
     int code = run(count, arguments);
     bool failed = ferror(stdout) != 0;

@@ -217,6 +217,13 @@ int cli_check_file(const char *path)
     return code;
 }
 
+/* 0, or why there is no such folder: mkdir's reason, not that of looking for one. */
+static int make_one(const char *path)
+{
+    int reason = mkdir(path, 0777) == 0 ? 0 : errno;
+    return reason && !cli_is_folder(path) ? reason : 0;
+}
+
 int cli_make_folder(const char *path)
 {
     char *part = strdup(path);
@@ -225,17 +232,17 @@ int cli_make_folder(const char *path)
         cli_error("out of memory");
         return code;
     }
-    bool made = true;
-    for (char *at = part + 1; made && *at; at++)
+    int reason = 0;
+    for (char *at = part + 1; !reason && *at; at++)
         if (*at == '/' && at[-1] != '/') {
             *at = 0;
-            made = mkdir(part, 0777) == 0 || cli_is_folder(part);
+            reason = make_one(part);
             *at = '/';
         }
-    made = made && (mkdir(path, 0777) == 0 || cli_is_folder(path));
-    if (!made)
+    reason = reason ? reason : make_one(path);
+    if (reason)
         cli_error("cannot make folder \"%s\": %s", path,
-                  errno == EEXIST ? "a file has that name" : strerror(errno));
+                  reason == EEXIST ? "a file has that name" : strerror(reason));
     else if (access(path, W_OK | X_OK) != 0)
         cli_error("cannot write to folder \"%s\": %s", path, strerror(errno));
     else

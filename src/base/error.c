@@ -64,6 +64,15 @@ enum dvit_status dvit_error_require(struct dvit_error *error, const char *functi
     return DVIT_OK;
 }
 
+enum dvit_status dvit_error_of_file(enum dvit_status status, struct dvit_error *error)
+{
+    if (status != DVIT_ERROR_ARGUMENT)
+        return status;
+    if (error)
+        error->status = DVIT_ERROR_FORMAT;
+    return DVIT_ERROR_FORMAT;
+}
+
 static const char *const status_names[] = {
     [DVIT_OK] = "ok",
     [DVIT_ERROR_ARGUMENT] = "argument",

@@ -41,6 +41,10 @@ enum dvit_status dvit_error_require(struct dvit_error *error, const char *functi
             memset((out), 0, sizeof *(out));                                                       \
     } while (0)
 
+/* What was refused stood in a file, not in an option: DVIT_ERROR_ARGUMENT becomes
+ * DVIT_ERROR_FORMAT. Returns the status, also in *error. */
+enum dvit_status dvit_error_of_file(enum dvit_status status, struct dvit_error *error);
+
 /* Set the error and leave through `done`. */
 #define DVIT_FAIL(error, code, ...)                                                                \
     do {                                                                                           \

@@ -84,9 +84,10 @@ static enum dvit_status create(const char *path, mode_t mode, struct dvit_error 
             continue;
         char end = *p;
         *p = 0;
-        if (mkdir(copy, mode) != 0 && errno != EEXIST)
-            DVIT_FAIL(error, folder_status(errno), "\"%s\": cannot create the folder: %s", copy,
-                      strerror(errno));
+        int reason = mkdir(copy, mode) != 0 ? errno : 0;
+        if (reason && reason != EEXIST && !dvit_folder_exists(copy))
+            DVIT_FAIL(error, folder_status(reason), "\"%s\": cannot create the folder: %s", copy,
+                      strerror(reason));
         *p = end;
         if (!end)
             break;

@@ -187,6 +187,31 @@ static enum dvit_status set_field(struct dvit_config *config, char *key, struct 
                           key);
 }
 
+enum { MAX_KEYS = 32 }; /* more than there are */
+
+/* image is width and height at once. */
+static bool say_the_same(const char *a, const char *b)
+{
+    bool a_side = strcmp(a, "width") == 0 || strcmp(a, "height") == 0;
+    bool b_side = strcmp(b, "width") == 0 || strcmp(b, "height") == 0;
+    return strcmp(a, b) == 0 || (strcmp(a, "image") == 0 && b_side) ||
+           (strcmp(b, "image") == 0 && a_side);
+}
+
+static enum dvit_status check_new(const char *key, const char *const *seen, int count,
+                                  struct dvit_error *error)
+{
+    for (int i = 0; i < count; i++) {
+        if (strcmp(seen[i], key) == 0)
+            return dvit_error_set(error, DVIT_ERROR_ARGUMENT, "model text: %s is given twice", key);
+        if (say_the_same(seen[i], key))
+            return dvit_error_set(error, DVIT_ERROR_ARGUMENT,
+                                  "model text: %s and %s are given, expected one of them", seen[i],
+                                  key);
+    }
+    return DVIT_OK;
+}
+
 /* "vit:" starts from deit-t's values where the text is silent, "lvvit:" from lvvit-s's. */
 static enum dvit_status parse_fields(const char *family, int mlp_ratio, const char *text,
                                      struct dvit_config *config, struct dvit_error *error)
@@ -199,8 +224,14 @@ static enum dvit_status parse_fields(const char *family, int mlp_ratio, const ch
     snprintf(config->name, sizeof config->name, "%s", family);
     config->mlp = 0;
     char *rest = NULL;
-    for (char *key = strtok_r(copy, ",", &rest); key; key = strtok_r(NULL, ",", &rest))
-        DVIT_TRY(set_field(config, key, error));
+    const char *seen[MAX_KEYS];
+    int count = 0;
+    for (char *key = strtok_r(copy, ",", &rest); key; key = strtok_r(NULL, ",", &rest)) {
+        DVIT_TRY(set_field(config, key, error)); /* ends the key where its value begins */
+        DVIT_TRY(check_new(key, seen, count, error));
+        if (count < MAX_KEYS)
+            seen[count++] = key;
+    }
     if (!config->mlp)
         config->mlp = mlp_ratio * config->dim;
 done:

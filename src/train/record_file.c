@@ -46,8 +46,8 @@ enum dvit_status dvit_record_file_add(struct dvit_record_file *file, const void 
     if (before >= 0 && write_all(file->descriptor, record, size_bytes))
         return DVIT_OK;
     int reason = errno;
-    if (before >= 0 && ftruncate(file->descriptor, before) != 0)
-        reason = errno;
+    int left_whole = before >= 0 ? ftruncate(file->descriptor, before) : 0;
+    (void)left_whole; /* the reason is the write's all the same */
     return dvit_error_set(error, DVIT_ERROR_IO, "\"%s\": cannot write: %s", file->path,
                           strerror(reason));
 }

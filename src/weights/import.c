@@ -72,8 +72,9 @@ static enum dvit_status read_own_config(struct dvit_import *import, struct dvit_
         return dvit_error_set(error, DVIT_ERROR_FORMAT,
                               "this is the state of a training run, for resuming it; its models "
                               "are best.safetensors and last.safetensors");
-    return dvit_config_from_json(dvit_import_recorded(import, "dvit.config"), &import->stored,
-                                 error);
+    return dvit_error_of_file(
+        dvit_config_from_json(dvit_import_recorded(import, "dvit.config"), &import->stored, error),
+        error);
 }
 
 static enum dvit_status recognise(struct dvit_import *import, struct dvit_error *error)
@@ -288,6 +289,12 @@ enum dvit_status dvit_model_load(struct dvit_model **out, const char *path,
     return dvit_model_load_key(out, path, NULL, options, error);
 }
 
+static bool asks_for_anything(const struct dvit_load_options *options)
+{
+    return options->heads || options->image_width || options->image_height || options->classes ||
+           options->keep != 0 || options->preprocess;
+}
+
 enum dvit_status dvit_model_load_key(struct dvit_model **out, const char *path, const char *key,
                                      const struct dvit_load_options *options,
                                      struct dvit_error *error)
@@ -312,6 +319,8 @@ enum dvit_status dvit_model_load_key(struct dvit_model **out, const char *path, 
     DVIT_TRY(apply_options(&import, error));
     DVIT_TRY(build(&import, out, error));
 done:
+    if (!asks_for_anything(&import.options))
+        status = dvit_error_of_file(status, error);
     if (status != DVIT_OK)
         dvit_error_prefix(error, "\"%s\"", path);
     import_free(&import);

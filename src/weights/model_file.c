@@ -142,6 +142,7 @@ enum dvit_status dvit_model_from_metadata(struct dvit_model **out,
     *out = model;
     model = NULL;
 done:
+    status = dvit_error_of_file(status, error);
     dvit_labels_free(labels, labels ? config.classes : 0);
     dvit_model_free(model);
     return status;

@@ -5,10 +5,12 @@ import csv
 import json
 import os
 import re
+import signal
 import stat
+import struct
 import subprocess
 
-from harness import (DVIT, FAILURE, OK, SHAPE, CommandTest, dvit, environment, main, png_bytes,
+from harness import (DVIT, FAILURE, OK, SHAPE, USAGE, CommandTest, dvit, environment, main, png_bytes,
                      read_bytes, write_bytes, write_ppm)
 
 TINY = "builtin:scenes,image=32,classes=4,train=16,val=8"
@@ -65,6 +67,72 @@ class TestFiles(CommandTest):
         self.assertIn(done.returncode, (OK, FAILURE))
         for line in read_bytes(os.path.join(run, "log.jsonl")).splitlines():
             self.assertEqual((line[:1], line[-1:]), (b"{", b"}"), line)
+
+
+class TestSignals(CommandTest):
+    def test_a_mapped_file_that_is_shortened_is_an_error(self):
+        path, size = self.path("big.safetensors"), 600 << 20
+        header = json.dumps({"t": {"dtype": "U8", "shape": [size], "data_offsets": [0, size]}})
+        write_bytes(path, struct.pack("<Q", len(header)) + header.encode())
+        os.truncate(path, 8 + len(header) + size)
+        process = subprocess.Popen([DVIT, "info", "--tensors", path], stdout=subprocess.DEVNULL,
+                                   stderr=subprocess.PIPE, env=environment())
+        while process.poll() is None:
+            with open("/proc/%d/maps" % process.pid, encoding="utf-8", errors="replace") as maps:
+                if path in maps.read():
+                    break
+        os.truncate(path, 1000)
+        _, err = process.communicate(timeout=60)
+        self.assertEqual((process.returncode, err.count(b"dvit: error: ")), (FAILURE, 1), err)
+
+    def test_a_closed_pipe_ends_quietly(self):
+        for arguments in (["info", "--tensors", "cifar10"], ["help"],
+                          ["classify", write_ppm(self.path("a.ppm"))]):
+            with self.subTest(arguments):
+                process = subprocess.Popen([DVIT, *arguments], stdout=subprocess.PIPE,
+                                           stderr=subprocess.PIPE, env=environment())
+                process.stdout.close()
+                err = process.stderr.read()
+                process.stderr.close()
+                self.assertEqual((process.wait(timeout=60), err), (-signal.SIGPIPE, b""))
+
+
+class TestExitCodes(CommandTest):
+    """2 is for the command line, 1 for what is wrong with files."""
+
+    def edited(self, key, **changes):
+        data = read_bytes(os.path.join(os.environ["DVIT_SOURCE_ROOT"], "share", "dvit",
+                                       "cifar10.safetensors"))
+        size = struct.unpack("<Q", data[:8])[0]
+        header = json.loads(data[8:8 + size])
+        described = json.loads(header["__metadata__"][key])
+        described.update(changes)
+        header["__metadata__"][key] = json.dumps(described)
+        text = json.dumps(header).encode()
+        return write_bytes(self.path("m.safetensors"),
+                           struct.pack("<Q", len(text)) + text + data[8 + size:])
+
+    def test_a_model_file_that_is_out_of_range_is_no_mistake_of_the_command_line(self):
+        picture = write_ppm(self.path("a.ppm"))
+        for changes in ({"depth": 0}, {"heads": 10 ** 9}, {"keep": 2.5}, {"mean_pool": True},
+                        {"norm_eps": -1}, {"stem_width": 10 ** 9}):
+            with self.subTest(changes):
+                path = self.edited("dvit.config", **changes)
+                self.refused(dvit("classify", "--model", path, picture), FAILURE, path)
+        self.refused(dvit("info", "cifar10", "--image-size", 30), USAGE)
+
+    def test_the_reason_is_the_system_s(self):
+        write_bytes(self.path("file"), b"")
+        self.refused(dvit("train", "--data", TINY, "--model", SHAPE, "--out",
+                          self.path("file", "run")), FAILURE, "a file has that name")
+        self.refused(dvit("train", "--data", TINY, "--model", SHAPE, "--out", "/proc/none/run"),
+                     FAILURE, "/proc/none", "No such file or directory")
+        self.refused(dvit("train", "--data", TINY, "--model", SHAPE, "--out", "a" * 300),
+                     FAILURE, "File name too long")
+
+    def test_keys_of_a_shape_stand_once(self):
+        self.refused(dvit("info", "vit:dim=32,depth=1,heads=2,dim=64"), USAGE, "dim", "twice")
+        self.refused(dvit("info", "vit:image=32,depth=1,width=64"), USAGE, "image", "width")
 
 
 class TestPackedCache(CommandTest):
