@@ -124,7 +124,7 @@ class TestExitCodes(CommandTest):
     def test_the_reason_is_the_system_s(self):
         write_bytes(self.path("file"), b"")
         self.refused(dvit("train", "--data", TINY, "--model", SHAPE, "--out",
-                          self.path("file", "run")), FAILURE, "a file has that name")
+                          self.path("file", "run")), FAILURE, "Not a directory")
         self.refused(dvit("train", "--data", TINY, "--model", SHAPE, "--out", "/proc/none/run"),
                      FAILURE, "/proc/none", "No such file or directory")
         self.refused(dvit("train", "--data", TINY, "--model", SHAPE, "--out", "a" * 300),
