@@ -9,7 +9,9 @@
  * Signals. The library sets no handler. Its threads block all signals but those of faults (SIGSEGV,
  * SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS, SIGABRT); the calling thread does while it computes in
  * dvit_session_run or dvit_train, because a handler that ran in the middle of a product could
- * overwrite memory (dvit/train.h). A signal waits until then, or goes to another thread.
+ * overwrite memory (dvit/train.h). A signal waits until then, or goes to another thread. A weight
+ * file above 512 MiB is mapped while it is read: where another process shortens it meanwhile, the
+ * program gets SIGBUS; smaller files are read, and that is an error.
  *
  * fork(). A child has none of the threads. Models and data sets work there; a session starts new
  * threads at its next run; a loader with workers, and what is inside dvit_train, cannot be used.
