@@ -98,6 +98,7 @@ static void bad_texts_say_why(void **state)
         {"vit:distilled=2", "distilled is \"2\", expected 0 or 1", DVIT_ERROR_ARGUMENT},
         {"vit:mean_pool=yes", "mean_pool is \"yes\"", DVIT_ERROR_ARGUMENT},
         {"vit:distilled=1,mean_pool=1", "exclude each other", DVIT_ERROR_ARGUMENT},
+        {"vit:one_head=1", "one_head is of distilled models", DVIT_ERROR_ARGUMENT},
         {"lvvit:distilled=1", "exclude each other", DVIT_ERROR_ARGUMENT},
         {"lvvit:patch=7,image=49", "needs an even number", DVIT_ERROR_ARGUMENT},
         {"lvvit:stem_width=1025", "stem_width is 1025, expected 0 to 1024", DVIT_ERROR_ARGUMENT},
@@ -310,7 +311,7 @@ static double formula(const struct dvit_config *c, double keep, bool published)
         double read = narrow ? P : n + P; /* rows of which more than keys and values is read */
         macs += (n + P) * 2 * C * C + read * (2 * C * C + 2 * C * c->mlp) + 2 * read * (n + P) * C;
     }
-    return macs + C * c->classes * (1 + c->distilled + (c->aux_head ? n : 0));
+    return macs + C * c->classes * (1 + (c->distilled && !c->one_head) + (c->aux_head ? n : 0));
 }
 
 static void costs_are_the_formulas(void **state)

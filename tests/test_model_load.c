@@ -26,12 +26,34 @@ static void foreign_files_load(void **state)
     }
 }
 
+/* Only transformers has distilled models with one head; else the second one is missing. */
+static void a_missing_second_head_is_missing(void **state)
+{
+    (void)state;
+    char shape[128];
+    snprintf(shape, sizeof shape, "%s,distilled=1", bench_shape);
+    for (int hugging_face = 0; hugging_face < 2; hugging_face++) {
+        struct bench b = bench_open(shape, 0);
+        if (hugging_face)
+            tensor_list_hugging_face(&b.list, "deit.");
+        const char *name = hugging_face ? "distillation_classifier" : "head_dist";
+        char weight[64], bias[64];
+        snprintf(weight, sizeof weight, "%s.weight", name);
+        snprintf(bias, sizeof bias, "%s.bias", name);
+        tensor_list_remove(&b.list, weight);
+        tensor_list_remove(&b.list, bias);
+        bench_fails(&b, DVIT_ERROR_MISMATCH, "tensor \"head_dist.weight\" is missing");
+        bench_close(&b);
+    }
+}
+
 static void hugging_face_files_load(void **state)
 {
     (void)state;
-    for (int distilled = 0; distilled < 2; distilled++) {
+    static const char *const heads[] = {"", ",distilled=1", ",distilled=1,one_head=1"};
+    for (int distilled = 0; distilled < 3; distilled++) {
         char shape[128];
-        snprintf(shape, sizeof shape, "%s,distilled=%d", bench_shape, distilled);
+        snprintf(shape, sizeof shape, "%s%s", bench_shape, heads[distilled]);
         struct bench b = bench_open(shape, 0);
         b.options.heads = 0;
         tensor_list_hugging_face(&b.list, distilled ? "deit." : "vit.");
@@ -285,6 +307,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(foreign_files_load),
         cmocka_unit_test(hugging_face_files_load),
+        cmocka_unit_test(a_missing_second_head_is_missing),
         cmocka_unit_test(every_misfit_is_named),
         cmocka_unit_test(doubles_and_lone_parts_are_misfits),
         cmocka_unit_test(hostile_names_are_escaped),

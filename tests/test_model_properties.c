@@ -29,6 +29,7 @@ static const struct shape {
     {"vit:dim=48,depth=4,heads=3,patch=4,image=20,classes=6", 3, 0.5, 3},
     {"vit:dim=64,depth=4,heads=4,patch=4,image=28,classes=6", 3, 0.6, 4.2},
     {"vit:dim=32,depth=4,heads=2,patch=4,image=20,classes=5,distilled=1", 3, 0.6, 2.2},
+    {"vit:dim=32,depth=4,heads=2,patch=4,image=20,classes=5,distilled=1,one_head=1", 3, 0.6, 2.2},
     {"vit:dim=32,depth=4,heads=4,patch=4,image=16,classes=5,layer_scale=1", 3, 0.6, 1},
     {"vit:dim=32,depth=4,heads=4,patch=4,image=20,classes=5,mean_pool=1", 3, 0.6, 2.2},
     {"lvvit:dim=32,depth=4,heads=2,patch=8,width=48,height=32,classes=5,stem_width=16", 3, 0.6, 1},
@@ -175,7 +176,7 @@ static void masked_logits(const struct masked *m, const struct dvit_model *model
         int image = i / c->classes, k = i % c->classes;
         double highest = -INFINITY;
         out[i] = logits[i];
-        if (c->distilled)
+        if (c->distilled && !c->one_head)
             out[i] = (logits[i] + m->training.values[m->values.logits_distilled][i]) / 2;
         for (int n = 0; c->aux_head && n < patches; n++)
             if (policy[image * tokens + tokens - patches + n] > 0)
@@ -377,6 +378,37 @@ static void keep_1_is_dense(void **state)
     }
 }
 
+/* (2h·x + 2b + 0)/2 = h·x + b, also in floats. */
+static void one_head_is_two_of_which_one_is_silent(void **state)
+{
+    struct dvit_model *one =
+        random_model("vit:dim=32,depth=3,heads=2,patch=4,image=16,classes=5,distilled=1,one_head=1",
+                     2, 0.6, 4, 1);
+    struct dvit_model *two;
+    struct dvit_error error;
+    struct dvit_config config = one->config;
+    config.one_head = false;
+    assert_ok(dvit_model_create(&two, &config, 1, &error), &error);
+    for (size_t i = 0; i < two->parameters.count; i++) {
+        const struct dvit_parameter *item = &two->parameters.items[i];
+        int same = dvit_parameters_find(&one->parameters, item->name);
+        float *out = dvit_model_weights(two, i);
+        for (size_t k = 0; k < item->count; k++)
+            out[k] = same < 0 ? 0
+                              : dvit_model_weights(one, (size_t)same)[k] *
+                                    (item->group == DVIT_GROUP_HEAD ? 2 : 1);
+    }
+    float *pixels = random_pixels(one, IMAGES, 4);
+    static struct pruned a, b;
+    run_session(one, cpu_level(state), 0.6, 2, pixels, &a);
+    run_session(two, cpu_level(state), 0.6, 2, pixels, &b);
+    for (int image = 0; image < IMAGES; image++)
+        assert_true(logit_gap(a.logits + 5 * image, b.logits + 5 * image, 5) < 1e-6);
+    free(pixels);
+    dvit_model_free(one);
+    dvit_model_free(two);
+}
+
 int main(void)
 {
     int failed = 0;
@@ -386,6 +418,7 @@ int main(void)
             cmocka_unit_test_prestate(masked_is_pruned, level),
             cmocka_unit_test_prestate(other_decisions_are_other_logits, level),
             cmocka_unit_test_prestate(keep_1_is_dense, level),
+            cmocka_unit_test_prestate(one_head_is_two_of_which_one_is_silent, level),
         };
         failed += cmocka_run_group_tests_name((const char *)level, tests, NULL, NULL);
     }

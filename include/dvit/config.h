@@ -45,24 +45,25 @@ DVIT_API enum dvit_status dvit_pruning_parse(const char *name, enum dvit_pruning
 
 /* A vision transformer, dense (stages = 0) or dynamic (stages ≥ 1). */
 struct dvit_config {
-    char name[64];                    /* preset name, or "vit" or "lvvit" */
-    int image_width;                  /* pixels; a multiple of patch */
-    int image_height;                 /* pixels; a multiple of patch */
-    int patch;                        /* pixels, side of a square patch */
-    int dim;                          /* C; divisible by heads, and by 4 where stages > 0 */
-    int depth;                        /* blocks */
-    int heads;                        /* H */
-    int mlp;                          /* M */
-    int classes;                      /* K */
-    float norm_eps;                   /* layer norm epsilon of the backbone (1e-6; LV-ViT 1e-5) */
-    int stem_width;                   /* channels of LV-ViT's convolutional stem; 0: none */
-    float skip_lam;                   /* both residual branches are divided by it (1; LV-ViT 2) */
-    bool qkv_bias;                    /* the qkv layers have a bias (LV-ViT: no) */
-    bool distilled;                   /* a second prefix token with a head of its own (DeiT) */
-    bool layer_scale;                 /* each branch has a factor per channel (DeiT-III) */
-    bool mean_pool;                   /* the head reads the mean of the patches, normed after it */
-    bool aux_head;                    /* logits per patch join the class token's (LV-ViT) */
-    int stages;                       /* S; 0 for a dense model */
+    char name[64];    /* preset name, or "vit" or "lvvit" */
+    int image_width;  /* pixels; a multiple of patch */
+    int image_height; /* pixels; a multiple of patch */
+    int patch;        /* pixels, side of a square patch */
+    int dim;          /* C; divisible by heads, and by 4 where stages > 0 */
+    int depth;        /* blocks */
+    int heads;        /* H */
+    int mlp;          /* M */
+    int classes;      /* K */
+    float norm_eps;   /* layer norm epsilon of the backbone (1e-6; LV-ViT 1e-5) */
+    int stem_width;   /* channels of LV-ViT's convolutional stem; 0: none */
+    float skip_lam;   /* both residual branches are divided by it (1; LV-ViT 2) */
+    bool qkv_bias;    /* the qkv layers have a bias (LV-ViT: no) */
+    bool distilled;   /* a second prefix token with a head of its own (DeiT) */
+    bool layer_scale; /* each branch has a factor per channel (DeiT-III) */
+    bool mean_pool;   /* the head reads the mean of the patches, normed after it */
+    bool aux_head;    /* logits per patch join the class token's (LV-ViT) */
+    bool one_head;    /* distilled, but only the class token has a head, which answers */
+    int stages;       /* S; 0 for a dense model */
     int stage_block[DVIT_MAX_STAGES]; /* 0-based block before which stage s prunes, ascending */
     double keep; /* rho, in (0, 1]: base keep ratio; stage s keeps (int)(N·pow(rho, s+1)) patches.
                     Of a model that pools, DVIT_POOL_KEEP */
@@ -71,8 +72,8 @@ struct dvit_config {
 
 /* Fills `config` with a preset ("deit-s", "lvvit-s", …) as a dense model of 1000 classes, or from
  * "vit:dim=192,depth=6,heads=3,patch=4,image=32,classes=10[,mlp=768][,distilled=1]
- * [,layer_scale=1][,mean_pool=1][,pruning=learned|static|random|attention|pool]" or "lvvit:…" with
- * the same keys and stem_width. An unknown preset's error names the nearest one. */
+ * [,one_head=1][,layer_scale=1][,mean_pool=1][,pruning=learned|static|random|attention|pool]" or
+ * "lvvit:…" with the same keys and stem_width. An unknown preset's error names the nearest one. */
 DVIT_API enum dvit_status dvit_config_parse(const char *text, struct dvit_config *config,
                                             struct dvit_error *error);
 

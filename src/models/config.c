@@ -112,6 +112,7 @@ static const struct field {
 /* The traits that it may set to 0 or 1. */
 static const struct field traits[] = {
     {"distilled", offsetof(struct dvit_config, distilled)},
+    {"one_head", offsetof(struct dvit_config, one_head)},
     {"layer_scale", offsetof(struct dvit_config, layer_scale)},
     {"mean_pool", offsetof(struct dvit_config, mean_pool)},
 };
@@ -182,8 +183,8 @@ static enum dvit_status set_field(struct dvit_config *config, char *key, struct 
         }
     return dvit_error_set(error, DVIT_ERROR_ARGUMENT,
                           "model text: unknown key \"%s\", expected dim, depth, heads, mlp, patch, "
-                          "image, width, height, classes, stem_width, distilled, layer_scale, "
-                          "mean_pool or pruning",
+                          "image, width, height, classes, stem_width, distilled, one_head, "
+                          "layer_scale, mean_pool or pruning",
                           key);
 }
 
@@ -368,6 +369,9 @@ static enum dvit_status check_head(const struct dvit_config *c, struct dvit_erro
         return dvit_error_set(error, DVIT_ERROR_ARGUMENT,
                               "model: a distillation head, a head on the mean of the patches and "
                               "an auxiliary head exclude each other");
+    if (c->one_head && !c->distilled)
+        return dvit_error_set(error, DVIT_ERROR_ARGUMENT,
+                              "model: one_head is of distilled models, which have two otherwise");
     return DVIT_OK;
 }
 

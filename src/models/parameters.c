@@ -34,6 +34,7 @@ enum when {
     QKV_BIAS,
     LAYER_SCALE,
     DISTILLED,
+    TWO_HEADS,
     CLASS_POOL,
     MEAN_POOL,
     AUX_HEAD,
@@ -100,8 +101,8 @@ static const struct row last_rows[] = {
     {"fc_norm.bias", {C}, DVIT_INITIAL_ZERO, BACKBONE, MEAN_POOL},
     {"head.weight", {K, C}, NORMAL, DVIT_GROUP_HEAD, ALWAYS},
     {"head.bias", {K}, DVIT_INITIAL_ZERO, DVIT_GROUP_HEAD, ALWAYS},
-    {"head_dist.weight", {K, C}, NORMAL, DVIT_GROUP_HEAD, DISTILLED},
-    {"head_dist.bias", {K}, DVIT_INITIAL_ZERO, DVIT_GROUP_HEAD, DISTILLED},
+    {"head_dist.weight", {K, C}, NORMAL, DVIT_GROUP_HEAD, TWO_HEADS},
+    {"head_dist.bias", {K}, DVIT_INITIAL_ZERO, DVIT_GROUP_HEAD, TWO_HEADS},
     {"aux_head.weight", {K, C}, NORMAL, DVIT_GROUP_HEAD, AUX_HEAD},
     {"aux_head.bias", {K}, DVIT_INITIAL_ZERO, DVIT_GROUP_HEAD, AUX_HEAD},
 };
@@ -135,6 +136,8 @@ static bool has(const struct dvit_config *c, enum when when)
         return c->layer_scale;
     case DISTILLED:
         return c->distilled;
+    case TWO_HEADS:
+        return c->distilled && !c->one_head;
     case CLASS_POOL:
         return !c->mean_pool;
     case MEAN_POOL:

@@ -82,7 +82,7 @@ void dvit_vit_head(struct dvit_vit *vit, int x, int policy)
         mean_head(vit, x, policy);
     else if (c->aux_head)
         auxiliary_head(vit, x);
-    else if (c->distilled)
+    else if (c->distilled && !c->one_head)
         distilled_head(vit, x);
     else
         v->logits = head(vit, "head", normed_token(vit, "class_token", x, 0));

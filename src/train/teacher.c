@@ -37,7 +37,7 @@ static const char *head_kind(const struct dvit_config *c)
         return "an auxiliary head";
     if (c->mean_pool)
         return "a head on the patches' mean";
-    return c->distilled ? "two heads" : "a head on the class token";
+    return c->distilled && !c->one_head ? "two heads" : "a head on the class token";
 }
 
 static enum dvit_status check(const struct dvit_teacher *t, const struct dvit_config *c,

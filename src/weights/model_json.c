@@ -26,16 +26,19 @@ char *dvit_config_to_json(const struct dvit_config *c)
     json_t *blocks = json_array();
     for (int s = 0; blocks && s < c->stages; s++)
         json_array_append_new(blocks, json_integer(c->stage_block[s]));
-    return dump(json_pack("{s:s, s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:f, s:o, s:f,"
-                          " s:i, s:f, s:b, s:b, s:b, s:b, s:b, s:s}",
-                          "family", "vit", "name", c->name, "image_width", c->image_width,
-                          "image_height", c->image_height, "patch", c->patch, "dim", c->dim,
-                          "depth", c->depth, "heads", c->heads, "mlp", c->mlp, "classes",
-                          c->classes, "norm_eps", (double)c->norm_eps, "stage_block", blocks,
-                          "keep", c->keep, "stem_width", c->stem_width, "skip_lam",
-                          (double)c->skip_lam, "qkv_bias", c->qkv_bias, "distilled", c->distilled,
-                          "layer_scale", c->layer_scale, "mean_pool", c->mean_pool, "aux_head",
-                          c->aux_head, "pruning", dvit_pruning_name(c->pruning)));
+    json_t *root =
+        json_pack("{s:s, s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:f, s:o, s:f,"
+                  " s:i, s:f, s:b, s:b, s:b, s:b, s:b, s:s}",
+                  "family", "vit", "name", c->name, "image_width", c->image_width, "image_height",
+                  c->image_height, "patch", c->patch, "dim", c->dim, "depth", c->depth, "heads",
+                  c->heads, "mlp", c->mlp, "classes", c->classes, "norm_eps", (double)c->norm_eps,
+                  "stage_block", blocks, "keep", c->keep, "stem_width", c->stem_width, "skip_lam",
+                  (double)c->skip_lam, "qkv_bias", c->qkv_bias, "distilled", c->distilled,
+                  "layer_scale", c->layer_scale, "mean_pool", c->mean_pool, "aux_head", c->aux_head,
+                  "pruning", dvit_pruning_name(c->pruning));
+    if (root && c->one_head) /* few have it: other files stay readable for earlier versions */
+        json_object_set_new(root, "one_head", json_true());
+    return dump(root);
 }
 
 static const char *const fit_names[] = {
@@ -135,7 +138,7 @@ enum dvit_status dvit_config_from_json(const char *text, struct dvit_config *con
     double eps, keep, skip_lam = 1;
     /* Files from before these traits existed are silent about them. */
     int qkv_bias = true, distilled = false, layer_scale = false, mean_pool = false,
-        aux_head = false;
+        aux_head = false, one_head = false;
     struct dvit_config c = {0};
     static const char *const keys[] = {"image_width", "image_height", "patch",
                                        "dim",         "depth",        "heads",
@@ -148,13 +151,13 @@ enum dvit_status dvit_config_from_json(const char *text, struct dvit_config *con
         return status;
     if (json_unpack_ex(root, &problem, JSON_STRICT,
                        "{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:F, s:o, s:F,"
-                       " s?:I, s?:F, s?:b, s?:b, s?:b, s?:b, s?:b, s?:s}",
+                       " s?:I, s?:F, s?:b, s?:b, s?:b, s?:b, s?:b, s?:b, s?:s}",
                        "family", &family, "name", &name, keys[0], &v[0], keys[1], &v[1], keys[2],
                        &v[2], keys[3], &v[3], keys[4], &v[4], keys[5], &v[5], keys[6], &v[6],
                        keys[7], &v[7], "norm_eps", &eps, "stage_block", &blocks, "keep", &keep,
                        keys[8], &v[8], "skip_lam", &skip_lam, "qkv_bias", &qkv_bias, "distilled",
                        &distilled, "layer_scale", &layer_scale, "mean_pool", &mean_pool, "aux_head",
-                       &aux_head, "pruning", &pruning) != 0)
+                       &aux_head, "one_head", &one_head, "pruning", &pruning) != 0)
         return unpack_failed(root, &problem, "model configuration", error);
     DVIT_TRY(narrow("model configuration", keys, v, fields, sizeof keys / sizeof *keys, error));
     if (strcmp(family, "vit") != 0)
@@ -170,6 +173,7 @@ enum dvit_status dvit_config_from_json(const char *text, struct dvit_config *con
     c.layer_scale = layer_scale;
     c.mean_pool = mean_pool;
     c.aux_head = aux_head;
+    c.one_head = one_head;
     if (dvit_pruning_parse(dvit_text_show(pruning).text, &c.pruning, error) != DVIT_OK)
         DVIT_FAIL(error, DVIT_ERROR_FORMAT, "model configuration: unknown pruning \"%s\"",
                   dvit_text_show(pruning).text);

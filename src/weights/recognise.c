@@ -74,12 +74,22 @@ static void read_sizes(struct dvit_config *c, const struct dvit_tensor_names *na
         c->patch *= 2;
 }
 
+/* transformers' DeiTForImageClassification: a "classifier" on the class token beside a distillation
+ * token. Elsewhere a second head that is not there is missing. */
+static bool has_one_head(const struct dvit_tensor_names *names)
+{
+    const struct dvit_tensor_view *head = dvit_tensor_names_find(names, "head.weight");
+    return names->place.naming == DVIT_NAMING_HUGGING_FACE && head &&
+           !strstr(head->name, "cls_classifier") && !has(names, "head_dist.weight");
+}
+
 static void read_traits(struct dvit_config *c, const struct dvit_tensor_names *names)
 {
     if (has(names, "patch_embed.conv1.weight"))
         dvit_config_make_lvvit(c, extent(names, "patch_embed.conv1.weight", 0));
     c->qkv_bias = has(names, "blocks.0.attn.qkv.bias");
     c->distilled = has(names, "dist_token") || has(names, "head_dist.weight");
+    c->one_head = c->distilled && has_one_head(names);
     c->layer_scale = has(names, "blocks.0.ls1.gamma");
     c->mean_pool = has(names, "fc_norm.weight") && !has(names, "norm.weight");
     c->aux_head = has(names, "aux_head.weight");
@@ -202,8 +212,9 @@ static bool same_model(const struct dvit_config *a, const struct dvit_config *b)
            a->heads == b->heads && a->mlp == b->mlp && a->classes == b->classes &&
            a->norm_eps == b->norm_eps && a->stem_width == b->stem_width &&
            a->skip_lam == b->skip_lam && a->qkv_bias == b->qkv_bias &&
-           a->distilled == b->distilled && a->layer_scale == b->layer_scale &&
-           a->mean_pool == b->mean_pool && a->aux_head == b->aux_head;
+           a->distilled == b->distilled && a->one_head == b->one_head &&
+           a->layer_scale == b->layer_scale && a->mean_pool == b->mean_pool &&
+           a->aux_head == b->aux_head;
 }
 
 void dvit_recognise_preset(struct dvit_config *config)

@@ -78,6 +78,13 @@ class Places(CommandTest):
             save_torch(path, whole)
             self.assertEqual(self.logits(path), self.answer)
 
+    def test_one_head_of_a_distilled_model_stays_one(self):
+        shape = SMALL + ",distilled=1,one_head=1"
+        own = self.path("one_head.safetensors")
+        self.check(dvit("convert", shape, own), OK)
+        self.assertNotIn("head_dist.weight", read_safetensors(own))
+        self.assertEqual(self.logits(own), self.logits(shape))
+
     def headless(self):
         path = self.path("backbone.safetensors")
         save_safetensors(path, self.prefixed("", ["head."]))
