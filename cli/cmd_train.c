@@ -54,8 +54,6 @@ int cli_cmd_train(const struct cli_options *given)
                       : cli_training_start(&model, &new_head, &data, options);
     if (code == CLI_EXIT_OK && is_new)
         code = create_model(&model, &config, names_classes, data.train, options);
-    if (code == CLI_EXIT_OK)
-        code = cli_training_check_teacher(model, options);
     if (code == CLI_EXIT_OK && options->teacher)
         code = cli_training_teacher(&teacher, model, &own);
     else if (code == CLI_EXIT_OK)

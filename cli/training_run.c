@@ -101,11 +101,9 @@ int cli_training_start(struct dvit_model **model, bool *new_head, struct cli_tra
     int own = dvit_model_config(*model)->classes, given = dvit_dataset_classes(data->train);
     int wanted = options->classes > 0 ? options->classes : given;
     if (wanted != own && options->classes == 0) {
-        bool alone = dvit_model_config(*model)->stages > 0 && !options->teacher && distils(options);
         cli_error("\"%s\" knows %d classes, the data \"%s\" has %d: start a new head with "
-                  "--classes data%s",
-                  options->model, own, options->data, given,
-                  alone ? " --w-kl 0 --w-token 0, or with --teacher FILE of as many classes" : "");
+                  "--classes data",
+                  options->model, own, options->data, given);
         return CLI_EXIT_FAILURE;
     }
     *new_head = headless || wanted != own;
