@@ -14,8 +14,8 @@ static const char *level_note(const struct dvit_machine *machine)
     if (strcmp(machine->best_cpu, "reference") == 0)
         return " (plain C with double sums, the definition: slow)";
     if (strcmp(machine->best_cpu, "baseline") == 0)
-        return products ? " (no AVX2: plain C, but for the matrix products)"
-                        : " (no AVX2: plain C throughout, slow; oneDNN would multiply faster)";
+        return products ? " (what every processor has: no AVX2)"
+                        : " (no AVX2, and matrix products in plain C are slow: build with oneDNN)";
     return "";
 }
 

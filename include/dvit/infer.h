@@ -23,8 +23,8 @@ struct dvit_session_options {
     int max_batch;   /* images per run, 1 … 4096; default 32 */
     int threads;     /* 1 … 256; 0 = affinity and container quota; default 0 */
     const char *cpu; /* "auto" (default): the best of the machine; "reference": plain C with double
-                        sums, the definition, slow; "baseline": what every processor has, oneDNN's
-                        matrix products and plain C; "avx2"; "avx512" */
+                        sums, the definition, slow; "baseline": what every processor has (SSE2 on
+                        x86-64), with oneDNN's matrix products; "avx2"; "avx512" */
     /* Of the matrix products; norms, softmax and everything between them stay f32. "f32" (also
      * NULL, the default); "bf16"; "int8": the blocks and what
      * dvit/quantize.h names beside them multiply bytes, all other products are as in bf16, or

@@ -1,6 +1,7 @@
 /* The ladder: plain C fills the whole table, then every level up to the wanted one overwrites the
  * entries it has. A level that is not compiled in (another architecture) is simply skipped. The
- * baseline has no kernels of its own: it is the reference, but for matrix products (matmul.c). */
+ * baseline of an architecture without such kernels is the reference, but for products (matmul.c).
+ */
 #include "kernels/kernels.h"
 #include "kernels/kernel_names.h"
 
@@ -37,6 +38,9 @@ void dvit_kernels_select(struct dvit_kernels *table, enum dvit_cpu cpu)
 {
     *table = TABLE(cpu < DVIT_CPU_BASELINE ? cpu : DVIT_CPU_BASELINE, ref);
 #if defined(DVIT_HAVE_X86)
+    if (cpu < DVIT_CPU_BASELINE)
+        return;
+    *table = TABLE(DVIT_CPU_BASELINE, sse2);
     if (cpu < DVIT_CPU_AVX2)
         return;
     *table = TABLE(DVIT_CPU_AVX2, avx2);
