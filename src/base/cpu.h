@@ -9,8 +9,8 @@
 
 enum dvit_cpu {
     DVIT_CPU_REFERENCE, /* plain C: the definition every other level is tested against */
-    DVIT_CPU_BASELINE,  /* what every processor of the architecture has: oneDNN's products (SSE),
-                           plain C for all else */
+    DVIT_CPU_BASELINE,  /* what every processor of the architecture has: SSE2 (plain C elsewhere),
+                           and oneDNN's products */
     DVIT_CPU_AVX2,      /* AVX2 + FMA */
     DVIT_CPU_AVX512,    /* AVX-512 F, BW, DQ, VL */
     DVIT_CPU_COUNT
