@@ -2,6 +2,7 @@
  * what dvit does not compute is refused by name, what is damaged or absurd is refused. */
 #include "test_util.h"
 #include "weights/hf_config.h"
+#include "weights/timm_config.h"
 
 static enum dvit_status parse_config(const char *text, struct dvit_hf_config *out,
                                      struct dvit_error *error)
@@ -32,9 +33,9 @@ static void configurations_are_read(void **state)
     assert_int_equal(c.image_height, 224);
     assert_true(c.norm_eps == 1e-6f);
     assert_true(c.no_qkv_bias && !c.deit);
-    assert_int_equal(c.label_count, 2);
-    assert_string_equal(c.labels[0], "cat");
-    assert_string_equal(c.labels[1], "dog");
+    assert_int_equal(c.labels.count, 2);
+    assert_string_equal(c.labels.items[0], "cat");
+    assert_string_equal(c.labels.items[1], "dog");
     dvit_hf_config_free(&c);
     /* silent: transformers' own defaults, or unknown */
     assert_ok(parse_config("{\"model_type\":\"deit\",\"image_size\":[192,256],\"id2label\":null}",
@@ -44,8 +45,36 @@ static void configurations_are_read(void **state)
     assert_int_equal(c.heads, 0);
     assert_int_equal(c.image_height, 192);
     assert_int_equal(c.image_width, 256);
-    assert_null(c.labels);
+    assert_false(c.labels.stated);
     dvit_hf_config_free(&c);
+}
+
+/* Names of classes are shown, never a reason to refuse a model. */
+static void any_labels_are_read(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        int count, named;
+        const char *first;
+    } cases[] = {{"{\"id2label\":[\"cat\",\"dog\"]}", 2, 2, "cat"},
+                 {"{\"id2label\":{\"0\":\"cat\",\"2\":\"dog\"}}", 3, 2, "cat"},
+                 {"{\"id2label\":{\"0\":7,\"1\":8.5}}", 2, 2, "7"},
+                 {"{\"id2label\":{\"0\":null,\"1\":[]}}", 2, 0, NULL},
+                 {"{\"id2label\":{\"x\":\"cat\",\"-1\":\"dog\"}}", 0, 0, NULL},
+                 {"{\"id2label\":\"cat\"}", 0, 0, NULL},
+                 {"{\"id2label\":{\"9999999\":\"far\"}}", 0, 0, NULL}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct dvit_hf_config c;
+        struct dvit_error error;
+        assert_ok(parse_config(cases[i].text, &c, &error), &error);
+        assert_true(c.labels.stated);
+        assert_int_equal(c.labels.count, cases[i].count);
+        assert_int_equal(c.labels.named, cases[i].named);
+        if (cases[i].first)
+            assert_string_equal(c.labels.items[0], cases[i].first);
+        dvit_hf_config_free(&c);
+    }
 }
 
 static void bad_configurations_are_refused(void **state)
@@ -75,17 +104,17 @@ static void bad_configurations_are_refused(void **state)
         {"{\"layer_norm_eps\":1e-60}", "layer_norm_eps", DVIT_ERROR_FORMAT},
         {"{\"layer_norm_eps\":\"1e-6\"}", "layer_norm_eps is not a number", DVIT_ERROR_FORMAT},
         {"{\"qkv_bias\":1}", "qkv_bias is not true or false", DVIT_ERROR_FORMAT},
-        {"{\"id2label\":[\"cat\"]}", "id2label is no object", DVIT_ERROR_FORMAT},
-        {"{\"id2label\":{\"0\":\"cat\",\"2\":\"dog\"}}", "no text for class 1", DVIT_ERROR_FORMAT},
-        {"{\"id2label\":{\"0\":\"cat\",\"01\":\"dog\"}}", "no text for class 1", DVIT_ERROR_FORMAT},
-        {"{\"id2label\":{\"0\":7}}", "no text for class 0", DVIT_ERROR_FORMAT},
+        {"{\"problem_type\":\"multi_label_classification\"}",
+         "problem_type is \"multi_label_classification\"", DVIT_ERROR_UNSUPPORTED},
+        {"{\"problem_type\":\"regression\"}", "problem_type is \"regression\"",
+         DVIT_ERROR_UNSUPPORTED},
         {"{\"x\":[[[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]]]}", "nests deeper", DVIT_ERROR_FORMAT},
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         struct dvit_hf_config c;
         struct dvit_error error;
         assert_fails(parse_config(bad[i].text, &c, &error), &error, bad[i].code, bad[i].part);
-        assert_null(c.labels);
+        assert_null(c.labels.items);
         assert_null(strchr(error.message, '\x1b'));
     }
 }
@@ -270,8 +299,8 @@ static void timms_descriptions_are_read(void **state)
          "crop_mode \"border\" is not supported", DVIT_ERROR_UNSUPPORTED},
         {"{\"pretrained_cfg\":{\"input_size\":[3,32,32],\"crop_pct\":0}}", "crop_pct is 0",
          DVIT_ERROR_FORMAT},
-        {"{\"pretrained_cfg\":{\"input_size\":[3,32,32],\"std\":[1,1,0]}}", "the latter positive",
-         DVIT_ERROR_FORMAT},
+        {"{\"pretrained_cfg\":{\"input_size\":[3,32,32],\"std\":[1,1,0]}}", "positive std",
+         DVIT_ERROR_ARGUMENT},
     };
     struct dvit_preprocess p;
     struct dvit_error error;
@@ -289,6 +318,82 @@ static void timms_descriptions_are_read(void **state)
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         assert_fails(dvit_timm_preprocess_parse(&p, bad[i].text, strlen(bad[i].text), &error),
                      &error, bad[i].code, bad[i].part);
+}
+
+/* What the model computes: used, or refused by name. */
+static void timms_models_are_described(void **state)
+{
+    (void)state;
+    static const char good[] =
+        "{\"architecture\":\"vit_tiny_patch16_224\",\"num_classes\":3,\"num_features\":192,"
+        "\"global_pool\":\"token\",\"model_args\":{\"num_heads\":6,\"depth\":12,\"mlp_ratio\":4.0,"
+        "\"qkv_bias\":true,\"init_values\":null,\"act_layer\":\"gelu\",\"drop_rate\":0.1,"
+        "\"norm_eps\":1e-5},\"pretrained_cfg\":{\"label_names\":[\"n01440764\",\"b\",\"c\"],"
+        "\"label_descriptions\":{\"n01440764\":\"tench\",\"b\":\"x\"}}}";
+    static const struct {
+        const char *text, *part;
+    } refused[] = {
+        {"\"act_layer\":\"quick_gelu\"", "model_args.act_layer is \"quick_gelu\""},
+        {"\"act_layer\":\"gelu_tanh\"", "model_args.act_layer"},
+        {"\"norm_layer\":\"rmsnorm\"", "model_args.norm_layer"},
+        {"\"global_pool\":\"max\"", "model_args.global_pool is \"max\""},
+        {"\"global_pool\":\"map\"", "model_args.global_pool"},
+        {"\"reg_tokens\":4", "model_args.reg_tokens is 4"},
+        {"\"class_token\":false", "model_args.class_token is false"},
+        {"\"qk_norm\":true", "model_args.qk_norm is true"},
+        {"\"pre_norm\":true", "model_args.pre_norm is true"},
+        {"\"in_chans\":1", "model_args.in_chans is 1"},
+        {"\"final_norm\":false", "model_args.final_norm"},
+        {"\"sparkle\":1", "does not know model_args.sparkle"},
+        {"\"num_heads\":\"4\"", "model_args.num_heads is not a whole"},
+        {"\"norm_eps\":0", "model_args.norm_eps"},
+    };
+    static const struct {
+        const char *text, *part;
+    } other[] = {
+        {"\"depth\":11", "depth is 11, but the tensors are of a model with 12"},
+        {"\"embed_dim\":384", "embed_dim or num_features is 384"},
+        {"\"patch_size\":8", "patch_size is 8"},
+        {"\"img_size\":384", "img_size is 384"},
+        {"\"mlp_ratio\":3", "mlp_ratio times the width is 576"},
+        {"\"qkv_bias\":false", "qkv_bias is 0"},
+        {"\"init_values\":1e-5", "layer scale"},
+        {"\"num_classes\":7", "num_classes is 7"},
+        {"\"global_pool\":\"avg\"", "global_pool is \"avg\""},
+    };
+    struct dvit_timm_config c;
+    struct dvit_config config;
+    struct dvit_error error;
+    char text[300];
+    assert_ok(dvit_timm_config_parse(&c, good, strlen(good), &error), &error);
+    assert_int_equal(c.heads, 6);
+    assert_true(c.found && c.norm_eps == 1e-5f && c.qkv_bias == 1 && c.layer_scale == -1);
+    assert_int_equal(c.labels.count, 3);
+    assert_string_equal(c.labels.items[0], "tench");
+    assert_string_equal(c.labels.items[1], "b");
+    assert_ok(dvit_config_parse("deit-t", &config, &error), &error);
+    config.classes = 3;
+    assert_ok(dvit_timm_config_compare(&c, &config, true, &error), &error);
+    dvit_timm_config_free(&c);
+    for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
+        snprintf(text, sizeof text, "{\"architecture\":\"vit\",\"model_args\":{%s}}",
+                 refused[i].text);
+        assert_false(dvit_timm_config_parse(&c, text, strlen(text), &error) == DVIT_OK);
+        assert_non_null(strstr(error.message, refused[i].part));
+    }
+    for (size_t i = 0; i < sizeof other / sizeof *other; i++) {
+        snprintf(text, sizeof text, "{\"architecture\":\"vit\",\"model_args\":{%s}}",
+                 other[i].text);
+        assert_ok(dvit_timm_config_parse(&c, text, strlen(text), &error), &error);
+        assert_false(dvit_timm_config_compare(&c, &config, true, &error) == DVIT_OK);
+        assert_non_null(strstr(error.message, other[i].part));
+        dvit_timm_config_free(&c);
+    }
+    snprintf(text, sizeof text, "{\"architecture\":\"vit_base_patch32_clip_quickgelu_224\"}");
+    assert_fails(dvit_timm_config_parse(&c, text, strlen(text), &error), &error,
+                 DVIT_ERROR_UNSUPPORTED, "quickgelu");
+    assert_fails(dvit_timm_config_parse(&c, "{\"lr\":1}", 8, &error), &error, DVIT_ERROR_NOT_FOUND,
+                 "not timm's");
 }
 
 /* Every truncation and many flipped bits of good texts: a result or a message. */
@@ -328,6 +433,8 @@ static void damage_is_survived(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(any_labels_are_read),
+        cmocka_unit_test(timms_models_are_described),
         cmocka_unit_test(configurations_are_read),
         cmocka_unit_test(bad_configurations_are_refused),
         cmocka_unit_test(configurations_are_held_to_their_tensors),

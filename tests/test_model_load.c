@@ -291,8 +291,9 @@ static void positions_of_patches_alone_are_completed(void **state)
         const float *got = dvit_model_weights(model, (size_t)at);
         float expected[36 * 24];
         int side = resized ? 6 : 4;
-        dvit_position_resize(expected, (struct dvit_grid){side, side}, rows + 24,
-                             (struct dvit_grid){4, 4}, 24);
+        dvit_position_resize_antialiased(expected, (struct dvit_grid){side, side}, rows + 24,
+                                         (struct dvit_grid){4, 4}, 24); /* only timm has these */
+        assert_true(!resized || has_note(model, "antialiased as timm does"));
         for (int k = 0; k < 24; k++)
             assert_true(got[k] == 0);
         assert_memory_equal(got + 24, expected, (size_t)(side * side) * 24 * sizeof *got);

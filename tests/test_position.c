@@ -37,6 +37,38 @@ static void grids_are_pytorchs(void **state)
     dvit_safetensors_free(file);
 }
 
+/* tools/reference/position_goldens.py: PyTorch's antialiased interpolation. */
+static void antialiased_grids_are_pytorchs(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name;
+        struct dvit_grid from, to;
+    } grids[] = {{"8x8_4x4", {8, 8}, {4, 4}},
+                 {"6x6_10x10", {6, 6}, {10, 10}},
+                 {"9x9_6x5", {9, 9}, {6, 5}},
+                 {"7x5_3x11", {7, 5}, {3, 11}},
+                 {"1x1_2x3", {1, 1}, {2, 3}}};
+    struct dvit_safetensors *file = golden_open("../published/positions_antialiased");
+    enum { DIM = 66 }; /* more than are summed at a time */
+    for (size_t i = 0; i < sizeof grids / sizeof *grids; i++) {
+        char name[64];
+        size_t count;
+        snprintf(name, sizeof name, "%s.from", grids[i].name);
+        float *from = golden_floats(file, name, NULL);
+        snprintf(name, sizeof name, "%s.to", grids[i].name);
+        float *to = golden_floats(file, name, &count);
+        float *got = malloc(count * sizeof *got);
+        memset(got, 0xff, count * sizeof *got); /* NaN */
+        dvit_position_resize_antialiased(got, grids[i].to, from, grids[i].from, DIM);
+        golden_compare(file, name, got, count, 2e-6);
+        free(got);
+        free(from);
+        free(to);
+    }
+    dvit_safetensors_free(file);
+}
+
 static void the_same_grid_stays(void **state)
 {
     (void)state;
@@ -63,6 +95,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(grids_are_pytorchs),
+        cmocka_unit_test(antialiased_grids_are_pytorchs),
         cmocka_unit_test(the_same_grid_stays),
         cmocka_unit_test(one_cell_fills_any_grid),
     };

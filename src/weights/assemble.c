@@ -219,7 +219,10 @@ static enum dvit_status read_on_grid(const struct dvit_assembly *assembly,
         DVIT_FAIL(error, DVIT_ERROR_MEMORY, "tensor \"%s\": out of memory", item->name);
     DVIT_TRY(dvit_tensor_to_f32(view, stored, error));
     memcpy(out, stored, skip * sizeof *out);
-    dvit_position_resize(out + prefix, to, stored + skip, from, (int)dim);
+    if (assembly->antialiased)
+        dvit_position_resize_antialiased(out + prefix, to, stored + skip, from, (int)dim);
+    else
+        dvit_position_resize(out + prefix, to, stored + skip, from, (int)dim);
 done:
     free(stored);
     return status;

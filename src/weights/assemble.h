@@ -10,6 +10,7 @@ struct dvit_assembly {
     const struct dvit_config *stored; /* what the file holds */
     bool new_heads;                   /* heads are not read: they may be missing or of any shape */
     bool bare_positions;              /* positions lack the prefix tokens' rows, which then are 0 */
+    bool antialiased;                 /* positions are interpolated as timm does */
     bool foreign;                     /* the patch embedding may be a matrix */
     void (*problem)(void *context, const char *sentence); /* may be NULL */
     void *context;

@@ -1,11 +1,8 @@
 /* config.json as transformers writes it for ViT and DeiT, through jansson. Only what changes the
  * answer is read; what would change it in a way that dvit does not compute is refused by name.
  * preprocessor_config.json is hf_preprocess.c. */
-#define _GNU_SOURCE
 #include "weights/hf_config.h"
 
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "weights/hf_json.h"
@@ -34,36 +31,6 @@ done:
     return status;
 }
 
-/* {"0": "tench", "1": …}: one text for each number below the count. */
-static enum dvit_status read_labels(struct dvit_hf_config *c, const json_t *root,
-                                    struct dvit_error *error)
-{
-    const json_t *table = json_object_get(root, "id2label");
-    if (!table || json_is_null(table))
-        return DVIT_OK;
-    size_t count = json_object_size(table);
-    if (!json_is_object(table) || count > DVIT_MAX_CLASSES)
-        return dvit_error_set(error, DVIT_ERROR_FORMAT,
-                              "%s: id2label is no object of at most %d entries", file_name,
-                              DVIT_MAX_CLASSES);
-    c->labels = calloc(count + 1, sizeof *c->labels);
-    for (; c->labels && c->label_count < (int)count; c->label_count++) {
-        char key[16];
-        snprintf(key, sizeof key, "%d", c->label_count);
-        const char *label = json_string_value(json_object_get(table, key));
-        if (!label)
-            return dvit_error_set(error, DVIT_ERROR_FORMAT,
-                                  "%s: id2label has %zu entries, and no text for class %s",
-                                  file_name, count, key);
-        c->labels[c->label_count] = strdup(label);
-        if (!c->labels[c->label_count])
-            break;
-    }
-    if (!c->labels || c->label_count < (int)count)
-        return dvit_error_set(error, DVIT_ERROR_MEMORY, "%s: out of memory", file_name);
-    return DVIT_OK;
-}
-
 /* A text that must be one of two, or absent (*which is then −1). */
 static enum dvit_status read_choice(const json_t *root, const char *key, const char *const *choices,
                                     int *which, struct dvit_error *error)
@@ -84,6 +51,18 @@ static enum dvit_status read_choice(const json_t *root, const char *key, const c
                           choices[1] ? "\"" : "");
 }
 
+/* A model of another problem has logits that a softmax would make nonsense of. */
+static enum dvit_status read_problem(const json_t *root, struct dvit_error *error)
+{
+    const char *problem = json_string_value(json_object_get(root, "problem_type"));
+    if (!problem || strcmp(problem, "single_label_classification") == 0)
+        return DVIT_OK;
+    return dvit_error_set(error, DVIT_ERROR_UNSUPPORTED,
+                          "%s: problem_type is \"%s\", which dvit does not answer: it takes one "
+                          "class of several (\"single_label_classification\")",
+                          file_name, dvit_text_show(problem).text);
+}
+
 static enum dvit_status read_fields(struct dvit_hf_config *c, const json_t *root,
                                     struct dvit_error *error)
 {
@@ -94,6 +73,7 @@ static enum dvit_status read_fields(struct dvit_hf_config *c, const json_t *root
     double eps;
     DVIT_TRY(read_choice(root, "model_type", families, &family, error));
     DVIT_TRY(read_choice(root, "hidden_act", gelu, &activation, error));
+    DVIT_TRY(read_problem(root, error));
     DVIT_TRY(dvit_hf_whole(root, file_name, "num_channels", 3, &channels, error));
     if (channels != 3)
         DVIT_FAIL(error, DVIT_ERROR_UNSUPPORTED, "%s: num_channels is %d, expected 3", file_name,
@@ -106,7 +86,7 @@ static enum dvit_status read_fields(struct dvit_hf_config *c, const json_t *root
     DVIT_TRY(dvit_hf_flag(root, file_name, "qkv_bias", true, &bias, error));
     DVIT_TRY(dvit_hf_number(root, file_name, "layer_norm_eps", 1e-12, &eps, error));
     DVIT_TRY(read_image_size(c, root, error));
-    DVIT_TRY(read_labels(c, root, error));
+    DVIT_TRY(dvit_label_table_read(&c->labels, json_object_get(root, "id2label"), error));
     c->deit = family == 1;
     c->no_qkv_bias = !bias;
     c->norm_eps = (float)eps;
@@ -133,9 +113,7 @@ enum dvit_status dvit_hf_config_parse(struct dvit_hf_config *out, const void *te
 
 void dvit_hf_config_free(struct dvit_hf_config *config)
 {
-    for (int i = 0; i < config->label_count; i++)
-        free(config->labels[i]);
-    free(config->labels);
+    dvit_label_table_free(&config->labels);
     *config = (struct dvit_hf_config){0};
 }
 

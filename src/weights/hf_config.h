@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "dvit/config.h"
+#include "weights/label_table.h"
 
 enum { DVIT_HF_MAX_BYTES = 8 << 20 /* of either file; ImageNet-21k's labels take 2 MB */ };
 
@@ -19,8 +20,7 @@ struct dvit_hf_config {
     int dim, depth, mlp, patch; /* hidden_size, num_hidden_layers, intermediate_size, patch_size */
     float norm_eps;             /* layer_norm_eps; 1e-12 where it is silent */
     bool no_qkv_bias;           /* qkv_bias is false */
-    char **labels;              /* [label_count] id2label in the order of classes, or NULL */
-    int label_count;
+    struct dvit_label_table labels; /* id2label */
 };
 
 /* FORMAT: not JSON, a field of another type or out of range. UNSUPPORTED: another activation than

@@ -125,11 +125,13 @@ static enum dvit_status read_values(struct dvit_preprocess *out, const json_t *r
     for (int i = 0; i < 3; i++) {
         out->mean[i] = (float)(mean[i] / scale);
         out->std[i] = (float)(std[i] / scale);
-        if (!isfinite(out->mean[i]) || !isfinite(out->std[i]) || !(out->std[i] > 0))
+        if (!(fabsf(out->mean[i]) <= 10) || !(out->std[i] >= 0.001f && out->std[i] <= 10))
             DVIT_FAIL(
                 error, DVIT_ERROR_FORMAT,
                 "%s: image_mean %g, image_std %g, rescale_factor %g: expected finite numbers, "
-                "the latter two positive",
+                "the latter two positive, that make a mean of -10 to 10 and a std of 0.001 to 10 "
+                "of "
+                "RGB in 0 to 1",
                 file_name, mean[i], std[i], factor);
     }
 done:

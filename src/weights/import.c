@@ -19,6 +19,7 @@
 static void import_free(struct dvit_import *import)
 {
     dvit_hf_config_free(&import->hf);
+    dvit_timm_config_free(&import->timm);
     dvit_tensor_names_free(&import->names);
     dvit_notes_free(&import->notes);
     free(import->views);
@@ -58,6 +59,23 @@ done:
     return status;
 }
 
+/* timm's description, if there is one. Something else, or something broken, may stand there for
+ * reasons of its own. */
+static enum dvit_status read_timm_config(struct dvit_import *import, struct dvit_error *error)
+{
+    unsigned char *text;
+    size_t size_bytes;
+    struct dvit_error reason;
+    enum dvit_status status =
+        dvit_import_beside(import, "config.json", &text, &size_bytes, &reason);
+    if (status == DVIT_OK && text)
+        status = dvit_timm_config_parse(&import->timm, text, size_bytes, &reason);
+    free(text);
+    if (status == DVIT_OK || (!import->timm.found && status != DVIT_ERROR_MEMORY))
+        return DVIT_OK; /* import_describe.c notes what stands there instead */
+    return dvit_error_set(error, status, "%s", reason.message);
+}
+
 /* --- what the file holds -------------------------------------------------------------------- */
 
 static enum dvit_status read_own_config(struct dvit_import *import, struct dvit_error *error)
@@ -84,15 +102,22 @@ static enum dvit_status recognise(struct dvit_import *import, struct dvit_error 
     bool hugging_face = import->names.place.naming == DVIT_NAMING_HUGGING_FACE;
     if (hugging_face)
         DVIT_TRY(read_hf_config(import, error));
-    struct dvit_stated stated = {.heads = options->heads ? options->heads : import->hf.heads,
-                                 .image_width = import->hf.image_width,
-                                 .image_height = import->hf.image_height,
-                                 .wanted_width = options->image_width,
-                                 .wanted_height = options->image_height ? options->image_height
-                                                                        : options->image_width,
-                                 .norm_eps = import->hf.norm_eps};
+    else
+        DVIT_TRY(read_timm_config(import, error));
+    const struct dvit_timm_config *timm = &import->timm;
+    int heads = timm->heads ? timm->heads : import->hf.heads;
+    struct dvit_stated stated = {
+        .heads = options->heads ? options->heads : heads,
+        .image_width = timm->image_width ? timm->image_width : import->hf.image_width,
+        .image_height = timm->image_height ? timm->image_height : import->hf.image_height,
+        .wanted_width = options->image_width,
+        .wanted_height = options->image_height ? options->image_height : options->image_width,
+        .norm_eps = timm->norm_eps > 0 ? timm->norm_eps : import->hf.norm_eps};
     DVIT_TRY(dvit_recognise(&import->stored, &import->names, &stated, &import->notes, error));
     DVIT_TRY(dvit_hf_config_compare(&import->hf, &import->stored, error));
+    DVIT_TRY(dvit_timm_config_compare(timm, &import->stored,
+                                      dvit_tensor_names_find(&import->names, "head.weight") != NULL,
+                                      error));
     if (import->described)
         import->stored.qkv_bias = !import->hf.no_qkv_bias;
 done:
@@ -151,9 +176,13 @@ static enum dvit_status choose_size(struct dvit_import *import, struct dvit_erro
         c->image_height == import->stored.image_height)
         return DVIT_OK;
     return dvit_notes_add(
-        &import->notes, error, "position embeddings interpolated from %d × %d to %d × %d patches",
+        &import->notes, error, "position embeddings interpolated from %d × %d to %d × %d patches%s",
         import->stored.image_width / c->patch, import->stored.image_height / c->patch,
-        c->image_width / c->patch, c->image_height / c->patch);
+        c->image_width / c->patch, c->image_height / c->patch,
+        dvit_import_is_timm(import) ? ", antialiased as timm does"
+        : import->own || import->names.place.naming == DVIT_NAMING_HUGGING_FACE
+            ? ""
+            : ", as DeiT does, without timm's antialiasing");
 }
 
 static enum dvit_status apply_options(struct dvit_import *import, struct dvit_error *error)
@@ -248,6 +277,7 @@ static enum dvit_status build(struct dvit_import *import, struct dvit_model **ou
         .new_heads = import->new_heads,
         .bare_positions =
             !import->own && dvit_recognise_bare_positions(&import->stored, &import->names),
+        .antialiased = dvit_import_is_timm(import),
         .foreign = !import->own};
     /* A file may claim anything: memory is asked for only once all tensors have been seen. */
     DVIT_TRY(check(import, &assembly, error));

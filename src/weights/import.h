@@ -5,6 +5,7 @@
 #include "models/model.h"
 #include "weights/hf_config.h"
 #include "weights/names.h"
+#include "weights/timm_config.h"
 #include "weights/weight_file.h"
 
 struct dvit_import {
@@ -16,8 +17,9 @@ struct dvit_import {
     struct dvit_tensor_names names;
     struct dvit_notes notes;
     struct dvit_hf_config hf; /* zero where there is none */
-    bool described;           /* there is one */
-    bool own;                 /* dvit wrote the file: it describes itself */
+    struct dvit_timm_config timm;
+    bool described; /* there is one */
+    bool own;       /* dvit wrote the file: it describes itself */
     bool new_heads;
     struct dvit_config stored; /* what the file holds */
     struct dvit_config wanted; /* what the model is to be */
@@ -32,11 +34,15 @@ enum dvit_status dvit_import_beside(const struct dvit_import *import, const char
                                     unsigned char **text, size_t *size_bytes,
                                     struct dvit_error *error);
 
+/* Whether positions are interpolated as timm does: its config.json, or traits that only its models
+ * have. DeiT's own files and plain ones of timm cannot be told apart. */
+bool dvit_import_is_timm(const struct dvit_import *import);
+
 /* Chooses import->preprocess, for the wanted image size. */
 enum dvit_status dvit_import_preprocess(struct dvit_import *import, struct dvit_error *error);
 
 /* Gives `model` the labels of its file; without any, and where heads are new, they stay numbers. */
-enum dvit_status dvit_import_labels(const struct dvit_import *import, struct dvit_model *model,
+enum dvit_status dvit_import_labels(struct dvit_import *import, struct dvit_model *model,
                                     struct dvit_error *error);
 
 #endif

@@ -59,8 +59,18 @@ done:
     return status;
 }
 
+bool dvit_import_is_timm(const struct dvit_import *import)
+{
+    const struct dvit_config *c = &import->stored;
+    if (import->own || import->names.place.naming == DVIT_NAMING_HUGGING_FACE)
+        return false;
+    return import->timm.found || c->layer_scale || c->mean_pool ||
+           dvit_recognise_bare_positions(c, &import->names);
+}
+
 /* As timm's config.json says, if there is one. Another one, or one that is broken, may stand there
- * for reasons of its own, so it is only noted. */
+ * for reasons of its own, so it is only noted. What timm's says must be possible: other values in
+ * its place would be wrong. */
 static enum dvit_status read_timm_preprocess(struct dvit_import *import, bool *found,
                                              struct dvit_error *error)
 {
@@ -75,7 +85,7 @@ static enum dvit_status read_timm_preprocess(struct dvit_import *import, bool *f
     if (status == DVIT_OK)
         status = dvit_timm_preprocess_parse(&import->preprocess, text, size_bytes, &reason);
     free(text);
-    if (status == DVIT_ERROR_MEMORY)
+    if (status == DVIT_ERROR_MEMORY || (status != DVIT_OK && import->timm.found))
         return dvit_error_set(error, status, "%s", reason.message);
     *found = status == DVIT_OK;
     if (*found)
@@ -135,8 +145,7 @@ static enum dvit_status choose_usual(struct dvit_import *import, struct dvit_err
 {
     enum dvit_status status = DVIT_OK;
     const struct dvit_config *c = &import->stored;
-    bool found, timm = c->layer_scale || c->mean_pool ||
-                       dvit_recognise_bare_positions(&import->stored, &import->names);
+    bool found, timm = dvit_import_is_timm(import);
     const char *name = timm ? "timm" : "dynamicvit", *asked = import->options.preprocess;
     DVIT_TRY(read_timm_preprocess(import, &found, error));
     if (found)
@@ -189,7 +198,7 @@ static enum dvit_status set_imagenet_labels(struct dvit_model *model, struct dvi
     return dvit_model_set_labels(model, labels, DVIT_IMAGENET_CLASSES, error);
 }
 
-enum dvit_status dvit_import_labels(const struct dvit_import *import, struct dvit_model *model,
+enum dvit_status dvit_import_labels(struct dvit_import *import, struct dvit_model *model,
                                     struct dvit_error *error)
 {
     int classes = model->config.classes;
@@ -204,7 +213,9 @@ enum dvit_status dvit_import_labels(const struct dvit_import *import, struct dvi
         dvit_labels_free(labels, classes);
         return status;
     }
-    if (import->hf.label_count == classes)
-        return dvit_model_set_labels(model, (const char *const *)import->hf.labels, classes, error);
+    if (import->hf.labels.stated || import->timm.labels.stated)
+        return dvit_label_table_apply(import->hf.labels.stated ? &import->hf.labels
+                                                               : &import->timm.labels,
+                                      model, &import->notes, error);
     return classes == DVIT_IMAGENET_CLASSES ? set_imagenet_labels(model, error) : DVIT_OK;
 }

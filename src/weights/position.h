@@ -14,4 +14,12 @@ void dvit_position_resize(float *out /* [to.rows·to.columns][dim] */, struct dv
                           const float *in /* [from.rows·from.columns][dim] */,
                           struct dvit_grid from, int dim);
 
+/* The same as interpolate(…, antialias=True) does it, which timm uses: A = −0.5, and the kernel
+ * widens where the grid shrinks; taps beyond the edge are left out and the others' weights scaled
+ * to a sum of 1. */
+void dvit_position_resize_antialiased(float *out /* [to.rows·to.columns][dim] */,
+                                      struct dvit_grid to,
+                                      const float *in /* [from.rows·from.columns][dim] */,
+                                      struct dvit_grid from, int dim);
+
 #endif

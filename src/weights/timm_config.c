@@ -23,7 +23,8 @@ static enum dvit_status read_choice(const json_t *cfg, const char *key, const ch
     }
     if (!text)
         return DVIT_OK;
-    return dvit_error_set(error, DVIT_ERROR_UNSUPPORTED, "%s: %s \"%s\" is not supported",
+    return dvit_error_set(error, DVIT_ERROR_UNSUPPORTED,
+                          "%s: %s \"%s\" is not supported; --preprocess says what to do instead",
                           file_name, key, dvit_text_show(text).text);
 }
 
@@ -72,11 +73,8 @@ static enum dvit_status read_cfg(struct dvit_preprocess *p, const json_t *cfg,
     for (int i = 0; i < 3; i++) {
         p->mean[i] = (float)mean[i];
         p->std[i] = (float)std[i];
-        if (!isfinite(p->mean[i]) || !isfinite(p->std[i]) || !(p->std[i] > 0))
-            DVIT_FAIL(error, DVIT_ERROR_FORMAT,
-                      "%s: mean %g, std %g: expected finite numbers, the latter positive",
-                      file_name, mean[i], std[i]);
     }
+    DVIT_TRY(dvit_preprocess_check(p, error));
 done:
     return status;
 }

@@ -55,6 +55,46 @@ class Heads(Bare):
         self.refused(dvit("classify", "--model", self.model(), image), FAILURE, "--heads")
 
 
+class TimmConfig(Bare):
+    """config.json as timm writes it, beside tensors with its names."""
+
+    def describe(self, model_args=None, **more):
+        cfg = {"input_size": [3, 32, 32], "interpolation": "bicubic", "crop_pct": 1.0,
+               "crop_mode": "center", "mean": [0.5] * 3, "std": [0.5] * 3}
+        cfg.update(more.pop("cfg", {}))
+        text = json.dumps(dict({"architecture": "vit_tiny", "pretrained_cfg": cfg,
+                                "model_args": model_args or {}}, **more))
+        write_bytes(self.path("config.json"), text.encode())
+
+    def test_what_it_states_is_used_or_refused_by_name(self):
+        model = self.model()
+        image = write_ppm(self.path("image.ppm"), 32, 32)
+        for wrong, word in (({"act_layer": "quick_gelu"}, "act_layer"), ({"reg_tokens": 4}, "reg_tokens"),
+                            ({"depth": 5}, "depth is 5"), ({"mystery": 1}, "mystery")):
+            self.describe(dict(wrong, num_heads=2))
+            self.refused(dvit("classify", "--model", model, image), FAILURE, word)
+        self.describe({"num_heads": 2}, global_pool="avg")
+        self.refused(dvit("classify", "--model", model, image), FAILURE, "global_pool", "norm.weight")
+        self.describe({"num_heads": 2}, cfg={"interpolation": "lanczos"})
+        self.refused(dvit("classify", "--model", model, image), FAILURE, "lanczos", "--preprocess")
+        self.describe({"num_heads": 4}, label_names=["ant", "bee", "cat", "dog"])
+        answer = self.check(dvit("classify", "--model", model, image, "--json"), OK)
+        self.assertEqual({one["label"] for one in answer.lines[0]["top"]}, {"ant", "bee", "cat", "dog"})
+        told = self.check(dvit("info", model, "--json"), OK).lines[0]
+        self.assertEqual((told["heads"], told["preprocess"]["mean"]), (4, [0.5, 0.5, 0.5]))
+        self.describe({"num_heads": 4}, label_names=["ant"])
+        self.assertIn("warning: config.json has names for classes",
+                      self.check(dvit("info", model), OK).err)
+
+    def test_positions_are_interpolated_as_their_owners_do(self):
+        model = self.model()
+        err = self.check(dvit("info", model, "--heads", 2, "--image-size", 64), OK).err
+        self.assertIn("as DeiT does, without timm's antialiasing", err)
+        self.describe({"num_heads": 2})
+        err = self.check(dvit("info", model, "--image-size", 64), OK).err
+        self.assertIn("antialiased as timm does", err)
+
+
 class Options(Bare):
     def test_the_note_on_the_default_names_them(self):
         err = self.check(dvit("info", self.model(), "--heads", 2), OK).err

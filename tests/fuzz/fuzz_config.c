@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "weights/hf_config.h"
+#include "weights/timm_config.h"
 #include "weights/model_json.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size_bytes);
@@ -35,11 +36,18 @@ static void try_hugging_face(const uint8_t *data, size_t size_bytes)
     struct dvit_preprocess preprocess;
     if (dvit_hf_config_parse(&config, data, size_bytes, &error) == DVIT_OK) {
         require(config.norm_eps > 0 && config.norm_eps < 1);
-        for (int i = 0; i < config.label_count; i++)
-            require(config.labels[i] != NULL);
+        require(config.labels.named <= config.labels.count);
         dvit_hf_config_free(&config);
     } else {
-        require(error.message[0] && !config.labels);
+        require(error.message[0] && !config.labels.items);
+    }
+    error.message[0] = 0;
+    struct dvit_timm_config timm;
+    if (dvit_timm_config_parse(&timm, data, size_bytes, &error) == DVIT_OK) {
+        require(timm.found && timm.labels.named <= timm.labels.count);
+        dvit_timm_config_free(&timm);
+    } else {
+        require(error.message[0] && !timm.labels.items);
     }
     error.message[0] = 0;
     if (dvit_timm_preprocess_parse(&preprocess, data, size_bytes, &error) == DVIT_OK)
