@@ -370,6 +370,7 @@ int cli_cmd_classify(const struct cli_options *options)
     answered = job.list.count - job.refused - job.unanswered;
     if (code == CLI_EXIT_OK && (job.refused > 0 || job.unanswered > 0 || empty > 0))
         code = answered > 0 ? CLI_EXIT_SOME_FAILED : CLI_EXIT_FAILURE;
+    cli_dataset_tell_grey16(job.files, NULL);
     free_job(&job);
     return code;
 }

@@ -187,9 +187,14 @@ int cli_cmd_data(const struct cli_options *options)
     }
     int code = options->preview ? cli_check_file(options->preview) : CLI_EXIT_OK;
     if (code == CLI_EXIT_OK)
-        code = cli_dataset_open(&train, options->data, "train", 0, true);
+        code = cli_dataset_open(&train, options->data, "train", 0);
     if (code == CLI_EXIT_OK)
-        code = cli_dataset_open(&validation, options->data, "val", 0, false);
+        code = cli_dataset_open(&validation, options->data, "val", 0);
+    if (code == CLI_EXIT_OK) {
+        cli_dataset_warn(train, NULL);
+        cli_dataset_warn(validation, train);
+        cli_dataset_warn_of_same(train, validation, options->data);
+    }
     if (code == CLI_EXIT_OK && options->preview)
         code = write_preview(train, options);
     if (code == CLI_EXIT_OK) {
@@ -197,6 +202,7 @@ int cli_cmd_data(const struct cli_options *options)
         int second = survey_split(validation, "val", options);
         code = code == CLI_EXIT_OK ? second : code;
     }
+    cli_dataset_tell_grey16(train, validation);
     dvit_dataset_free(train);
     dvit_dataset_free(validation);
     return code;

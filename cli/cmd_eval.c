@@ -32,19 +32,6 @@ struct job {
     struct cli_lane *lanes; /* [count] */
 };
 
-/* Tells what `former`, the data set as the model before had it, did not tell yet. */
-static void tell_warnings(const struct dvit_dataset *set, const struct dvit_dataset *former)
-{
-    const char *warning, *told;
-    for (size_t i = 0; (warning = dvit_dataset_warning(set, i)) != NULL; i++) {
-        bool is_new = true;
-        for (size_t j = 0; former && (told = dvit_dataset_warning(former, j)) != NULL; j++)
-            is_new = is_new && strcmp(warning, told) != 0;
-        if (is_new)
-            cli_note("warning: %s", warning);
-    }
-}
-
 /* Labels are indices of one model's classes, and rendered scenes come in one model's size: the data
  * set is opened for each model. */
 static int open_data(struct job *job, const struct dvit_model *model)
@@ -60,7 +47,7 @@ static int open_data(struct job *job, const struct dvit_model *model)
     if (dvit_dataset_open_for(&set, model, job->options->data, job->options->split, &options,
                               &error) != DVIT_OK)
         return cli_fail(&error);
-    tell_warnings(set, job->set);
+    cli_dataset_warn(set, job->set);
     dvit_dataset_free(job->set);
     job->set = set;
     job->set_for = model;
@@ -435,6 +422,7 @@ int cli_cmd_eval(const struct cli_options *options)
     }
     for (size_t i = 0; job.models && i < models; i++)
         dvit_model_free(job.models[i]);
+    cli_dataset_tell_grey16(job.set, NULL);
     dvit_dataset_free(job.set);
     free(job.models);
     free(job.entries);

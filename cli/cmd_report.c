@@ -67,7 +67,7 @@ static int show_run(struct job *job, struct shown_run *run)
         return CLI_EXIT_OK;
     cli_progress("running %s", run->folder);
     int code = cli_dataset_open(&set, options->data, options->split,
-                                dvit_model_config(run->model)->image_width, false);
+                                dvit_model_config(run->model)->image_width);
     if (code == CLI_EXIT_OK)
         code = run_model(run, set, options);
     cli_progress_clear();

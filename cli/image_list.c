@@ -1,27 +1,13 @@
-/* Lists image files and counts who reads them; does not open them. */
-#define _DEFAULT_SOURCE /* scandir */
+/* The image files of a command line; what a folder holds is dvit_image_files_list's answer. */
+#define _POSIX_C_SOURCE 200809L
 #include "image_list.h"
 
-#include <dirent.h>
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
+#include "dvit/data.h"
 #include "dvit/infer.h"
 #include "workbench.h"
-
-enum { MAX_FOLDER_DEPTH = 32 }; /* also ends loops of links */
-
-static bool has_image_name(const char *name)
-{
-    static const char *const endings[] = {".jpg", ".jpeg", ".png", ".ppm", ".pgm", ".bmp", ".webp"};
-    const char *dot = strrchr(name, '.');
-    for (size_t i = 0; dot && i < sizeof endings / sizeof *endings; i++)
-        if (strcasecmp(dot, endings[i]) == 0)
-            return true;
-    return false;
-}
 
 /* Takes the path over, also on failure. */
 static bool append(struct cli_image_list *list, char *path)
@@ -40,54 +26,21 @@ static bool append(struct cli_image_list *list, char *path)
     return true;
 }
 
-static int not_hidden(const struct dirent *entry)
+static int list_folder(struct cli_image_list *list, const char *folder)
 {
-    return entry->d_name[0] != '.';
-}
-
-static int by_bytes(const struct dirent **a, const struct dirent **b)
-{
-    return strcmp((*a)->d_name, (*b)->d_name);
-}
-
-static int list_folder(struct cli_image_list *list, const char *folder, int depth);
-
-/* Takes the path over. */
-static int list_entry(struct cli_image_list *list, char *path, const char *name, int depth)
-{
+    struct dvit_error error = {0};
+    struct dvit_image_files files = {0};
     int code = CLI_EXIT_OK;
-    if (path && cli_is_folder(path)) {
-        code = list_folder(list, path, depth + 1);
-        free(path);
-    } else if (path && !has_image_name(name)) {
-        free(path);
-    } else if (!path || !append(list, path)) {
-        cli_error("out of memory");
-        code = CLI_EXIT_FAILURE;
+    if (dvit_image_files_list(&files, folder, &error) != DVIT_OK)
+        return cli_fail(&error);
+    for (size_t i = 0; i < files.count && code == CLI_EXIT_OK; i++) {
+        char *path = strdup(files.paths[i]);
+        if (!path || !append(list, path)) {
+            cli_error("out of memory");
+            code = CLI_EXIT_FAILURE;
+        }
     }
-    return code;
-}
-
-static int list_folder(struct cli_image_list *list, const char *folder, int depth)
-{
-    struct dirent **entries = NULL;
-    int code = CLI_EXIT_OK;
-    if (depth > MAX_FOLDER_DEPTH) {
-        cli_error("\"%s\": folders are nested deeper than %d", folder, MAX_FOLDER_DEPTH);
-        return CLI_EXIT_FAILURE;
-    }
-    int count = scandir(folder, &entries, not_hidden, by_bytes);
-    if (count < 0) {
-        cli_error("\"%s\": cannot read the folder: %s", folder, strerror(errno));
-        return CLI_EXIT_FAILURE;
-    }
-    for (int i = 0; i < count; i++) {
-        if (code == CLI_EXIT_OK)
-            code =
-                list_entry(list, cli_path(folder, entries[i]->d_name), entries[i]->d_name, depth);
-        free(entries[i]);
-    }
-    free(entries);
+    dvit_image_files_free(&files);
     return code;
 }
 
@@ -107,9 +60,9 @@ int cli_image_list_create(struct cli_image_list *list, char *const *operands, in
             }
             continue;
         }
-        code = list_folder(list, operands[i], 0);
+        code = list_folder(list, operands[i]);
         if (code == CLI_EXIT_OK && list->count == before) {
-            cli_error("\"%s\": no image in this folder (.jpg .jpeg .png .ppm .pgm .bmp .webp)",
+            cli_error("\"%s\": no image in this folder (JPEG, PNG, WebP, GIF, PNM or BMP)",
                       operands[i]);
             ++*empty;
         }

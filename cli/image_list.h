@@ -10,8 +10,9 @@ struct cli_image_list {
 };
 
 /* A file is listed whatever its name or state, so that reading it gives its error; a folder stands
- * for the image files in it and below, by name, hidden ones left out; one without images is an
- * error that is reported here and counted in *empty. Returns an enum cli_exit. */
+ * for the image files in it and below, by name, those of formats that dvit does not read
+ * included; one without images is an error that is reported here and counted in *empty. Returns an
+ * enum cli_exit. */
 int cli_image_list_create(struct cli_image_list *list, char *const *operands, int count,
                           size_t *empty);
 void cli_image_list_free(struct cli_image_list *list);

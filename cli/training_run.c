@@ -29,14 +29,20 @@ enum {
 int cli_training_open(struct cli_training_data *data, const struct cli_options *options, int side)
 {
     *data = (struct cli_training_data){0};
-    int code = cli_dataset_open(&data->train, options->data, "train", side, true);
+    int code = cli_dataset_open(&data->train, options->data, "train", side);
     if (code == CLI_EXIT_OK)
-        code = cli_dataset_open(&data->validation, options->data, "val", side, false);
+        code = cli_dataset_open(&data->validation, options->data, "val", side);
+    if (code != CLI_EXIT_OK)
+        return code;
+    cli_dataset_warn(data->train, NULL);
+    cli_dataset_warn(data->validation, data->train);
+    data->same_images = cli_dataset_warn_of_same(data->train, data->validation, options->data);
     return code;
 }
 
 void cli_training_close(struct cli_training_data *data)
 {
+    cli_dataset_tell_grey16(data->train, data->validation);
     dvit_dataset_free(data->train);
     dvit_dataset_free(data->validation);
 }
@@ -262,9 +268,10 @@ static void show_evaluation(const struct watch *watch, const struct dvit_train_e
     if (isfinite(event->val_loss))
         snprintf(loss, sizeof loss, event->val_loss < 1e6 ? ", loss %.4f" : ", loss %.3g",
                  event->val_loss);
-    cli_note("epoch %d/%d: top-1 %s%s%s on the validation images%s%s", event->epoch + 1,
-             watch->options->train.epochs, percentage(event->val_top1, share), top5, loss, averaged,
-             event->best ? " (best so far)" : "");
+    cli_note("epoch %d/%d: top-1 %s%s%s on the %s%s%s", event->epoch + 1,
+             watch->options->train.epochs, percentage(event->val_top1, share), top5, loss,
+             watch->data->same_images ? "training images themselves" : "validation images",
+             averaged, event->best ? " (best so far)" : "");
 }
 
 static void watch_event(void *context, const struct dvit_train_event *event)

@@ -7,6 +7,7 @@
 
 struct cli_training_data {
     struct dvit_dataset *train, *validation;
+    bool same_images; /* the two are the same */
 };
 /* `side`: pixels of rendered scenes. Reports errors; returns an enum cli_exit. */
 int cli_training_open(struct cli_training_data *data, const struct cli_options *options, int side);

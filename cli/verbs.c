@@ -49,16 +49,19 @@ const struct cli_verb cli_verbs[] = {
          "the first row) are fair.\n"
          "The class folders of --data may be some of the model's classes: they are known by the "
          "model's labels, or by ImageNet ids (n01440764) where it is a model of ImageNet-1k. Where "
-         "no name is known, as many folders as classes are matched by rank in byte order. A flat "
-         "folder of images takes its labels from --labels-file.\n",
+         "no name is known, as many folders as classes are matched by rank in byte order, and the "
+         "numbers 0 to K-1 are class indices; other numbers are refused. A flat folder of images "
+         "takes its labels from --labels-file.\n",
          "dvit eval --model runs/keep07/best.safetensors --data builtin:scenes --keep 1,0.7",
          cli_cmd_eval},
     [VERB_CLASSIFY] =
         {"classify", "IMAGE…", 1, INT_MAX, NULL, PATH_DATA, PATH_DATA,
          "name what is in images, and show what was kept",
          "Prints the best classes of each image, and the patches kept. An operand that is a "
-         "folder stands for the images in it. Every file gets an answer or an error; one that "
-         "cannot be read does not stop the others.\n",
+         "folder stands for the images in it and below: JPEG, PNG, WebP, GIF (the first frame), "
+         "PNM "
+         "and BMP files, by their names or else their content. Every image gets an answer or an "
+         "error, also one of another format; one that cannot be read does not stop the others.\n",
          "dvit classify --model runs/keep07/best.safetensors --picture cat.png cat.jpg",
          cli_cmd_classify},
     [VERB_INFO] =

@@ -147,19 +147,81 @@ int cli_model_open(struct dvit_model **out, const char *text, const struct cli_o
     return cli_model_prune(out, text, options, keep, is_random || add_stages);
 }
 
-int cli_dataset_open(struct dvit_dataset **out, const char *spec, const char *split, int side,
-                     bool warn)
+void cli_dataset_warn(const struct dvit_dataset *set, const struct dvit_dataset *former)
+{
+    const char *warning, *told;
+    for (size_t i = 0; (warning = dvit_dataset_warning(set, i)) != NULL; i++) {
+        bool is_new = true;
+        for (size_t j = 0; former && (told = dvit_dataset_warning(former, j)) != NULL; j++)
+            is_new = is_new && strcmp(warning, told) != 0;
+        if (is_new)
+            cli_note("warning: %s", warning);
+    }
+}
+
+static bool is_same_image(struct dvit_dataset *a, struct dvit_dataset *b, size_t index)
+{
+    struct dvit_sample x = {0}, y = {0};
+    bool same = dvit_dataset_read(a, index, &x, NULL) == DVIT_OK &&
+                dvit_dataset_read(b, index, &y, NULL) == DVIT_OK &&
+                x.image.width == y.image.width && x.image.height == y.image.height &&
+                memcmp(x.image.pixels, y.image.pixels,
+                       3 * (size_t)x.image.width * (size_t)x.image.height) == 0;
+    dvit_sample_free(&x);
+    dvit_sample_free(&y);
+    return same;
+}
+
+/* The same names and sizes may still be other files: some are looked at. */
+static bool are_same_images(struct dvit_dataset *train, struct dvit_dataset *validation)
+{
+    enum { LOOKED_AT = 4 };
+    size_t size = dvit_dataset_size(train);
+    if (strcmp(dvit_dataset_fingerprint(train), dvit_dataset_fingerprint(validation)) != 0)
+        return false;
+    for (size_t i = 0; i < LOOKED_AT; i++)
+        if (!is_same_image(train, validation, i * (size - 1) / (LOOKED_AT - 1)))
+            return false;
+    return true;
+}
+
+bool cli_dataset_warn_of_same(struct dvit_dataset *train, struct dvit_dataset *validation,
+                              const char *spec)
+{
+    if (strcmp(dvit_dataset_item_name(train, 0), dvit_dataset_item_name(validation, 0)) == 0)
+        cli_note(
+            "warning: \"%s\" has no train/ and val/: the same images are trained and validated "
+            "on, so an accuracy says nothing about other images",
+            spec);
+    else if (are_same_images(train, validation))
+        cli_note(
+            "warning: the train/ and val/ of \"%s\" hold the same images: they are trained and "
+            "validated on, so an accuracy says nothing about other images",
+            spec);
+    else
+        return false;
+    return true;
+}
+
+void cli_dataset_tell_grey16(const struct dvit_dataset *set, const struct dvit_dataset *other)
+{
+    size_t count = (set ? dvit_dataset_grey16(set) : 0) + (other ? dvit_dataset_grey16(other) : 0);
+    if (count)
+        cli_note(
+            "%zu images are PNG files of 16-bit grey, read by their high byte; Pillow's "
+            "convert(\"RGB\") clips their values at 255, so PyTorch's usual loaders give other "
+            "pixels",
+            count);
+}
+
+int cli_dataset_open(struct dvit_dataset **out, const char *spec, const char *split, int side)
 {
     struct dvit_error error = {0};
     struct dvit_dataset_options options = dvit_dataset_options_default();
     if (side > 0)
         options.scene_side = side;
-    if (dvit_dataset_open(out, spec, split, &options, &error) != DVIT_OK)
-        return cli_fail(&error);
-    const char *warning = NULL;
-    for (size_t i = 0; warn && (warning = dvit_dataset_warning(*out, i)) != NULL; i++)
-        cli_note("warning: %s", warning);
-    return CLI_EXIT_OK;
+    return dvit_dataset_open(out, spec, split, &options, &error) == DVIT_OK ? CLI_EXIT_OK
+                                                                            : cli_fail(&error);
 }
 
 void cli_precision_tell(const struct dvit_session *session, const char *name,

@@ -48,9 +48,15 @@ int cli_model_prune(struct dvit_model **model, const char *text, const struct cl
 int cli_model_open(struct dvit_model **out, const char *text, const struct cli_options *options,
                    double keep, bool add_stages);
 
-/* Opens one split and prints the data set's warnings. `side`: pixels of rendered scenes. */
-int cli_dataset_open(struct dvit_dataset **out, const char *spec, const char *split, int side,
-                     bool warn);
+/* Opens one split, in silence. `side`: pixels of rendered scenes. */
+int cli_dataset_open(struct dvit_dataset **out, const char *spec, const char *split, int side);
+/* Prints the warnings of a data set that `former` (may be NULL) did not give yet. */
+void cli_dataset_warn(const struct dvit_dataset *set, const struct dvit_dataset *former);
+/* Warns where the two splits are the same images, and says whether they are. */
+bool cli_dataset_warn_of_same(struct dvit_dataset *train, struct dvit_dataset *validation,
+                              const char *spec);
+/* Tells of images read so far whose pixels are not those of Pillow; `other` may be NULL. */
+void cli_dataset_tell_grey16(const struct dvit_dataset *set, const struct dvit_dataset *other);
 
 /* Tells which precision "auto" became. */
 void cli_precision_tell(const struct dvit_session *session, const char *name,

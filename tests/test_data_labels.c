@@ -217,6 +217,10 @@ static void lists_in_order(void **state)
     expect_labels(&five, "3\r\n 0 \r\n2\r\n0", labels);   /* no last newline */
     expect_labels(&five, "3\n00\n2\n0\n\n \n\n", labels); /* blank lines at the end */
     expect_labels(&with_ids, "n4\ndog\n2\n0", labels);
+    expect_labels(&five,
+                  "\xef\xbb\xbf"
+                  "3\r\n0\r\n2\r\n0\r\n",
+                  labels); /* a byte-order mark */
     struct dvit_dataset *set = opened(&with_ids, "list.txt");
     assert_int_equal(dvit_dataset_classes(set), 5);
     assert_string_equal(dvit_dataset_class_name(set, 0), "dog");
@@ -238,6 +242,10 @@ static void lists_with_names(void **state)
     expect_labels(&five, "e.JPEG\t2\na b.png\t3\n\xff\xfe.bmp\t1\nc,d.ppm\t0\n", labels);
     expect_labels(&five, "e.JPEG,2\na b.png,3\n\xff\xfe.bmp,1\nc,d.ppm, 0\n", labels);
     expect_labels(&five, "e.JPEG 2\na b.png 3\n\xff\xfe.bmp  1\nc,d.ppm 0\n", labels);
+    expect_labels(&five,
+                  "\xef\xbb\xbf"
+                  "e.JPEG,2\na b.png,3\n\xff\xfe.bmp,1\nc,d.ppm, 0\n",
+                  labels);
     expect_labels(&with_ids, "e.JPEG n3\na b.png n4\n\xff\xfe.bmp ant\nc,d.ppm dog\n", labels);
 }
 
@@ -287,6 +295,11 @@ static void lists_that_are_refused(void **state)
         write_list(cases[i].text);
         refused(&named, "list.txt", cases[i].status, cases[i].words, cases[i].words2);
     }
+    write_bytes(root, "list.txt",
+                "\xff\xfe"
+                "0\0\n\0",
+                6);
+    refused(&named, "list.txt", DVIT_ERROR_FORMAT, "is UTF-16 text", "list.txt");
     write_bytes(root, "list.txt", "0\n1\0\n2\n3\n", 9);
     refused(&named, "list.txt", DVIT_ERROR_FORMAT, "not a text file", "list.txt");
     refused(&named, "none.txt", DVIT_ERROR_NOT_FOUND, "none.txt", "");

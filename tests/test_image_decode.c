@@ -4,8 +4,8 @@
 
 static const char *format_of(const char *name)
 {
-    static const char *const endings[][2] = {
-        {".jpg", "JPEG"}, {".png", "PNG"}, {".webp", "WebP"}, {".bmp", "BMP"}, {".p", "PNM"}};
+    static const char *const endings[][2] = {{".jpg", "JPEG"}, {".png", "PNG"}, {".webp", "WebP"},
+                                             {".bmp", "BMP"},  {".gif", "GIF"}, {".p", "PNM"}};
     for (size_t i = 0; i < sizeof endings / sizeof *endings; i++)
         if (strstr(name, endings[i][0]))
             return endings[i][1];
@@ -40,7 +40,7 @@ static void check_decode(const char *line)
 
 static void decode_is_pillows(void **state)
 {
-    assert_true(for_each_golden("decode.txt", check_decode) >= 92);
+    assert_true(for_each_golden("decode.txt", check_decode) >= 108);
 }
 
 static enum dvit_status decode(struct dvit_image *out, const void *data, size_t size,
@@ -57,11 +57,16 @@ static void other_content_is_named(void **state)
     } cases[] = {
         {"", "is empty", 0},
         {"hello, this is not a picture\n", "the content is text", 29},
-        {"GIF89a\1\0\1\0", "a GIF image", 10},
         {"II*\0\0\0\0\0", "a TIFF image", 8},
-        {"\0\0\0\x18"
-         "ftypheic",
-         "a HEIF or AVIF image", 12},
+        {"MM\0*\0\0\0\0", "a TIFF image", 8},
+        {"\0\0\0\30ftypheic", "a HEIC image", 12},
+        {"\0\0\0\30ftypavif", "an AVIF image", 12},
+        {"\0\0\0\30ftypisom", "a video", 12},
+        {"\0\0\0\x0cjP  \r\n\x87\n", "a JPEG 2000 image", 12},
+        {"\0\0\1\0\1\0\20\20", "an ICO image", 8},
+        {"\0\0\2\0\0\0\0\0\0\0\0\0\4\0\3\0\30\40zz", "a TGA image", 20},
+        {"<?xml version='1.0'?>\n<svg/>", "an SVG image", 28},
+        {"<!DOCTYPE html><html>404</html>", "an HTML page", 31},
         {"P7\nWIDTH 1\n", "a PAM image", 11},
         {"PF\n1 1\n-1.0\n", "a PFM image", 12},
         {"\0\1\2\3\4\5\6\7", "unknown data", 8},
@@ -88,8 +93,8 @@ static void load_names_the_file(void **state)
     snprintf(path, sizeof path, "%s/letter.jpg", folder);
     assert_ok(dvit_file_replace(path, "dear reader\n", 12, &error), &error);
     assert_fails(dvit_image_load(&image, path, NULL, NULL, &error), &error, DVIT_ERROR_FORMAT,
-                 "letter.jpg\": is not in an image format that dvit reads (JPEG, PNG, WebP, PNM, "
-                 "BMP): the content is text");
+                 "letter.jpg\": is not in an image format that dvit reads (JPEG, PNG, WebP, GIF, "
+                 "PNM, BMP): the content is text");
     assert_empty(&image);
     snprintf(path, sizeof path, "%s/absent.png", folder);
     assert_fails(dvit_image_load(&image, path, NULL, NULL, &error), &error, DVIT_ERROR_NOT_FOUND,
@@ -105,11 +110,11 @@ static void put_be16(unsigned char *p, unsigned value)
     p[1] = (unsigned char)value;
 }
 
-/* Position of the two big-endian sides in a baseline JPEG's frame header. */
+/* Position of the two big-endian sides in a JPEG's frame header. */
 static size_t jpeg_sides(const unsigned char *data, size_t size)
 {
     for (size_t i = 2; i + 9 < size; i += 2 + ((size_t)data[i + 2] << 8 | data[i + 3]))
-        if (data[i + 1] == 0xc0)
+        if (data[i + 1] == 0xc0 || data[i + 1] == 0xc2)
             return i + 5;
     fail();
     return 0;
@@ -146,6 +151,59 @@ static void huge_headers_are_refused(void **state)
     const char *pnm = "P6 60000 60000 255\nxxx";
     assert_fails(decode(&image, pnm, strlen(pnm), &error), &error, DVIT_ERROR_LIMIT, "60000x60000");
     assert_empty(&image);
+}
+
+/* A file of a few bytes gets no memory for the pixels that its header states. */
+static void short_files_of_huge_images_are_refused(void **state)
+{
+    static const char *const names[] = {"jpeg_444.jpg", "jpeg_progressive.jpg", "jpeg_grey.jpg"};
+    struct dvit_error error;
+    struct dvit_image image;
+    size_t size;
+    unsigned char *data;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        data = read_golden(names[i], &size);
+        size_t at = jpeg_sides(data, size);
+        put_be16(data + at, 13000);
+        put_be16(data + at + 2, 13000);
+        assert_fails(decode(&image, data, size, &error), &error, DVIT_ERROR_FORMAT,
+                     "13000x13000 pixels, which take at least");
+        free(data);
+    }
+    data = read_golden("png_rgb8.png", &size);
+    put_be16(data + 18, 13000);
+    put_be16(data + 22, 13000);
+    unsigned crc = crc32_of(data + 12, 17);
+    put_be16(data + 29, crc >> 16);
+    put_be16(data + 31, crc & 0xffff);
+    assert_fails(decode(&image, data, size, &error), &error, DVIT_ERROR_FORMAT,
+                 "13000x13000 pixels, which take at least 491");
+    free(data);
+    data = read_golden("gif_part.gif", &size);
+    memcpy(data + 25 + 5, "\x60\x27\x60\x27", 4); /* the sides of the frame */
+    assert_fails(decode(&image, data, size, &error), &error, DVIT_ERROR_FORMAT,
+                 "10083x10082 pixels, which take at least");
+    free(data);
+}
+
+/* All coefficients of a progressive file are in memory at once. */
+static void memory_of_a_decoder_is_limited(void **state)
+{
+    struct dvit_error error;
+    struct dvit_image image;
+    size_t size, padded = 1 << 20;
+    unsigned char *file = read_golden("jpeg_progressive.jpg", &size);
+    unsigned char *data = calloc(1, padded);
+    memcpy(data, file, size);
+    size_t at = jpeg_sides(data, size);
+    data[at + 6] = 0x11; /* the first component is sampled as the others */
+    put_be16(data + at, 12000);
+    put_be16(data + at + 2, 12000);
+    assert_fails(decode(&image, data, padded, &error), &error, DVIT_ERROR_LIMIT,
+                 "a progressive JPEG of 12000x12000 pixels takes 1235 MiB to decode, the limit is "
+                 "1024 MiB");
+    free(file);
+    free(data);
 }
 
 static void limits_hold(void **state)
@@ -231,8 +289,8 @@ static void variants_are_refused_by_name(void **state)
     free(data);
     static const unsigned char animation[] = "RIFF\x16\0\0\0WEBPVP8X\x0a\0\0\0\x02\0\0\0"
                                              "\x0f\0\0\x0f\0\0";
-    assert_fails(decode(&image, animation, sizeof animation - 1, &error), &error,
-                 DVIT_ERROR_UNSUPPORTED, "animated WebP");
+    assert_fails(decode(&image, animation, sizeof animation - 1, &error), &error, DVIT_ERROR_FORMAT,
+                 "animated WebP of 30 bytes");
     data = read_golden("bmp_565.bmp", &size);
     data[54] = 0x12; /* the red mask */
     assert_fails(decode(&image, data, size, &error), &error, DVIT_ERROR_UNSUPPORTED, "bit masks");
@@ -309,6 +367,8 @@ int main(void)
         cmocka_unit_test(other_content_is_named),
         cmocka_unit_test(load_names_the_file),
         cmocka_unit_test(huge_headers_are_refused),
+        cmocka_unit_test(short_files_of_huge_images_are_refused),
+        cmocka_unit_test(memory_of_a_decoder_is_limited),
         cmocka_unit_test(limits_hold),
         cmocka_unit_test(scans_are_limited),
         cmocka_unit_test(limits_out_of_range_are_named),

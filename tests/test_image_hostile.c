@@ -3,12 +3,13 @@
 #include "test_image_util.h"
 
 static const char *const files[] = {
-    "jpeg_420.jpg",         "jpeg_progressive.jpg", "jpeg_cmyk.jpg",     "jpeg_restart.jpg",
-    "exif_6.jpg",           "png_filters.png",      "png_adam7_rgb.png", "png_palette4.png",
-    "png_grey_alpha16.png", "exif_png.png",         "webp_lossy.webp",   "webp_lossless.webp",
-    "webp_alpha.webp",      "exif_webp.webp",       "pnm_p1.pbm",        "pnm_p3.ppm",
-    "pnm_p4.pbm",           "pnm_p6_wide.ppm",      "bmp_palette4.bmp",  "bmp_565.bmp",
-    "bmp_32_masks.bmp",     "bmp_v4.bmp",           "bmp_core24.bmp",
+    "jpeg_420.jpg",         "jpeg_progressive.jpg", "jpeg_cmyk.jpg",      "jpeg_restart.jpg",
+    "exif_6.jpg",           "png_filters.png",      "png_adam7_rgb.png",  "png_palette4.png",
+    "png_grey_alpha16.png", "exif_png.png",         "webp_lossy.webp",    "webp_lossless.webp",
+    "webp_alpha.webp",      "exif_webp.webp",       "pnm_p1.pbm",         "pnm_p3.ppm",
+    "pnm_p4.pbm",           "pnm_p6_wide.ppm",      "bmp_palette4.bmp",   "bmp_565.bmp",
+    "bmp_32_masks.bmp",     "bmp_v4.bmp",           "bmp_core24.bmp",     "gif_interlaced.gif",
+    "gif_transparent.gif",  "gif_part.gif",         "webp_animated.webp",
 };
 enum { FILES = sizeof files / sizeof *files };
 

@@ -48,10 +48,12 @@ struct dvit_dataset_options {
                          * default 64 */
     /* Borrowed while the data set is opened: */
     const char *labels_file; /* labels of a flat folder, see dvit_dataset_open; default NULL */
-    const struct dvit_class_names *classes; /* labels become indices of these: by name where each
-                                             * class of the data set bears a name or id of one, else
-                                             * by rank where none does and there are as many;
-                                             * default NULL: the data set's own classes */
+    const struct dvit_class_names
+        *classes; /* labels become indices of these: by name where each
+                   * class of the data set bears a name or id of one, else
+                   * by rank where none does and there are as many (a name
+                   * that differs in case or Unicode normalisation only is
+                   * an error); default NULL: the data set's own classes */
 };
 DVIT_API struct dvit_dataset_options dvit_dataset_options_default(void);
 
@@ -59,9 +61,13 @@ DVIT_API struct dvit_dataset_options dvit_dataset_options_default(void);
  * `spec` is one of
  *   FOLDER           with train/ and val/, each with one sub-folder per class; or a folder whose
  *                    sub-folders are the classes (both splits read the same images then).
- *                    Classes are the sub-folders' names in byte order; images are files named .jpg
- *                    .jpeg .png .ppm .pgm .bmp .webp in any case, in a class folder or deeper;
- *                    names with a leading dot are passed over. The content decides the decoder.
+ *                    Classes are the sub-folders' names in byte order, which must be UTF-8. Whole
+ *                    numbers 0 … K − 1 are class indices, with leading zeros or without; other sets
+ *                    of whole numbers are an error, but where options.classes has these names.
+ *                    Images are what dvit_file_kind says, in a class folder or deeper. "Training",
+ *                    "valid", "test" and the like, in any case, are taken for the splits where they
+ *                    hold folders and no images, and are an error where not: never classes. With
+ *                    options.classes the other split is not looked at.
  *   FOLDER           with options.labels_file: the images lie directly in FOLDER/<split> where that
  *                    exists, else in FOLDER. The list is a text of one line per image: a class (the
  *                    lines follow the images in byte order of their names), or a file name and a
@@ -103,12 +109,28 @@ DVIT_API bool dvit_dataset_has_masks(const struct dvit_dataset *dataset);
  * set, label and size in bytes. Stays the same when the folder moves. Borrowed. */
 DVIT_API const char *dvit_dataset_fingerprint(const struct dvit_dataset *dataset);
 
-/* Things worth one line to the user, found while opening: files of unsupported kinds, classes
- * without images, missing CIFAR files, classes matched in part or by rank. NULL past the last;
- * borrowed. */
+/* Things worth one line to the user, found while opening: files of unsupported kinds with their
+ * numbers, images beside the class folders, dead links, classes without images or with sub-folders
+ * alone, splits of other names, missing CIFAR files, classes matched in part or by rank. NULL past
+ * the last; borrowed. */
 DVIT_API const char *dvit_dataset_warning(const struct dvit_dataset *dataset, size_t index);
 /* Images read so far whose EXIF orientation asks for a turn (ignored unless options.orient). */
 DVIT_API size_t dvit_dataset_rotated(const struct dvit_dataset *dataset);
+
+/* Images read so far that are PNG files of 16-bit grey: of those Pillow's convert("RGB") makes
+ * other pixels, see dvit_image_decode. */
+DVIT_API size_t dvit_dataset_grey16(const struct dvit_dataset *dataset);
+
+/* The image files in a folder and below, in byte order of their names: those that dvit reads and
+ * those of other formats, so that each gets an answer or an error. Free with dvit_image_files_free,
+ * which is legal on a zeroed struct and NULL. */
+struct dvit_image_files {
+    char **paths; /* [count], owned */
+    size_t count;
+};
+DVIT_API enum dvit_status dvit_image_files_list(struct dvit_image_files *out, const char *folder,
+                                                struct dvit_error *error);
+DVIT_API void dvit_image_files_free(struct dvit_image_files *files);
 
 /* One image of a data set. */
 struct dvit_sample {

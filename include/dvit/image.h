@@ -33,7 +33,9 @@ DVIT_API enum dvit_status dvit_image_copy(struct dvit_image *out, const struct d
 
 /* ---- decoding ---- */
 
-/* What a file may cost, checked before memory of that size is asked for. */
+/* What a file may cost, checked before memory of that size is asked for. A decoder takes at most
+ * 1 GiB, the image included (6 bytes per pixel of a max_pixels above the default). A file that is
+ * too short for the pixels that its header states is refused as well. */
 struct dvit_decode_limits {
     size_t max_bytes;  /* of the encoded file; ≥ 1; default 256 MiB */
     size_t max_pixels; /* width·height; ≥ 1; default 178956970 (Pillow's own refusal) */
@@ -50,18 +52,18 @@ DVIT_API struct dvit_decode_options dvit_decode_options_default(void);
 
 /* What the file said. */
 struct dvit_decode_info {
-    const char *format; /* "JPEG", "PNG", "WebP", "PNM", "BMP"; a constant */
+    const char *format; /* "JPEG", "PNG", "WebP", "GIF", "PNM", "BMP"; a constant */
     int orientation; /* EXIF, 1 … 8; 1 = upright or not stated. If it was applied, it still says
                         what the file said */
 };
 
 /* Decodes `size` bytes; the content decides the decoder, never a name. Reads JPEG (grey, YCC, RGB,
  * CMYK, YCCK; baseline and progressive), PNG (all kinds; alpha dropped, 16 bits reduced to the high
- * byte — Pillow saturates 16-bit grey instead, which makes a normal picture white), WebP (a still
- * image), PNM (P1 … P6, maxval up to 65535), BMP (1, 4, 8, 16, 24, 32 bits, uncompressed).
- * Data that end early are an error. options NULL: defaults; info may be NULL. Errors: FORMAT
- * (damaged, or not an image dvit reads), LIMIT, UNSUPPORTED (a variant, named), MEMORY, ARGUMENT
- * (a limit out of range). Caller frees *out. */
+ * byte — Pillow saturates 16-bit grey instead, which makes a normal picture white), WebP, GIF, PNM
+ * (P1 … P6, maxval up to 65535), BMP (1, 4, 8, 16, 24, 32 bits, uncompressed). Of an animation the
+ * first frame is read. Data that end early are an error. options NULL: defaults; info may be NULL.
+ * Errors: FORMAT (damaged, or not an image dvit reads), LIMIT, UNSUPPORTED (a variant, named),
+ * MEMORY, ARGUMENT (a limit out of range). Caller frees *out. */
 DVIT_API enum dvit_status dvit_image_decode(struct dvit_image *out, const void *data, size_t size,
                                             const struct dvit_decode_options *options,
                                             struct dvit_decode_info *info,
@@ -71,6 +73,19 @@ DVIT_API enum dvit_status dvit_image_decode(struct dvit_image *out, const void *
 DVIT_API enum dvit_status dvit_image_load(struct dvit_image *out, const char *path,
                                           const struct dvit_decode_options *options,
                                           struct dvit_decode_info *info, struct dvit_error *error);
+
+/* What a file seems to be. */
+enum dvit_file_kind {
+    DVIT_FILE_OTHER,   /* no image, or nothing that can be read */
+    DVIT_FILE_IMAGE,   /* in a format that dvit reads */
+    DVIT_FILE_FOREIGN, /* an image in another format: TIFF, HEIC, … */
+    DVIT_FILE_HIDDEN, /* of the system, to be passed over: a leading dot, __MACOSX, Thumbs.db, … */
+};
+/* The one answer to which files of a folder are images, for data sets and for `dvit classify`. A
+ * name that ends in .jpg .jpeg .jpe .jfif .png .apng .mpo .webp .gif .bmp .ppm .pgm .pbm .pnm (in
+ * any case) is enough, and the file is not opened; of any other the content decides, then the
+ * ending. */
+DVIT_API enum dvit_file_kind dvit_file_kind(const char *path);
 
 /* ---- geometry ---- */
 

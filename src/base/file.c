@@ -128,24 +128,31 @@ void dvit_file_protect(int descriptor)
         return; /* dvit_file_check_trust will say so */
 }
 
-bool dvit_file_read_start(const char *path, char *text, size_t capacity)
+bool dvit_file_peek(const char *path, void *out, size_t capacity, size_t *size_bytes)
 {
-    size_t used = 0;
+    unsigned char *bytes = out;
     int fd;
-    *text = 0;
+    *size_bytes = 0;
     if (dvit_file_open(&fd, path, DVIT_OPEN_READ, NULL, NULL) != DVIT_OK)
         return false;
-    while (used < capacity - 1) {
-        ssize_t got = read(fd, text + used, capacity - 1 - used);
+    while (*size_bytes < capacity) {
+        ssize_t got = read(fd, bytes + *size_bytes, capacity - *size_bytes);
         if (got < 0 && errno == EINTR)
             continue;
         if (got <= 0)
             break;
-        used += (size_t)got;
+        *size_bytes += (size_t)got;
     }
-    text[used] = 0;
     close(fd);
-    return used > 0;
+    return true;
+}
+
+bool dvit_file_read_start(const char *path, char *text, size_t capacity)
+{
+    size_t used = 0;
+    bool opened = dvit_file_peek(path, text, capacity - 1, &used);
+    text[used] = 0;
+    return opened && used > 0;
 }
 
 /* ---- reading ---- */

@@ -10,6 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "data/class_numbers.h"
+#include "data/name_compare.h"
+
 struct dvit_class_entry {
     const char *name;
     int index;
@@ -157,12 +160,60 @@ static enum dvit_status refuse(const struct dvit_dataset *dataset, const char *s
                                const struct dvit_class_names *classes,
                                const struct matching *matching, struct dvit_error *error)
 {
+    const char *name = dataset->class_names[matching->first_unknown];
+    size_t near = 0, count = (size_t)classes->count;
+    const char *difference = dvit_name_find_near(name, classes->names, count, &near);
+    if (difference)
+        return dvit_error_set(error, DVIT_ERROR_MISMATCH,
+                              "\"%s\": class \"%s\" of the data set is none of the model's; it "
+                              "differs from the model's \"%s\" %s",
+                              spec, name, classes->names[near], difference);
+    if (dataset->numbering == DVIT_CLASSES_INDEXED)
+        return dvit_error_set(error, DVIT_ERROR_MISMATCH,
+                              "\"%s\": the data set has %d classes, numbered from 0; the model has "
+                              "%d",
+                              spec, dataset->classes, classes->count);
     bool ambiguous = matching->index[matching->first_unknown] == DVIT_CLASS_AMBIGUOUS;
     return dvit_error_set(
         error, DVIT_ERROR_MISMATCH,
         "\"%s\": the data set has %d classes, the model %d; class \"%s\" of the data set is %s",
-        spec, dataset->classes, classes->count, dataset->class_names[matching->first_unknown],
+        spec, dataset->classes, classes->count, name,
         ambiguous ? "the name of several of the model's" : "none of the model's");
+}
+
+/* Whether a class is meant to be one of the given ones, and spelled in another way. */
+static bool is_misspelled(struct matching *matching, const struct dvit_dataset *dataset,
+                          const struct dvit_class_names *classes)
+{
+    size_t near = 0;
+    for (int i = 0; i < dataset->classes; i++)
+        if (dvit_name_find_near(dataset->class_names[i], classes->names, (size_t)classes->count,
+                                &near)) {
+            matching->first_unknown = i;
+            return true;
+        }
+    return false;
+}
+
+/* Where no name is known and there are as many classes. */
+static enum dvit_status take_ranks(struct dvit_dataset *dataset, const char *spec,
+                                   const struct dvit_class_names *classes,
+                                   struct matching *matching, struct dvit_error *error)
+{
+    if (!classes->names)
+        return DVIT_OK;
+    if (dataset->numbering == DVIT_CLASSES_INDEXED)
+        return dvit_dataset_warn(
+            dataset, error,
+            "\"%s\": its class folders are numbers, taken as the model's class "
+            "indices: 0 is \"%s\"",
+            spec, classes->names[0]);
+    if (is_misspelled(matching, dataset, classes))
+        return refuse(dataset, spec, classes, matching, error);
+    return dvit_dataset_warn(dataset, error,
+                             "\"%s\": no class bears the name of one of the model's; they are "
+                             "matched by rank, class 0 is \"%s\"",
+                             spec, dataset->class_names[0]);
 }
 
 enum dvit_status dvit_dataset_match_classes(struct dvit_dataset *dataset, const char *spec,
@@ -180,13 +231,13 @@ enum dvit_status dvit_dataset_match_classes(struct dvit_dataset *dataset, const 
     look_up(&matching, dataset, &lookup);
     if (matching.known == dataset->classes)
         DVIT_TRY(take_names(dataset, spec, classes, &matching, error));
+    else if (dataset->numbering == DVIT_CLASSES_MISNUMBERED)
+        DVIT_TRY(dvit_class_numbers_refuse(spec, (const char *const *)dataset->class_names,
+                                           dataset->classes, error));
     else if (matching.known > 0 || dataset->classes != classes->count)
         DVIT_TRY(refuse(dataset, spec, classes, &matching, error));
-    else if (classes->names)
-        DVIT_TRY(dvit_dataset_warn(dataset, error,
-                                   "\"%s\": no class bears the name of one of the model's; they "
-                                   "are matched by rank, class 0 is \"%s\"",
-                                   spec, dataset->class_names[0]));
+    else
+        DVIT_TRY(take_ranks(dataset, spec, classes, &matching, error));
 done:
     dvit_class_lookup_free(&lookup);
     free(matching.index);

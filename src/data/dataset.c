@@ -160,12 +160,13 @@ static enum dvit_status prepare_cache(struct dvit_dataset *dataset, struct dvit_
 {
     atomic_init(&dataset->cache_left_bytes, dataset->options.cache_bytes);
     atomic_init(&dataset->turned_count, 0);
+    atomic_init(&dataset->grey16_count, 0);
     if (dataset->resident)
         return DVIT_OK;
     if (dataset->options.cache_bytes)
         dataset->cache = calloc(dataset->size, sizeof *dataset->cache);
-    dataset->turned = calloc(dataset->size, sizeof *dataset->turned);
-    if ((dataset->options.cache_bytes && !dataset->cache) || !dataset->turned)
+    dataset->peculiar = calloc(dataset->size, sizeof *dataset->peculiar);
+    if ((dataset->options.cache_bytes && !dataset->cache) || !dataset->peculiar)
         return dvit_error_set(error, DVIT_ERROR_MEMORY,
                               "data set: out of memory for a table of %zu images", dataset->size);
     return DVIT_OK;
@@ -248,7 +249,7 @@ void dvit_dataset_free(struct dvit_dataset *dataset)
     for (size_t i = 0; i < dataset->warning_count; i++)
         free(dataset->warnings[i]);
     free((void *)dataset->cache);
-    free((void *)dataset->turned);
+    free((void *)dataset->peculiar);
     free(dataset->resident);
     free(dataset->class_names);
     free(dataset->warnings);
@@ -310,6 +311,11 @@ size_t dvit_dataset_rotated(const struct dvit_dataset *dataset)
     if (!dataset)
         return 0;
     return atomic_load(&dataset->turned_count);
+}
+
+size_t dvit_dataset_grey16(const struct dvit_dataset *dataset)
+{
+    return atomic_load(&dataset->grey16_count);
 }
 
 void dvit_sample_free(struct dvit_sample *sample)

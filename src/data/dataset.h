@@ -13,6 +13,13 @@
 
 enum { DVIT_MAX_ITEMS = 100000000 }; /* images of one split; indices are 32 bits */
 
+/* What the names of class folders are, see class_numbers.c. */
+enum dvit_numbering {
+    DVIT_CLASSES_NAMED,
+    DVIT_CLASSES_INDEXED,     /* the numbers 0 … K − 1 */
+    DVIT_CLASSES_MISNUMBERED, /* other whole numbers */
+};
+
 struct dvit_item {
     size_t name; /* offset into names */
     int label;
@@ -30,6 +37,7 @@ struct dvit_dataset {
     size_t warning_count;
     uint64_t hash; /* of all that was added, see dvit_dataset_fingerprint */
     bool has_masks;
+    enum dvit_numbering numbering; /* of the classes' names */
 
     /* Makes image `index`; thread-safe; the error names the image. NULL where pixels are resident.
      */
@@ -44,8 +52,8 @@ struct dvit_dataset {
     char fingerprint[17];
     _Atomic(struct dvit_sample *) *cache; /* [size]; an entry is set once and then constant */
     atomic_size_t cache_left_bytes;
-    atomic_uchar *turned; /* [size]; 1 once the image was seen to be stored turned */
-    atomic_size_t turned_count;
+    atomic_uchar *peculiar; /* [size]; what was seen of an image: stored turned, 16-bit grey */
+    atomic_size_t turned_count, grey16_count;
 };
 
 /* For kinds, while opening. `relative` is the name hashed into the fingerprint. */

@@ -175,8 +175,13 @@ static enum dvit_status take_lines(struct list *list, char *text, size_t size,
                                    struct dvit_error *error)
 {
     char *end = text + size;
+    if (size >= 2 && (memcmp(text, "\xff\xfe", 2) == 0 || memcmp(text, "\xfe\xff", 2) == 0))
+        return dvit_error_set(error, DVIT_ERROR_FORMAT, "\"%s\": is UTF-16 text, expected UTF-8",
+                              list->path);
     if (memchr(text, 0, size))
         return dvit_error_set(error, DVIT_ERROR_FORMAT, "\"%s\": is not a text file", list->path);
+    if (size >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0)
+        text += 3; /* a byte-order mark, as Windows programs write it */
     while (end > text && strchr(" \t\r\n", end[-1]))
         *--end = 0;
     for (char *line = text, *next; line < end; line = next) {

@@ -1,11 +1,12 @@
-/* Decides by content which decoder reads an image, and holds what all of them share: the limits,
- * the EXIF orientation, and errors that carry the file's name. Knows no format's inside. */
+/* Decodes an image with the decoder of its format, and holds what all decoders share: the limits,
+ * the EXIF orientation, and errors that carry the file's name. Which format it is: image_formats.c. */
 #include "image/decode.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/file.h"
+#include "image/image_formats.h"
 
 struct dvit_decode_options dvit_decode_options_default(void)
 {
@@ -55,6 +56,38 @@ done:
     return status;
 }
 
+enum dvit_status dvit_decode_check_data(const struct dvit_decode_source *source,
+                                        uint64_t least_bytes, uint64_t width, uint64_t height,
+                                        struct dvit_error *error)
+{
+    if (least_bytes <= source->size)
+        return DVIT_OK;
+    return dvit_error_set(error, DVIT_ERROR_FORMAT,
+                          "header states %llux%llu pixels, which take at least %llu bytes; the "
+                          "data end early, after %zu bytes",
+                          (unsigned long long)width, (unsigned long long)height,
+                          (unsigned long long)least_bytes, source->size);
+}
+
+enum dvit_status dvit_decode_check_memory(const struct dvit_decode_limits *limits, uint64_t bytes,
+                                          const char *what, uint64_t width, uint64_t height,
+                                          struct dvit_error *error)
+{
+    enum { PIXEL_BYTES = 6, MIB_SHIFT = 20 };
+    uint64_t most = (uint64_t)1 << 30;
+    if (limits->max_pixels > most / PIXEL_BYTES) /* more than by default was asked for */
+        most = limits->max_pixels < UINT64_MAX / PIXEL_BYTES
+                   ? (uint64_t)limits->max_pixels * PIXEL_BYTES
+                   : UINT64_MAX;
+    if (bytes <= most)
+        return DVIT_OK;
+    return dvit_error_set(error, DVIT_ERROR_LIMIT,
+                          "%s of %llux%llu pixels takes %llu MiB to decode, the limit is %llu MiB",
+                          what, (unsigned long long)width, (unsigned long long)height,
+                          (unsigned long long)(bytes >> MIB_SHIFT),
+                          (unsigned long long)(most >> MIB_SHIFT));
+}
+
 enum dvit_status dvit_decode_begin(struct dvit_image *out, const struct dvit_decode_limits *limits,
                                    uint64_t width, uint64_t height, struct dvit_error *error)
 {
@@ -97,96 +130,6 @@ int dvit_exif_orientation(const unsigned char *tiff, size_t size)
     return 1;
 }
 
-static bool starts_with(const unsigned char *data, size_t size, size_t offset, const char *magic,
-                        size_t length)
-{
-    return size >= offset + length && memcmp(data + offset, magic, length) == 0;
-}
-
-static bool is_jpeg(const unsigned char *data, size_t size)
-{
-    return starts_with(data, size, 0, "\xff\xd8\xff", 3);
-}
-static bool is_png(const unsigned char *data, size_t size)
-{
-    return starts_with(data, size, 0, "\x89PNG\r\n\x1a\n", 8);
-}
-static bool is_webp(const unsigned char *data, size_t size)
-{
-    return starts_with(data, size, 0, "RIFF", 4) && starts_with(data, size, 8, "WEBP", 4);
-}
-static bool is_pnm(const unsigned char *data, size_t size)
-{
-    return size >= 3 && data[0] == 'P' && data[1] >= '1' && data[1] <= '6' &&
-           memchr(" \t\r\n\v\f#", data[2], 7);
-}
-static bool is_bmp(const unsigned char *data, size_t size)
-{
-    return starts_with(data, size, 0, "BM", 2);
-}
-
-static const struct format {
-    const char *name;
-    bool (*matches)(const unsigned char *data, size_t size);
-    dvit_decode_function *decode;
-} formats[] = {
-    {"JPEG", is_jpeg, dvit_decode_jpeg}, {"PNG", is_png, dvit_decode_png},
-    {"WebP", is_webp, dvit_decode_webp}, {"PNM", is_pnm, dvit_decode_pnm},
-    {"BMP", is_bmp, dvit_decode_bmp},
-};
-
-/* Formats that users do have, named in the refusal. */
-static const struct known {
-    const char *name, *magic;
-    size_t offset, length;
-} known_formats[] = {
-    {"a GIF image", "GIF8", 0, 4},
-    {"a TIFF image", "II*\0", 0, 4},
-    {"a TIFF image", "MM\0*", 0, 4},
-    {"a HEIF or AVIF image", "ftyp", 4, 4},
-    {"a JPEG XL image", "\xff\x0a", 0, 2},
-    {"a JPEG XL image", "\0\0\0\x0cJXL ", 0, 8},
-    {"a JPEG 2000 image", "\0\0\0\x0cjP  ", 0, 8},
-    {"a Photoshop image", "8BPS", 0, 4},
-    {"a PAM image", "P7\n", 0, 3},
-    {"a PFM image", "PF\n", 0, 3},
-    {"a PFM image", "Pf\n", 0, 3},
-    {"a PDF document", "%PDF", 0, 4},
-};
-
-/* ASCII, or bytes in the order that UTF-8 has them. */
-static bool looks_like_text(const unsigned char *data, size_t size)
-{
-    size_t checked = size < 512 ? size : 512;
-    for (size_t i = 0; i < checked; i++) {
-        unsigned char c = data[i], before = i ? data[i - 1] : 0;
-        if (c < 0x20 ? !memchr("\t\n\v\f\r", c, 5) : c == 0x7f || c >= 0xf5)
-            return false;
-        if ((c & 0xc0) == 0x80 ? before < 0x80 : before >= 0xc2)
-            return false;
-    }
-    return true;
-}
-
-/* What the refused data seem to be. */
-static const char *describe_content(const unsigned char *data, size_t size)
-{
-    for (size_t i = 0; i < sizeof known_formats / sizeof *known_formats; i++) {
-        const struct known *known = &known_formats[i];
-        if (starts_with(data, size, known->offset, known->magic, known->length))
-            return known->name;
-    }
-    return looks_like_text(data, size) ? "text" : "unknown data";
-}
-
-static const struct format *find_format(const unsigned char *data, size_t size)
-{
-    for (size_t i = 0; i < sizeof formats / sizeof *formats; i++)
-        if (formats[i].matches(data, size))
-            return &formats[i];
-    return NULL;
-}
-
 static enum dvit_status apply_orientation(struct dvit_image *image, int orientation,
                                           struct dvit_error *error)
 {
@@ -201,9 +144,9 @@ done:
     return status;
 }
 
-enum dvit_status dvit_image_decode(struct dvit_image *out, const void *data, size_t size,
-                                   const struct dvit_decode_options *options,
-                                   struct dvit_decode_info *info, struct dvit_error *error)
+static enum dvit_status decode_reported(struct dvit_image *out, const void *data, size_t size,
+                                        const struct dvit_decode_options *options,
+                                        struct dvit_decode_report *report, struct dvit_error *error)
 {
     DVIT_CLEAR(out);
     DVIT_REQUIRE(error, out);
@@ -221,17 +164,17 @@ enum dvit_status dvit_image_decode(struct dvit_image *out, const void *data, siz
     if (size > chosen.limits.max_bytes)
         DVIT_FAIL(error, DVIT_ERROR_LIMIT, "has %zu bytes, the limit is %zu", size,
                   chosen.limits.max_bytes);
-    const struct format *format = find_format(data, size);
+    const struct dvit_image_format *format = dvit_image_format_find(data, size);
     if (!format)
         DVIT_FAIL(error, DVIT_ERROR_FORMAT,
-                  "is not in an image format that dvit reads (JPEG, PNG, WebP, PNM, BMP): the "
-                  "content is %s",
-                  describe_content(data, size));
+                  "is not in an image format that dvit reads (" DVIT_IMAGE_FORMATS
+                  "): the content is %s",
+                  dvit_image_format_describe(data, size));
     DVIT_TRY(format->decode(&image, &source, &orientation, error));
     if (chosen.apply_orientation)
         DVIT_TRY(apply_orientation(&image, orientation, error));
-    if (info)
-        *info = (struct dvit_decode_info){.format = format->name, .orientation = orientation};
+    report->info = (struct dvit_decode_info){.format = format->name, .orientation = orientation};
+    report->grey16 = dvit_png_is_grey16(data, size);
     *out = image;
     image = (struct dvit_image){0};
 done:
@@ -239,9 +182,21 @@ done:
     return status;
 }
 
-enum dvit_status dvit_image_load(struct dvit_image *out, const char *path,
-                                 const struct dvit_decode_options *options,
-                                 struct dvit_decode_info *info, struct dvit_error *error)
+enum dvit_status dvit_image_decode(struct dvit_image *out, const void *data, size_t size,
+                                   const struct dvit_decode_options *options,
+                                   struct dvit_decode_info *info, struct dvit_error *error)
+{
+    struct dvit_decode_report report;
+    enum dvit_status status = decode_reported(out, data, size, options, &report, error);
+    if (status == DVIT_OK && info)
+        *info = report.info;
+    return status;
+}
+
+enum dvit_status dvit_image_load_reported(struct dvit_image *out, const char *path,
+                                          const struct dvit_decode_options *options,
+                                          struct dvit_decode_report *report,
+                                          struct dvit_error *error)
 {
     DVIT_CLEAR(out);
     DVIT_REQUIRE(error, out, path);
@@ -251,10 +206,21 @@ enum dvit_status dvit_image_load(struct dvit_image *out, const char *path,
     size_t limit =
         options ? options->limits.max_bytes : dvit_decode_options_default().limits.max_bytes;
     DVIT_TRY(dvit_file_read(path, limit, &data, &size, error));
-    status = dvit_image_decode(out, data, size, options, info, error);
+    status = decode_reported(out, data, size, options, report, error);
     if (status != DVIT_OK)
         dvit_error_prefix(error, "\"%s\"", path);
 done:
     free(data);
+    return status;
+}
+
+enum dvit_status dvit_image_load(struct dvit_image *out, const char *path,
+                                 const struct dvit_decode_options *options,
+                                 struct dvit_decode_info *info, struct dvit_error *error)
+{
+    struct dvit_decode_report report;
+    enum dvit_status status = dvit_image_load_reported(out, path, options, &report, error);
+    if (status == DVIT_OK && info)
+        *info = report.info;
     return status;
 }

@@ -5,6 +5,7 @@
 #ifndef DVIT_IMAGE_DECODE_H
 #define DVIT_IMAGE_DECODE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -26,12 +27,37 @@ typedef enum dvit_status dvit_decode_function(struct dvit_image *out,
 dvit_decode_function dvit_decode_jpeg;
 dvit_decode_function dvit_decode_png;
 dvit_decode_function dvit_decode_webp;
+dvit_decode_function dvit_decode_gif;
 dvit_decode_function dvit_decode_pnm;
 dvit_decode_function dvit_decode_bmp;
+
+/* Whether a PNG file holds 16-bit grey, of which Pillow makes something else. */
+bool dvit_png_is_grey16(const unsigned char *data, size_t size);
+
+/* What a file showed while it was decoded. */
+struct dvit_decode_report {
+    struct dvit_decode_info info;
+    bool grey16; /* see dvit_png_is_grey16 */
+};
+/* dvit_image_load that reports more. */
+enum dvit_status dvit_image_load_reported(struct dvit_image *out, const char *path,
+                                          const struct dvit_decode_options *options,
+                                          struct dvit_decode_report *report,
+                                          struct dvit_error *error);
 
 /* Checks the size that a header claims against the limits; no allocation. */
 enum dvit_status dvit_decode_check(const struct dvit_decode_limits *limits, uint64_t width,
                                    uint64_t height, struct dvit_error *error);
+/* A file that holds the claimed pixels has at least so many bytes: refused where it has fewer,
+ * before memory for them is taken. */
+enum dvit_status dvit_decode_check_data(const struct dvit_decode_source *source,
+                                        uint64_t least_bytes, uint64_t width, uint64_t height,
+                                        struct dvit_error *error);
+/* Memory that a decoder takes in all, the image included: at most 1 GiB, which is twice the largest
+ * image, or twice that of a max_pixels above the default. `what` names the kind of file. */
+enum dvit_status dvit_decode_check_memory(const struct dvit_decode_limits *limits, uint64_t bytes,
+                                          const char *what, uint64_t width, uint64_t height,
+                                          struct dvit_error *error);
 /* Checks, then creates the black image that a decoder fills. */
 enum dvit_status dvit_decode_begin(struct dvit_image *out, const struct dvit_decode_limits *limits,
                                    uint64_t width, uint64_t height, struct dvit_error *error);

@@ -137,6 +137,37 @@ static void read_rows(struct jpeg_job *job)
     }
 }
 
+/* Blocks of 8×8 values in all components. */
+static uint64_t count_blocks(const struct jpeg_decompress_struct *codec)
+{
+    uint64_t blocks = 0;
+    for (int c = 0; c < codec->num_components; c++)
+        blocks += (uint64_t)codec->comp_info[c].width_in_blocks *
+                  (uint64_t)codec->comp_info[c].height_in_blocks;
+    return blocks;
+}
+
+/* Huffman codes take at least a bit for each block. A file of several scans has all its
+ * coefficients in memory until the last. */
+static enum dvit_status check_memory(struct jpeg_job *job)
+{
+    enum { BLOCK_BYTES = 64 * sizeof(JCOEF) };
+    struct jpeg_decompress_struct *codec = &job->codec;
+    enum dvit_status status = DVIT_OK;
+    uint64_t width = codec->image_width, height = codec->image_height;
+    uint64_t blocks = count_blocks(codec);
+    DVIT_TRY(dvit_decode_check(job->source->limits, width, height, job->error));
+    if (!codec->arith_code)
+        DVIT_TRY(dvit_decode_check_data(job->source, blocks / 8, width, height, job->error));
+    if (jpeg_has_multiple_scans(codec))
+        DVIT_TRY(dvit_decode_check_memory(
+            job->source->limits, 3 * width * height + blocks * BLOCK_BYTES,
+            codec->progressive_mode ? "a progressive JPEG" : "a JPEG of several scans", width,
+            height, job->error));
+done:
+    return status;
+}
+
 static void decode(struct jpeg_job *job)
 {
     struct jpeg_decompress_struct *codec = &job->codec;
@@ -149,8 +180,10 @@ static void decode(struct jpeg_job *job)
                                      "JPEG with %d components, expected 1, 3 or 4", components);
         return;
     }
-    job->status = dvit_decode_begin(job->out, job->source->limits, codec->image_width,
-                                    codec->image_height, job->error);
+    job->status = check_memory(job);
+    if (job->status == DVIT_OK)
+        job->status = dvit_decode_begin(job->out, job->source->limits, codec->image_width,
+                                        codec->image_height, job->error);
     if (job->status != DVIT_OK)
         return;
     codec->dct_method = JDCT_ISLOW;

@@ -62,6 +62,12 @@ static int find_orientation(const struct dvit_decode_source *source)
     return 1;
 }
 
+bool dvit_png_is_grey16(const unsigned char *data, size_t size)
+{
+    return size > 25 && memcmp(data, "\x89PNG", 4) == 0 && memcmp(data + 12, "IHDR", 4) == 0 &&
+           data[24] == 16 && data[25] == PNG_COLOR_TYPE_GRAY;
+}
+
 /* The header is read here as well, so that the limits speak before libpng does. */
 static enum dvit_status check_header(const struct dvit_decode_source *source,
                                      struct dvit_error *error)
@@ -126,6 +132,14 @@ static enum dvit_status point_rows(struct png_job *job, size_t offset)
     return DVIT_OK;
 }
 
+/* zlib makes at most 1032 bytes of one. */
+static enum dvit_status check_data(const struct png_job *job, uint64_t width, uint64_t height)
+{
+    uint64_t row_bytes = 1 + (uint64_t)png_get_rowbytes(job->png, job->info); /* as stored */
+    return dvit_decode_check_data(job->source, row_bytes * height / 1032, width, height,
+                                  job->error);
+}
+
 static void decode(struct png_job *job)
 {
     png_structp png = job->png;
@@ -134,8 +148,10 @@ static void decode(struct png_job *job)
     png_set_keep_unknown_chunks(png, PNG_HANDLE_CHUNK_NEVER, NULL, -1);
     png_read_info(png, job->info);
     size_t width = png_get_image_width(png, job->info);
-    job->status = dvit_decode_begin(job->out, job->source->limits, width,
-                                    png_get_image_height(png, job->info), job->error);
+    size_t height = png_get_image_height(png, job->info);
+    job->status = check_data(job, width, height);
+    if (job->status == DVIT_OK)
+        job->status = dvit_decode_begin(job->out, job->source->limits, width, height, job->error);
     if (job->status != DVIT_OK)
         return;
     int colour_type = png_get_color_type(png, job->info);

@@ -36,6 +36,7 @@ OUTSIDE = {
     "cairo": ["src/image/draw.c"],
     "jpeglib.h": ["src/image/decode_jpeg.c"],
     "png.h": ["src/image/decode_png.c", "src/image/write_png.c"],
+    "gif_lib.h": ["src/image/decode_gif.c"],
     "webp/": ["src/image/decode_webp.c"],
     "jansson.h": ["src/weights/", "src/report/", "src/train/"],
     "pthread.h": ["src/base/thread_start.h", "src/data/dataset.c",

@@ -294,6 +294,65 @@ def webps():
     add("exif_webp.webp", encoded(picture(11, 6), "WEBP", exif=orientation_tag(8)))
 
 
+def gif(screen, box, palette=None, own=None, transparent=None, index=None, back=3):
+    """One frame that need not fill the screen; codes of 9 bits, so no strings are used."""
+    (width, height), (x, y, w, h) = screen, box
+
+    def table(colours):
+        return (0x80 | (len(colours) // 3).bit_length() - 2, colours) if colours else (0, b"")
+
+    bits = 0
+    codes = [c for i, v in enumerate(index) for c in ((256, v) if i % 254 == 0 else (v,))] + [257]
+    for i, code in enumerate(codes):
+        bits |= code << (9 * i)
+    stored = bits.to_bytes((9 * len(codes) + 7) // 8, "little")
+    flags, colours = table(palette)
+    data = b"GIF89a" + struct.pack("<HHBBB", width, height, flags, back, 0) + colours
+    if transparent is not None:
+        data += b"!\xf9\4" + bytes([1, 0, 0, transparent]) + b"\0"
+    flags, colours = table(own)
+    data += b"," + struct.pack("<HHHHB", x, y, w, h, flags) + colours + b"\x08"
+    for i in range(0, len(stored), 255):
+        data += bytes([len(stored[i : i + 255])]) + stored[i : i + 255]
+    return data + b"\0;"
+
+
+def gifs():
+    turned = [picture().transpose(Image.Transpose.ROTATE_180)]
+    add("gif_still.gif", encoded(picture(), "GIF", interlace=0))
+    add("gif_interlaced.gif", encoded(picture(), "GIF", interlace=1))
+    add("gif_grey.gif", encoded(picture().convert("L"), "GIF"))
+    add("gif_transparent.gif", encoded(picture().quantize(16), "GIF", transparency=3))
+    add("gif_animated.gif",
+        encoded(picture(), "GIF", save_all=True, append_images=turned, duration=50))  # fmt: skip
+    colours = bytes([10, 20, 30, 40, 50, 60, 70, 80, 90, 200, 100, 50])
+    ramp = bytes(v for i in range(4) for v in (i, i, i))
+    part, index = ((13, 9), (3, 2, 4, 5)), [i * 7 % 5 for i in range(20)]  # 4: beyond the palette
+    add("gif_part.gif", gif(*part, colours, index=index))
+    add("gif_part_transparent.gif", gif(*part, colours, transparent=2, index=index))
+    add("gif_part_beyond.gif", gif(*part, colours, transparent=99, index=index))
+    add("gif_own_palette.gif", gif(*part, colours, own=colours[::-1], index=index))
+    add("gif_own_ramp.gif", gif(*part, colours, own=ramp, index=index))
+    add("gif_ramp.gif", gif(*part, ramp, index=index))
+    add("gif_no_palette.gif", gif(*part, index=index))
+    add("gif_screen_grows.gif", gif((3, 2), (2, 1, 4, 5), colours, index=index))
+
+
+def webp_animations():
+    rgba = picture().convert("RGBA")
+    rgba.putalpha(picture().convert("L"))
+    options = dict(save_all=True, append_images=[picture().transpose(Image.Transpose.ROTATE_180)])
+    add("webp_animated.webp", encoded(picture(), "WEBP", lossless=True, **options))
+    add("webp_animated_alpha.webp", encoded(rgba, "WEBP", quality=80, exact=True, **options))
+    # The first frame away from the corner: its place is in ANMF's first six bytes, halved.
+    options = dict(save_all=True, append_images=[picture(12, 10).convert("L").convert("RGB")])
+    data = bytearray(encoded(picture(12, 10), "WEBP", lossless=True, **options))
+    data[24:30] = (28).to_bytes(3, "little") + (18).to_bytes(3, "little")
+    at = data.index(b"ANMF") + 8
+    data[at : at + 6] = (3).to_bytes(3, "little") + (2).to_bytes(3, "little")
+    add("webp_animated_part.webp", bytes(data))
+
+
 def pnms():
     grey, rgb = noise(35, 1), noise(105, 2)
     text = lambda values: " ".join(map(str, values)).encode() + b"\n"
@@ -353,6 +412,8 @@ def decode_table():
     jpegs()
     pngs()
     webps()
+    gifs()
+    webp_animations()
     pnms()
     bmps()
     lines, prepared = [], []

@@ -70,7 +70,9 @@ def main():
     picked = {}
     for size, name in small:  # the smallest three of each format
         picked.setdefault(name.split("_")[0], []).append(name)
-    copy("fuzz_image", IMAGES, [name for names in picked.values() for name in names[:3]])
+    more = {"gif_interlaced.gif", "gif_transparent.gif", "webp_animated.webp", "webp_lossless.webp"}
+    copy("fuzz_image", IMAGES,
+         sorted(more.union(name for names in picked.values() for name in names[:3])))
 
 
 main()
