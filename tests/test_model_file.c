@@ -266,21 +266,21 @@ static void bad_descriptions_are_refused(void **state)
         {0, "\"depth\":2", "\"depth\":-2", "depth is -2", DVIT_ERROR_FORMAT},
         {0, "\"depth\":2", "\"depth\":4294967298", "depth is 4294967298", DVIT_ERROR_FORMAT},
         {0, "\"depth\":2", "\"depth\":99999999999999999999", "not JSON", DVIT_ERROR_FORMAT},
-        {0, "\"depth\":2", "\"depth\":0", "depth is 0, expected 1 to 256", DVIT_ERROR_ARGUMENT},
+        {0, "\"depth\":2", "\"depth\":0", "depth is 0, expected 1 to 256", DVIT_ERROR_FORMAT},
         {0, "\"depth\":2", "\"depth\":3", "blocks.2.norm1.weight\" is missing",
          DVIT_ERROR_MISMATCH},
-        {0, "\"depth\":2", "\"depth\":1", "stage 1 prunes before block 1", DVIT_ERROR_ARGUMENT},
+        {0, "\"depth\":2", "\"depth\":1", "stage 1 prunes before block 1", DVIT_ERROR_FORMAT},
         {0, "\"vit\"", "\"resnet\"", "family \"resnet\", expected \"vit\"", DVIT_ERROR_UNSUPPORTED},
-        {0, "[1]", "[2]", "stage 1 prunes before block 2", DVIT_ERROR_ARGUMENT},
+        {0, "[1]", "[2]", "stage 1 prunes before block 2", DVIT_ERROR_FORMAT},
         {0, "[1]", "[]", "unexpected tensor \"score_predictor.0", DVIT_ERROR_MISMATCH},
         {0, "[1]", "[\"1\"]", "stage_block[0] is not a block", DVIT_ERROR_FORMAT},
         {0, "[1]", "[-1]", "stage_block[0] is not a block", DVIT_ERROR_FORMAT},
         {0, "[1]", "{}", "stage_block", DVIT_ERROR_FORMAT},
         {0, "[1]", "[0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0]", "17 entries", DVIT_ERROR_FORMAT},
-        {0, "\"keep\":0.59999999999999998", "\"keep\":1.5", "keep is 1.5", DVIT_ERROR_ARGUMENT},
+        {0, "\"keep\":0.59999999999999998", "\"keep\":1.5", "keep is 1.5", DVIT_ERROR_FORMAT},
         {0, "\"keep\":0.59999999999999998", "\"keep\":NaN", "not JSON", DVIT_ERROR_FORMAT},
         {0, "\"keep\":0.59999999999999998", "\"keep\":1e999", "not JSON", DVIT_ERROR_FORMAT},
-        {0, "\"norm_eps\":", "\"norm_eps\":-", "norm_eps is -", DVIT_ERROR_ARGUMENT},
+        {0, "\"norm_eps\":", "\"norm_eps\":-", "norm_eps is -", DVIT_ERROR_FORMAT},
         {1, "{", "[", "preprocessing is not JSON", DVIT_ERROR_FORMAT},
         {1, "\"crop\"", "\"cover\"", "unknown fit \"cover\"", DVIT_ERROR_FORMAT},
         {1, "\"crop_width\":12", "\"crop_width\":13", "the model expects 12 × 8",
@@ -374,8 +374,8 @@ static void failing_saves_keep_the_file(void **state)
     assert_fails(dvit_model_save(model, elsewhere, NULL, &error), &error, DVIT_ERROR_NOT_FOUND,
                  elsewhere);
     const char *const broken[] = {"ok", "\xff\xfe", "ok"};
-    assert_ok(dvit_model_set_labels(model, broken, 3, &error), &error);
-    assert_fails(dvit_model_save(model, path, NULL, &error), &error, DVIT_ERROR_MEMORY, "UTF-8");
+    assert_fails(dvit_model_set_labels(model, broken, 3, &error), &error, DVIT_ERROR_FORMAT,
+                 "the name of class 1");
     free(bytes);
     dvit_model_free(model);
     test_folder_remove(folder);

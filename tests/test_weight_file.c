@@ -112,7 +112,8 @@ static void test_find(void **state)
     assert_non_null(dvit_weight_file_find(file, "optimizer/state/0/exp_avg"));
     assert_null(dvit_weight_file_find(file, "model"));
     struct dvit_error error;
-    assert_fails(dvit_weight_file_read(file, 1000, NULL, &error), &error, DVIT_ERROR_ARGUMENT,
+    float value;
+    assert_fails(dvit_weight_file_read(file, 1000, &value, &error), &error, DVIT_ERROR_ARGUMENT,
                  "tensor 1000 of");
     dvit_weight_file_free(file);
     dvit_weight_file_free(NULL);
