@@ -455,7 +455,7 @@ static void test_option_errors(void **state)
     EXPECT(bad.want_masks = true, DVIT_ERROR_MISMATCH, "masks");
     EXPECT((bad.batch = 4096, bad.ahead = 64, bad.preprocess.crop_width = 8192,
             bad.preprocess.crop_height = 8192),
-           DVIT_ERROR_LIMIT, "GiB");
+           DVIT_ERROR_MEMORY, "GB of memory");
     bad = good;
     bad.want_masks = true;
     bad.augment = &augment;
