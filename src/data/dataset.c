@@ -315,7 +315,7 @@ size_t dvit_dataset_rotated(const struct dvit_dataset *dataset)
 
 size_t dvit_dataset_grey16(const struct dvit_dataset *dataset)
 {
-    return atomic_load(&dataset->grey16_count);
+    return dataset ? atomic_load(&dataset->grey16_count) : 0;
 }
 
 void dvit_sample_free(struct dvit_sample *sample)

@@ -134,6 +134,7 @@ enum dvit_status dvit_image_files_list(struct dvit_image_files *out, const char 
                                        struct dvit_error *error)
 {
     struct file_list list = {.files = out};
+    DVIT_REQUIRE(error, out, folder);
     *out = (struct dvit_image_files){0};
     enum dvit_status status = dvit_image_tree_walk(folder, add_file, &list, error);
     if (status != DVIT_OK)

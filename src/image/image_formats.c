@@ -208,8 +208,10 @@ enum dvit_file_kind dvit_file_kind(const char *path)
 {
     enum { PEEKED = 512 };
     unsigned char data[PEEKED];
-    const char *name = dvit_path_name(path), *dot = strrchr(name, '.');
     size_t size = 0;
+    if (!path)
+        return DVIT_FILE_OTHER;
+    const char *name = dvit_path_name(path), *dot = strrchr(name, '.');
     if (dvit_file_name_is_hidden(name))
         return DVIT_FILE_HIDDEN;
     if (dot && IS_ONE_OF(dot + 1, read_endings))

@@ -70,14 +70,14 @@ void KERNEL(sgd)(float *weight, float *moment, const float *gradient, size_t cou
     }
 }
 
+/* In this form an average that equals the value stays as it is, with and without fused products. */
 void KERNEL(ema)(float *average, const float *value, float decay, size_t count)
 {
-    const vec keep = vec_set(decay), rest = vec_set(1.0f - decay);
+    const vec rest = vec_set(1.0f - decay);
     for (size_t i = 0; i < count; i += VEC_WIDTH) {
         size_t n = count - i;
-        vec mixed =
-            vec_fma(keep, vec_load_part(average + i, n), rest * vec_load_part(value + i, n));
-        vec_store_part(average + i, mixed, n);
+        vec old = vec_load_part(average + i, n);
+        vec_store_part(average + i, vec_fma(rest, vec_load_part(value + i, n) - old, old), n);
     }
 }
 
