@@ -274,7 +274,7 @@ void dvit_config_add_stages(struct dvit_config *config, int stages, double keep)
     config->stages = stages;
     config->keep = keep;
     for (int s = 1; s <= stages && s <= DVIT_MAX_STAGES; s++)
-        config->stage_block[s - 1] = config->depth * s / (stages + 1);
+        config->stage_block[s - 1] = (int)((long long)config->depth * s / (stages + 1LL));
 }
 
 static enum dvit_status check_range(const char *field, long value, long low, long high,
