@@ -38,7 +38,8 @@ enum dvit_status dvit_file_check_trust(int descriptor, const char *path, struct 
 /* Takes the permission to write away from group and others, so that the file may be believed. */
 void dvit_file_protect(int descriptor);
 
-/* The first bytes of a regular file, as many as there are and fit; false where it cannot be read. */
+/* The first bytes of a regular file, as many as there are and fit; false where it cannot be read.
+ */
 bool dvit_file_peek(const char *path, void *out, size_t capacity, size_t *size_bytes);
 
 /* The start of a text that the system makes (files of /proc and /sys have no length), terminated;

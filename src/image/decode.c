@@ -1,5 +1,6 @@
 /* Decodes an image with the decoder of its format, and holds what all decoders share: the limits,
- * the EXIF orientation, and errors that carry the file's name. Which format it is: image_formats.c. */
+ * the EXIF orientation, and errors that carry the file's name. Which format it is: image_formats.c.
+ */
 #include "image/decode.h"
 
 #include <stdlib.h>

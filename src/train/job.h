@@ -44,10 +44,10 @@ struct dvit_job {
     struct dvit_job_window window;
     double seconds_per_step; /* smoothed */
     long saved_step;         /* the state file is the state after this step; −1: unknown */
-    bool state_is_good;      /* the state file and the one that a rollback returns to are the same */
-    bool best_is_present;    /* the best model's file is of the weights as they are */
-    bool unfinite_answers;   /* of the last evaluation of this run */
-    double end_loss;         /* cross-entropy of the last evaluation, or of the last steps told */
+    bool state_is_good;    /* the state file and the one that a rollback returns to are the same */
+    bool best_is_present;  /* the best model's file is of the weights as they are */
+    bool unfinite_answers; /* of the last evaluation of this run */
+    double end_loss;       /* cross-entropy of the last evaluation, or of the last steps told */
 };
 
 /* ---- job_events.c ---- */
@@ -87,7 +87,8 @@ enum dvit_status dvit_job_roll_back(struct dvit_job *job);
 /* ---- job_evaluate.c ---- */
 
 enum dvit_status dvit_job_end_epoch(struct dvit_job *job);
-/* The end of a run that has taken all steps of its schedule: nothing can be rolled back any more. */
+/* The end of a run that has taken all steps of its schedule: nothing can be rolled back any more.
+ */
 void dvit_job_tidy(struct dvit_job *job);
 /* The last words of a run that has taken all its steps: an error where it diverged. */
 enum dvit_status dvit_job_conclude(struct dvit_job *job);

@@ -63,13 +63,13 @@ static json_t *machine_json(const struct dvit_trainer *t)
 static json_t *config_json(const struct dvit_trainer *t, const struct dvit_dataset *data,
                            const struct dvit_dataset *validation)
 {
-    return json_pack(
-        "{s:o, s:s, s:o, s:I, s:o, s:o, s:o, s:o, s:o}", "command",
-        dvit_train_text_json(t->options.command ? t->options.command : ""), "version",
-        dvit_version(), "build", build_json(), "seed", (json_int_t)t->options.seed, "data",
-        data_json(data), "validation", validation ? data_json(validation) : json_null(), "model",
-        model_json(t->model), "options", dvit_train_options_json(&t->options, false), "machine",
-        machine_json(t));
+    return json_pack("{s:o, s:s, s:o, s:I, s:o, s:o, s:o, s:o, s:o}", "command",
+                     dvit_train_text_json(t->options.command ? t->options.command : ""), "version",
+                     dvit_version(), "build", build_json(), "seed", (json_int_t)t->options.seed,
+                     "data", data_json(data), "validation",
+                     validation ? data_json(validation) : json_null(), "model",
+                     model_json(t->model), "options", dvit_train_options_json(&t->options, false),
+                     "machine", machine_json(t));
 }
 
 enum dvit_status dvit_run_config_write(const char *path, const struct dvit_trainer *t,
