@@ -14,7 +14,7 @@ enum {
     CLI_MAX_TEXTS = 64,
     CLI_MAX_GROUP = 64,    /* rows of one file of the option table */
     CLI_MAX_OPTIONS = 512, /* rows of the table */
-    CLI_MAX_READ_AS = 16,  /* words of other programs that are told */
+    CLI_MAX_READ_AS = 16,  /* option names of other programs that were understood */
     CLI_WORD = -1,         /* the number for which the row's word was given */
 };
 

@@ -1,6 +1,6 @@
 /* Operations on values: tables of 256 entries per channel, and blends of an image with a version of
- * itself. The arithmetic is Pillow's (ImageOps, ImageEnhance) and must not be simplified: blends
- * are in f32 with product and sum rounded apart, tables in double. Geometry is in geometry_ops.c.
+ * itself. The arithmetic is Pillow's (ImageOps, ImageEnhance), to the bit: blends are in f32 with
+ * product and sum rounded apart, tables in double. Geometry is in geometry_ops.c.
  */
 #include <stdint.h>
 #include <string.h>

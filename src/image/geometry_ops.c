@@ -1,6 +1,6 @@
 /* Affine maps of an image onto itself, bit-exact with Pillow 12's bicubic transform: double
  * precision, a kernel with a = −1 whose neighbours are clamped to the edge, truncated. The order of
- * operations is Pillow's and must not be simplified. Crops and resizes are elsewhere. */
+ * operations is Pillow's: another order gives other pixels. Crops and resizes are elsewhere. */
 #include <math.h>
 
 #include "image/image_ops.h"

@@ -1,5 +1,5 @@
 /* Pillow 12's resize weights: computed in double, normalised, rounded to 22 fraction bits. The
- * formulas' order of operations is Pillow's and must not be simplified; this file relies on
+ * formulas' order of operations is Pillow's: another order gives other pixels. This file relies on
  * products and sums being rounded apart (no contraction). What is done with them is in
  * pixel_loops.h. */
 #include "image/resize_weights.h"

@@ -12,30 +12,13 @@ LITERAL = re.compile(r'"((?:[^"\\]|\\.)*)"')
 FLOAT = re.compile(r"%[-+ #0']*(?:\d+|\*)?(?:\.(?:\d+|\*)?)?[lL]?[aAeEfFgG]")
 
 
-def call(text, at):
-    """From an opening parenthesis to its end."""
-    depth, i, quoted = 0, at, False
-    while i < len(text):
-        if quoted:
-            i += text[i] == "\\"
-            quoted = text[i] != '"' if i < len(text) else False
-        elif text[i] == '"':
-            quoted = True
-        elif text[i] in "()":
-            depth += 1 if text[i] == "(" else -1
-            if depth == 0:
-                return text[at:i + 1]
-        i += 1
-    return text[at:]
-
-
 def problems_of(path, text):
     """What is wrong in one file."""
     found, code = [], house.without_comments(text)
     for match in READS.finditer(code):
         found.append((match.start(), "%s; base/decimal.h has one that knows no locale" % match.group(1)))
     for match in PRINTS.finditer(code):
-        literals = LITERAL.findall(call(text, match.end() - 1))
+        literals = LITERAL.findall(house.call(text, match.end() - 1))
         if not literals:
             found.append((match.start(), "%s of a format that is not a literal; dvit_decimal_format "
                                          "takes it" % match.group(1)))

@@ -15,30 +15,11 @@ ALLOWED = {"cli/print.c", "cli/console.c", "cli/json_lines.c", "cli/record.c", "
            "cli/help_man.c", "cli/main.c"}
 
 
-def call(text, at):
-    """From an opening parenthesis to its end."""
-    depth, i, quoted = 0, at, False
-    while i < len(text):
-        if quoted:
-            if text[i] == "\\":
-                i += 1
-            elif text[i] == '"':
-                quoted = False
-        elif text[i] == '"':
-            quoted = True
-        elif text[i] in "()":
-            depth += 1 if text[i] == "(" else -1
-            if depth == 0:
-                return text[at:i + 1]
-        i += 1
-    return text[at:]
-
-
 def problems_of(path, text):
     found = []
     code = house.without_comments(text)
     for match in PRINTS.finditer(code):
-        literals = re.findall(LITERAL, call(text, match.end() - 1))
+        literals = re.findall(LITERAL, house.call(text, match.end() - 1))
         if not literals or TEXT.search("".join(literals).replace("%%", "")):
             found.append("%s:%d: %s of a text; use cli_print, or cli_error and its like" %
                          (path, text.count("\n", 0, match.start()) + 1, match.group(1)))

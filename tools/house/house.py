@@ -55,6 +55,25 @@ def without_comments(text):
     return "".join(out)
 
 
+def call(text, at):
+    """From an opening parenthesis to its end."""
+    depth, i, quoted = 0, at, False
+    while i < len(text):
+        if quoted:
+            if text[i] == "\\":
+                i += 1
+            elif text[i] == '"':
+                quoted = False
+        elif text[i] == '"':
+            quoted = True
+        elif text[i] in "()":
+            depth += 1 if text[i] == "(" else -1
+            if depth == 0:
+                return text[at:i + 1]
+        i += 1
+    return text[at:]
+
+
 def finish(looked_at, problems):
     """Ends the program. looked_at: how many things the check has seen."""
     if looked_at == 0:
